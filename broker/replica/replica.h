@@ -1,0 +1,245 @@
+/* Agreement on one shard's log: Raft's log rules with elections run by the controllers.
+ *
+ * docs/replication.md is the protocol; R1 … R17 are its rules, I1 … I16 its invariants. This core
+ * is a pure state machine: no I/O, no clock, no threads, no randomness. It never sees a record's
+ * bytes; it counts offsets and compares (epoch, crc) pairs at the ends of batches. Batches are
+ * indivisible: every boundary it names is the end of a batch (or 0).
+ *
+ *     replica_step(now, input) -> effects        what happened -> what the shell must do, in order
+ *     replica_next_append()                      a peer's link has room: what to send it
+ *     replica_deadline()                         when to feed REPLICA_TICK; never, for an idle
+ * shard
+ *
+ * Durability. Effects that change the disk (WRITE, TRUNCATE, PROMISE, UNCERTAIN) carry a rising
+ * `seq`; the shell puts them into the journal in that order and, after the sync that covers them,
+ * feeds REPLICA_SYNCED with the newest covered seq. Nothing that R2, R3, R9 or R11 forbids is sent
+ * earlier.
+ *
+ * One input at a time, never re-entered; one home thread. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+enum {
+    REPLICA_VOTERS_MAX = 6,    /* three voters, and three more while a configuration changes */
+    REPLICA_HISTORY_SENT = 32, /* epoch pairs in a refusal: 2.8 */
+    REPLICA_EFFECTS_MAX = 24,
+    REPLICA_RESEND_MS = 500,    /* unanswered appends are sent again from `match` after this */
+    REPLICA_COMMIT_IDLE_MS = 5, /* a commit that no append carries is told after this */
+    REPLICA_STALL_MS = 2000,    /* a leader that cannot commit for this long refuses proposals */
+};
+
+/* A replica is a broker with one particular disk: a new or wiped disk is a different replica (R14).
+ */
+struct replica_id {
+    uint32_t broker, disk_gen;
+};
+
+static inline bool replica_id_equal(struct replica_id a, struct replica_id b)
+{
+    return a.broker == b.broker && a.disk_gen == b.disk_gen;
+}
+
+/* The log up to `end`: the last batch below it has this epoch and header crc. {0, 0, 0} is empty.
+ */
+struct log_point {
+    uint64_t end;
+    uint32_t epoch, crc;
+};
+
+/* The batches of `epoch` begin at offset `start`. */
+struct epoch_pair {
+    uint32_t epoch;
+    uint64_t start;
+};
+
+struct replica_config {
+    uint32_t version;
+    uint32_t voter_count;
+    struct replica_id voter[REPLICA_VOTERS_MAX];
+};
+
+/* What the core may ask of the log that the shell keeps: the point at which a batch ends. Answers
+ * for every boundary in [log start, end]; false where no batch ends. Reads only. */
+struct replica_log {
+    void *context;
+    bool (*point_at)(void *context, uint64_t end, struct log_point *out);
+};
+
+/* A batch as the core sees it. */
+struct replica_batch {
+    uint64_t base;
+    uint32_t count, epoch, crc, prev_crc, bytes;
+};
+
+/* APPEND: leader -> follower. `prev` is what must match (R10); `batches` follow it without a gap.
+ */
+struct replica_append {
+    uint32_t epoch, cfg_ver;
+    struct replica_id leader;
+    uint64_t leader_boot;
+    struct log_point prev;
+    uint64_t commit, log_start, leader_end;
+    uint64_t
+        to_boot; /* the follower's boot id as its last answer in this epoch gave it, else 0 (2.9) */
+    const struct replica_batch *batches; /* borrowed for the step */
+    uint32_t batch_count;
+};
+
+/* APPEND_OK and APPEND_NO: follower -> leader. */
+struct replica_answer {
+    bool ok;
+    bool uncertain;
+    uint32_t epoch; /* OK: of the append. NO: what I have promised */
+    uint64_t boot;
+    uint64_t end;           /* OK: durable and verified (R11). NO: the end of my log */
+    uint64_t probed;        /* NO: the prev.end that was refused, 0 for an epoch refusal */
+    uint32_t history_count; /* NO: epoch pairs at or below `probed`, newest first (2.8) */
+    struct epoch_pair history[REPLICA_HISTORY_SENT];
+};
+
+/* FENCE_OK: what a controller counts towards an election. Promise and report are one step (R3). */
+struct replica_report {
+    bool ok; /* false: promised is higher than the fence's epoch; `promised` says by how much */
+    bool certain;
+    uint32_t promised, last_epoch;
+    uint64_t boot, end, log_start, commit_hint;
+};
+
+enum replica_input_type {
+    REPLICA_FENCE,    /* a controller asks for a promise: .epoch, .config */
+    REPLICA_GRANT,    /* we lead: .epoch, .id, .boot, .config */
+    REPLICA_PROPOSED, /* the shell built a batch in the slot of replica_slot(): .batch */
+    REPLICA_SYNCED,   /* the disk holds every effect up to .seq */
+    REPLICA_RECEIVE_APPEND,
+    REPLICA_RECEIVE_ANSWER, /* .from */
+    REPLICA_PEER_UP,   /* a session with broker .from.broker began: nothing sent before it counts */
+    REPLICA_PEER_DOWN, /* it ended */
+    REPLICA_RETAIN,    /* the shell may drop what lies below .offset, a batch boundary <= commit */
+    REPLICA_TICK,      /* replica_deadline() has passed */
+};
+
+struct replica_input {
+    enum replica_input_type type;
+    uint64_t now_ms; /* monotonic */
+    uint32_t epoch;
+    struct replica_id from, id;
+    uint64_t boot, seq, offset;
+    struct replica_config config;
+    struct replica_batch batch;
+    struct replica_append append;
+    struct replica_answer answer;
+};
+
+enum replica_effect_type {
+    REPLICA_DO_PROMISE,   /* journal: .epoch is promised */
+    REPLICA_DO_TRUNCATE,  /* journal: the log ends at .end now, because of .epoch */
+    REPLICA_DO_WRITE,     /* journal: batches [first, first + count) of the input's append; the log
+                           * then ends at .end. For PROPOSED: the proposed batch */
+    REPLICA_DO_UNCERTAIN, /* journal: the uncertain mark is .flag, valid end .end */
+    REPLICA_DO_START_EPOCH, /* build EPOCH_START in replica_slot() and feed it as PROPOSED, now */
+    REPLICA_DO_WAKE,   /* .to has something coming: call replica_next_append() when there is room */
+    REPLICA_DO_ANSWER, /* send .answer to .to */
+    REPLICA_DO_REPORT, /* send .report to the controllers */
+    REPLICA_DO_COMMIT, /* everything below .end is committed: answer those puts, wake readers */
+    REPLICA_DO_LEAD,   /* EPOCH_START of .epoch is committed: open; send ACTIVE_OK */
+    REPLICA_DO_STEP_DOWN, /* lead no longer: fail waiting puts with UNCERTAIN's retry semantics */
+    REPLICA_DO_LOG_START, /* journal (lazily): log_start is .end; files below may go */
+    REPLICA_DO_HALT,      /* R12 broken: stop serving the shard, keep all files, raise an alarm */
+};
+
+struct replica_effect {
+    enum replica_effect_type type;
+    uint64_t seq; /* of PROMISE, TRUNCATE, WRITE, UNCERTAIN */
+    struct replica_id to;
+    uint32_t epoch, first, count;
+    uint64_t end;
+    bool flag;
+    struct replica_answer answer;
+    struct replica_report report;
+};
+
+struct replica_effects {
+    uint32_t count;
+    struct replica_effect effect[REPLICA_EFFECTS_MAX];
+};
+
+enum replica_role { REPLICA_FOLLOWING, REPLICA_LEADING, REPLICA_HALTED };
+
+/* What recovery found on the disk; the start of every replica's life. */
+struct replica_recovered {
+    uint64_t shard;
+    struct replica_id self;
+    uint64_t boot; /* of this process (R6) */
+    uint32_t promised;
+    struct log_point last; /* all of it is durable */
+    uint64_t log_start, commit_hint;
+    bool uncertain; /* 2.9: synced batches above uncertain_end may be missing */
+    uint64_t uncertain_end;
+    const struct epoch_pair *history; /* oldest first, epochs and starts rising; copied */
+    uint32_t history_count;
+};
+
+struct replica; /* about 1 KiB, and 16 bytes for each epoch that the log still holds */
+
+/* NULL when out of memory. `log` is borrowed for the replica's life. */
+struct replica *replica_new(const struct replica_recovered *recovered,
+                            const struct replica_log *log);
+void replica_free(struct replica *r);
+
+/* Takes one input and lists what must be done, in order.
+ *
+ * OK          effects are to be carried out
+ * STALE       the message is of an older epoch, boot or session: nothing changed (R17). A refusal
+ * that the sender needs is an effect of OK, not this NOT_LEADER  PROPOSED while not leading
+ * NO_MEMORY   nothing changed */
+NODISCARD enum status replica_step(struct replica *r, const struct replica_input *in,
+                                   struct replica_effects *out);
+
+/* Where the next proposed batch goes. NOT_LEADER; NO_QUORUM while a leader is stalled (2.9,
+ * "partition isolating the leader": REPLICA_STALL_MS without progress). */
+struct replica_slot {
+    uint64_t base_offset;
+    uint32_t epoch, prev_crc;
+};
+NODISCARD enum status replica_slot(const struct replica *r, struct replica_slot *out);
+
+/* What to send to `to` next: *out has everything but the batches, which are the log's [prev.end,
+ * *end). The shell sends as many of them as it likes, perhaps none, and reports how far it went
+ * with replica_sent(). NOT_FOUND: nothing to say to that peer now. */
+NODISCARD enum status replica_next_append(struct replica *r, struct replica_id to, uint64_t now_ms,
+                                          struct replica_append *out, uint64_t *end);
+/* `upto`: end of the last batch sent (prev.end if none); `bytes`: what they weigh. */
+void replica_sent(struct replica *r, struct replica_id to, uint64_t upto, uint64_t bytes,
+                  uint64_t now_ms);
+
+/* When to feed TICK, on the clock of now_ms; UINT64_MAX for never. */
+uint64_t replica_deadline(const struct replica *r);
+
+/* For readers, status pages and invariants. */
+struct replica_member_view {
+    struct replica_id id;
+    uint64_t match; /* leader: durable and verified there */
+    bool connected;
+};
+struct replica_view {
+    enum replica_role role;
+    bool open; /* leading, and EPOCH_START is committed (R7) */
+    bool uncertain;
+    uint32_t epoch; /* of the leadership we hold or follow; 0 if none yet */
+    uint32_t promised, cfg_ver;
+    struct replica_id leader; /* broker 0: unknown */
+    struct log_point last;
+    uint64_t durable_end, verified_end, commit, log_start;
+    uint32_t member_count;
+    struct replica_member_view member[REPLICA_VOTERS_MAX];
+};
+void replica_view(const struct replica *r, struct replica_view *out);
+
+/* The epoch pairs of the log, oldest first; valid until the next step. For the journal's state
+ * record. */
+const struct epoch_pair *replica_history(const struct replica *r, uint32_t *count);
