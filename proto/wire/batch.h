@@ -47,6 +47,11 @@
 
 enum { BATCH_MAGIC = 0x54414257, BATCH_FORMAT = 1, RECORD_HEADER_BYTES = 8 };
 
+/* What fits a sequence number's index (proto/wire/seqnum.h): 48 bits of offset, 15 of generation.
+ */
+#define BATCH_OFFSET_MAX ((uint64_t)1 << 48)
+enum { BATCH_GENERATION_MAX = 0x7fff };
+
 enum batch_flags {
     BATCH_CONTROL = 1,   /* holds one control record, invisible to consumers */
     BATCH_ENCRYPTED = 2, /* reserved for encryption at rest */
@@ -123,13 +128,14 @@ NODISCARD enum status record_next(struct bytes *payload, struct record *out);
 NODISCARD enum status batch_check_records(const struct batch_header *h, struct bytes payload,
                                           struct error *error);
 
-/* Collects records into one batch. A zeroed struct, then batch_builder_init(). */
+/* Collects records into one batch. A zeroed struct is an empty builder. */
 struct batch_builder {
     struct buf buf; /* header space, then the payload so far */
     uint32_t count;
 };
 
-/* TOO_LARGE  the key or the record alone breaks a limit
+/* INVALID    the key is empty
+ * TOO_LARGE  the key or the record alone breaks a limit
  * BUSY       it does not fit this batch any more: finish it and start another
  * NO_MEMORY  the builder is as before */
 NODISCARD enum status batch_builder_add(struct batch_builder *b, const struct record *record);
@@ -161,3 +167,6 @@ struct epoch_start {
 void batch_make_epoch_start(const struct epoch_start *start, const struct batch_slot *slot,
                             uint8_t at[BATCH_HEADER_BYTES + EPOCH_START_BYTES],
                             struct batch_header *out);
+
+/* CORRUPT: not EPOCH_START_BYTES long. The payload's CRC is the caller's (batch_decode()). */
+NODISCARD enum status epoch_start_decode(struct bytes payload, struct epoch_start *out);
