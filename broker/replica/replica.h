@@ -7,8 +7,7 @@
  *
  *     replica_step(now, input) -> effects        what happened -> what the shell must do, in order
  *     replica_next_append()                      a peer's link has room: what to send it
- *     replica_deadline()                         when to feed REPLICA_TICK; never, for an idle
- * shard
+ *     replica_deadline()                         when to feed REPLICA_TICK; never, if idle
  *
  * Durability. Effects that change the disk (WRITE, TRUNCATE, PROMISE, UNCERTAIN) carry a rising
  * `seq`; the shell puts them into the journal in that order and, after the sync that covers them,
@@ -31,6 +30,7 @@ enum {
     REPLICA_RESEND_MS = 500,    /* unanswered appends are sent again from `match` after this */
     REPLICA_COMMIT_IDLE_MS = 5, /* a commit that no append carries is told after this */
     REPLICA_STALL_MS = 2000,    /* a leader that cannot commit for this long refuses proposals */
+    REPLICA_WINDOW_BYTES = 8 << 20, /* sent to one follower and not yet acknowledged: 2.9 */
 };
 
 /* A replica is a broker with one particular disk: a new or wiped disk is a different replica (R14).
@@ -111,15 +111,18 @@ struct replica_report {
 };
 
 enum replica_input_type {
-    REPLICA_FENCE,    /* a controller asks for a promise: .epoch, .config */
-    REPLICA_GRANT,    /* we lead: .epoch, .id, .boot, .config */
+    REPLICA_FENCE,    /* a controller asks for a promise: .epoch, .config (every voter of every
+                       * configuration that is still possible; STALE if we are not among them, R14) */
+    REPLICA_GRANT,    /* we lead: .epoch, .id, .boot, .config (the voters of the epoch). Every voter
+                       * counts as connected until PEER_DOWN says otherwise */
     REPLICA_PROPOSED, /* the shell built a batch in the slot of replica_slot(): .batch */
     REPLICA_SYNCED,   /* the disk holds every effect up to .seq */
     REPLICA_RECEIVE_APPEND,
     REPLICA_RECEIVE_ANSWER, /* .from */
     REPLICA_PEER_UP,   /* a session with broker .from.broker began: nothing sent before it counts */
     REPLICA_PEER_DOWN, /* it ended */
-    REPLICA_RETAIN,    /* the shell may drop what lies below .offset, a batch boundary <= commit */
+    REPLICA_RETAIN,    /* leader: retention allows to drop what lies below .offset, a batch boundary
+                        * <= commit. Followers learn it from appends */
     REPLICA_TICK,      /* replica_deadline() has passed */
 };
 
@@ -142,7 +145,8 @@ enum replica_effect_type {
                            * then ends at .end. For PROPOSED: the proposed batch */
     REPLICA_DO_UNCERTAIN, /* journal: the uncertain mark is .flag, valid end .end */
     REPLICA_DO_START_EPOCH, /* build EPOCH_START in replica_slot() and feed it as PROPOSED, now */
-    REPLICA_DO_WAKE,   /* .to has something coming: call replica_next_append() when there is room */
+    REPLICA_DO_WAKE,   /* .to has something coming: call replica_next_append() when there is room,
+                        * until it says NOT_FOUND. Not repeated before it is called */
     REPLICA_DO_ANSWER, /* send .answer to .to */
     REPLICA_DO_REPORT, /* send .report to the controllers */
     REPLICA_DO_COMMIT, /* everything below .end is committed: answer those puts, wake readers */
@@ -194,8 +198,11 @@ void replica_free(struct replica *r);
 /* Takes one input and lists what must be done, in order.
  *
  * OK          effects are to be carried out
- * STALE       the message is of an older epoch, boot or session: nothing changed (R17). A refusal
- * that the sender needs is an effect of OK, not this NOT_LEADER  PROPOSED while not leading
+ * STALE       the message is of an older epoch, boot or session, or not for this replica, or the
+ *             replica is halted: nothing changed (R17). A refusal that the sender needs is an
+ *             effect of OK, not this
+ * INVALID     the message contradicts itself: nothing changed
+ * NOT_LEADER  PROPOSED or RETAIN while not leading
  * NO_MEMORY   nothing changed */
 NODISCARD enum status replica_step(struct replica *r, const struct replica_input *in,
                                    struct replica_effects *out);
@@ -225,6 +232,8 @@ struct replica_member_view {
     struct replica_id id;
     uint64_t match; /* leader: durable and verified there */
     bool connected;
+    bool fenced;     /* it has promised a higher epoch */
+    bool needs_copy; /* what it lacks is below our log start: it must install a copy (2.8) */
 };
 struct replica_view {
     enum replica_role role;

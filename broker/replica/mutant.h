@@ -1,0 +1,28 @@
+/* Rules of docs/replication.md taken out on purpose, one at a time, to see that the tests notice
+ * (2.17). `-DWEIR_MUTANT=n` compiles mutant n; without it every MUTANT() is the constant 0 and the
+ * compiler drops what it guards. The numbers are shared with controller/election. */
+#pragma once
+
+enum replica_mutant {
+    MUTANT_NO_EPOCH_COMMIT_RULE = 1,         /* R8: commits older epochs' records by counting */
+    MUTANT_REPORT_WITHOUT_FENCE = 2,         /* R3: in the election */
+    MUTANT_ACK_BEFORE_FSYNC = 3,             /* R9: a follower acknowledges what it only received */
+    MUTANT_LEADER_COUNTS_SELF_UNSYNCED = 4,  /* R9 */
+    MUTANT_PROMISE_NOT_DURABLE = 5,          /* R2: the report does not wait for the sync */
+    MUTANT_LEADER_RESUMES_AFTER_RESTART = 6, /* R6: boot ids are not looked at */
+    MUTANT_AMNESIAC_VOTES = 7,               /* R14: disk generations are not looked at */
+    MUTANT_CORRUPT_TAIL_COUNTS = 8,          /* R13: an uncertain replica reports itself certain */
+    MUTANT_CLEAR_ON_RECEIVE = 9,             /* R13: any record of the epoch clears `uncertain` */
+    MUTANT_LONGEST_LOG_WINS = 10,            /* R5: in the election */
+    MUTANT_ACK_UNVERIFIED_SUFFIX = 11,       /* R11: acknowledges its end, not what was matched */
+    MUTANT_TRUNCATE_NOT_DURABLE = 12, /* R10: TRUNCATE comes with seq 0: cut the log in memory,
+                                       * put nothing into the journal */
+    MUTANT_NO_JOINT_FENCE = 13,       /* R15: in the election */
+    MUTANT_FOLLOWER_COMMIT_UNVERIFIED = 14, /* R11: a follower commits up to its own end */
+};
+
+#ifdef WEIR_MUTANT
+#    define MUTANT(name) (WEIR_MUTANT == MUTANT_##name)
+#else
+#    define MUTANT(name) 0
+#endif
