@@ -22,7 +22,7 @@
  * after another and carried out together: election_effects_group() brings what belongs to one
  * broker side by side.
  *
- * Not re-entrant; one home thread. */
+ * Broker ids are at least 1. Not re-entrant; one home thread. */
 #pragma once
 
 #include <stdbool.h>

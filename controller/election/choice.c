@@ -1,0 +1,159 @@
+/* Which replies suffice (R4), and who leads (R5). */
+#include "controller/election/table.h"
+
+#include <string.h>
+
+#include "base/check.h"
+
+bool config_has(const struct election_config *cfg, struct election_replica id)
+{
+    for (uint32_t i = 0; i < cfg->voter_count; i++) {
+        if (same_replica(cfg->voter[i], id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct slot *slot_of(struct shard *s, struct election_replica id)
+{
+    for (uint32_t i = 0; i < s->slot_count; i++) {
+        if (same_replica(s->slot[i].id, id)) {
+            return &s->slot[i];
+        }
+    }
+    return NULL;
+}
+
+static const struct slot *slot_find(const struct shard *s, struct election_replica id)
+{
+    for (uint32_t i = 0; i < s->slot_count; i++) {
+        if (same_replica(s->slot[i].id, id)) {
+            return &s->slot[i];
+        }
+    }
+    return NULL;
+}
+
+static void add_voters(struct shard *s, const struct election_config *cfg)
+{
+    for (uint32_t i = 0; i < cfg->voter_count; i++) {
+        if (slot_of(s, cfg->voter[i]) == NULL) {
+            CHECK(s->slot_count < SLOTS_MAX);
+            s->slot[s->slot_count++] = (struct slot){.id = cfg->voter[i]};
+        }
+    }
+}
+
+/* One empty slot for each voter of both configurations: what was reported to an earlier epoch's
+ * fence counts no more (R3). */
+void slots_reset(struct shard *s)
+{
+#if defined(WEIR_MUTANT) && WEIR_MUTANT == 2 /* report-without-fence */
+    struct slot old[SLOTS_MAX];
+    uint32_t old_count = s->slot_count;
+    memcpy(old, s->slot, sizeof old);
+#endif
+    s->slot_count = 0;
+    add_voters(s, &s->row.cfg);
+    add_voters(s, &s->row.prev_cfg);
+#if defined(WEIR_MUTANT) && WEIR_MUTANT == 2
+    for (uint32_t i = 0; i < old_count; i++) {
+        struct slot *slot = slot_of(s, old[i].id);
+        if (slot != NULL && old[i].replied) {
+            *slot = old[i];
+            slot->stale = true;
+        }
+    }
+#endif
+}
+
+static bool suffices(const struct shard *s, const struct election_config *cfg)
+{
+    uint32_t replied = 0, certain = 0, fresh = 0;
+    for (uint32_t i = 0; i < cfg->voter_count; i++) {
+        const struct slot *slot = slot_find(s, cfg->voter[i]);
+        CHECK(slot != NULL);
+        replied += slot->replied;
+        certain += slot->replied && slot->certain;
+        fresh += slot->replied && !slot->stale;
+    }
+#if defined(WEIR_MUTANT) && WEIR_MUTANT == 8 /* corrupt-tail-counts */
+    certain = replied;
+#endif
+    return fresh > 0 && (certain > cfg->voter_count / 2 || replied == cfg->voter_count);
+}
+
+/* R4: in each configuration that may have committed something, a majority is certain, or everybody
+ * has replied (then at most one of the holders of a record can have lost it). */
+bool quorum_replied(const struct shard *s)
+{
+    if (!suffices(s, &s->row.cfg)) {
+        return false;
+    }
+#if defined(WEIR_MUTANT) && WEIR_MUTANT == 13 /* no-joint-fence */
+    return true;
+#else
+    return s->row.prev_cfg.voter_count == 0 || suffices(s, &s->row.prev_cfg);
+#endif
+}
+
+/* R5: the epoch of the last batch first, then the end. An end alone says nothing: a longer log of
+ * an older epoch may lack what a later epoch committed. */
+static int compare_logs(const struct slot *a, const struct slot *b)
+{
+#if !defined(WEIR_MUTANT) || WEIR_MUTANT != 10 /* longest-log-wins */
+    if (a->last_epoch != b->last_epoch) {
+        return a->last_epoch < b->last_epoch ? -1 : 1;
+    }
+#endif
+    return a->end == b->end ? 0 : a->end < b->end ? -1 : 1;
+}
+
+static bool is_up(const struct election *e, uint32_t id)
+{
+    const struct broker *b = table_broker(e, id);
+    return b != NULL && b->up;
+}
+
+static uint32_t leading(const struct election *e, uint32_t id)
+{
+    const struct broker *b = table_broker(e, id);
+    return b == NULL ? 0 : b->leading;
+}
+
+/* Among equal logs: whoever stays in the configuration, then who leads least, then who should. */
+static bool suits_better(const struct election *e, const struct shard *s, const struct slot *a,
+                         const struct slot *b)
+{
+    bool a_stays = config_has(&s->row.cfg, a->id), b_stays = config_has(&s->row.cfg, b->id);
+    if (a_stays != b_stays) {
+        return a_stays;
+    }
+    uint32_t a_leads = leading(e, a->id.broker), b_leads = leading(e, b->id.broker);
+    if (a_leads != b_leads) {
+        return a_leads < b_leads;
+    }
+    bool a_preferred = a->id.broker == s->row.preferred;
+    bool b_preferred = b->id.broker == s->row.preferred;
+    if (a_preferred != b_preferred) {
+        return a_preferred;
+    }
+    return a->id.broker < b->id.broker;
+}
+
+const struct slot *choose_leader(const struct election *e, const struct shard *s)
+{
+    const struct slot *best = NULL;
+    for (uint32_t i = 0; i < s->slot_count; i++) {
+        const struct slot *slot = &s->slot[i];
+        if (!slot->replied || !is_up(e, slot->id.broker)) {
+            continue;
+        }
+        int order = best == NULL ? 1 : compare_logs(slot, best);
+        if (order > 0 || (order == 0 && suits_better(e, s, slot, best))) {
+            best = slot;
+        }
+    }
+    return best;
+}

@@ -1,0 +1,85 @@
+/* What the elections know: shards by key, brokers by id. Private to the folder. Order of traversal
+ * is the order of arrival, so that equal inputs give equal effects. */
+#pragma once
+
+#include "controller/election/election.h"
+
+enum { SLOTS_MAX = 2 * ELECTION_VOTERS_MAX };
+
+/* A voter of cfg or prev_cfg, and what it answered to the fence of the row's epoch. */
+struct slot {
+    struct election_replica id;
+    bool replied, certain;
+    bool stale; /* of an earlier fence: only a mutant counts those */
+    bool asked; /* a fence is out to the session that its broker has now */
+    uint32_t last_epoch;
+    uint64_t end, boot;
+};
+
+enum waiting {
+    WAITING_NOTHING,
+    WAITING_COMMIT,  /* a proposal is under way */
+    WAITING_REPORTS, /* ELECTING: fences are out */
+    WAITING_OPENED,  /* ACTIVE: a grant is out */
+};
+
+struct shard {
+    struct election_row row;
+    uint32_t want_epoch; /* > row.epoch: an election of that number is wanted */
+    bool opened;         /* ACTIVE_OK of row.epoch has come */
+    bool pending;        /* is in election.pending */
+    enum waiting waiting;
+    uint64_t due_ms; /* when what we wait for is asked for again */
+    uint32_t resend_ms;
+    uint32_t leader; /* the broker that is counted as leading it, chosen or committed; 0: none */
+    uint32_t slot_count;
+    struct slot slot[SLOTS_MAX];
+};
+
+struct broker {
+    uint32_t id, disk_gen;
+    uint64_t boot; /* of the session that is or was up */
+    bool up, down; /* neither: not heard of yet since activation */
+    uint32_t leading;
+};
+
+struct election {
+    bool active;
+    uint64_t deadline_ms;
+    struct shard **shard; /* dense; a deleted one is replaced by the last */
+    size_t shard_count, shard_capacity;
+    uint32_t *index; /* open addressing: position in shard[] + 1, 0 is empty */
+    size_t index_size;
+    struct shard **pending; /* those that wait for something, at most shard_capacity */
+    size_t pending_count;
+    struct broker *broker;
+    size_t broker_count, broker_capacity;
+};
+
+struct shard *table_find(const struct election *e, uint64_t key);
+/* NULL: out of memory. */
+struct shard *table_add(struct election *e, uint64_t key);
+void table_remove(struct election *e, struct shard *s);
+/* Forgets all shards and brokers; keeps the memory of the tables. */
+void table_clear(struct election *e);
+void table_release(struct election *e);
+
+struct broker *table_broker(const struct election *e, uint32_t id); /* NULL: never heard of */
+struct broker *table_broker_add(struct election *e, uint32_t id);   /* NULL: out of memory */
+
+static inline bool same_replica(struct election_replica a, struct election_replica b)
+{
+#if defined(WEIR_MUTANT) && WEIR_MUTANT == 7 /* amnesiac-votes */
+    return a.broker == b.broker;
+#else
+    return a.broker == b.broker && a.disk_gen == b.disk_gen;
+#endif
+}
+
+/* choice.c: R4 and R5. */
+void slots_reset(struct shard *s);
+struct slot *slot_of(struct shard *s, struct election_replica id);
+bool config_has(const struct election_config *cfg, struct election_replica id);
+bool quorum_replied(const struct shard *s);
+/* Whom to grant row.epoch to; NULL when nobody who is up can have it. */
+const struct slot *choose_leader(const struct election *e, const struct shard *s);
