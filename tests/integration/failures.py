@@ -1,0 +1,223 @@
+#!/usr/bin/env python3
+"""Nothing is lost: 100,000 numbered lines at full speed while processes are killed, frozen and restarted.
+
+After each failure: every line was acknowledged, is there exactly once, keys are in order, sequence numbers rise and are
+the acknowledged ones. At the end the three replicas of every shard hold the same bytes. Prints the longest gap in
+acknowledged writes for each failure.
+
+usage: failures.py --bin DIR [--lines N] [--only NAME]"""
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from cluster import Cluster, Failed, expect, run_all
+
+KEYS = 500
+SHARDS = 6
+
+
+def write_input(path, lines):
+    with open(path, "w", encoding="utf-8") as file:
+        for i in range(lines):
+            file.write(f"key-{i % KEYS:04d} {i // KEYS} line {i} {'x' * (i % 97)}\n")
+
+
+class AckWatcher(threading.Thread):
+    """Follows the log of acknowledgements and notes when each shard's next ones came."""
+
+    def __init__(self, path):
+        super().__init__(daemon=True)
+        self.path, self.count, self.done = path, 0, False
+        self.last, self.gap = {}, {}
+
+    def run(self):
+        while not os.path.exists(self.path) and not self.done:
+            time.sleep(0.002)
+        rest = b""
+        with open(self.path, "rb") as file:
+            while True:
+                finished = self.done
+                chunk = file.read()
+                if chunk:
+                    now = time.monotonic()
+                    lines = (rest + chunk).split(b"\n")
+                    rest = lines.pop()
+                    self.count += len(lines)
+                    for shard in {line.split()[1] for line in lines if line}:
+                        before = self.last.get(shard)
+                        if before is not None:
+                            self.gap[shard] = max(self.gap.get(shard, 0), now - before)
+                        self.last[shard] = now
+                elif finished:
+                    return
+                else:
+                    time.sleep(0.002)
+
+    def longest_gap_ms(self):
+        return 1000 * max(self.gap.values(), default=0)
+
+
+class Campaign:
+    def __init__(self, cluster, lines):
+        self.cluster, self.lines = cluster, lines
+        self.input = os.path.join(cluster.dir, "input")
+        write_input(self.input, lines)
+        with open(self.input, encoding="utf-8") as file:
+            self.text = file.read().splitlines()
+        self.streams = []
+
+    def put_during(self, name, failure):
+        """Puts all lines; when a fifth is acknowledged, `failure(stream)` happens. Returns a sentence."""
+        c = self.cluster
+        c.create(name, SHARDS)
+        self.streams.append(name)
+        ack_path = os.path.join(c.dir, f"{name}.acks")
+        watcher = AckWatcher(ack_path)
+        watcher.start()
+        begin = time.monotonic()
+        with open(self.input, "rb") as source:
+            put = subprocess.Popen(["weir", "put", name, "--key-field", "1", "--ack-log", ack_path], stdin=source, env=c.env,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            try:
+                while watcher.count < self.lines // 5 and put.poll() is None and time.monotonic() - begin < 60:
+                    time.sleep(0.001)
+                during = watcher.count
+                failure(name)
+                said = put.communicate(timeout=180)[0]
+            except BaseException:
+                put.kill()
+                put.wait()
+                raise
+        took = time.monotonic() - begin
+        watcher.done = True
+        watcher.join(10)
+        expect(put.returncode == 0, f"weir put exited {put.returncode}: {said[-500:]}")
+        expect(during < self.lines, "the put was over before the failure: use more --lines")
+        self.check(name, ack_path)
+        return f"{self.lines} lines in {took:.1f} s, longest gap in acknowledged writes {watcher.longest_gap_ms():.0f} ms"
+
+    def check(self, stream, ack_path):
+        acks = {}
+        with open(ack_path, encoding="utf-8") as file:
+            for line in file:
+                number, shard, sequence = line.split()
+                expect(number not in acks, f"line {number} was acknowledged twice")
+                acks[number] = (shard, sequence)
+        expect(len(acks) == self.lines, f"{len(acks)} of {self.lines} lines were acknowledged")
+        by_sequence = {where: int(number) for number, where in acks.items()}
+        expect(len(by_sequence) == self.lines, "two lines were acknowledged with the same sequence number")
+        output = self.cluster.run("weir", "get", stream, "--from", "trim-horizon", "--json", timeout=120).stdout
+        seen, next_of_key, last_of_shard = set(), {}, {}
+        for row in map(json.loads, output.splitlines()):
+            where = (row["shard"], row["sequence_number"])
+            number = by_sequence.get(where)
+            expect(number is not None, f"a record that nobody acknowledged, at {where}: {row['data'][:60]}")
+            expect(row["data"] == self.text[number - 1], f"{where} holds '{row['data'][:60]}', acknowledged was line {number}")
+            expect(number not in seen, f"line {number} was read twice")
+            seen.add(number)
+            key, rank = row["data"].split()[:2]
+            expect(key == row["partition_key"], f"line {number} has the partition key {row['partition_key']}")
+            expect(int(rank) == next_of_key.get(key, 0), f"{key}: {rank} after {next_of_key.get(key, 0) - 1}")
+            next_of_key[key] = int(rank) + 1
+            expect(int(where[1]) > last_of_shard.get(where[0], 0), f"sequence numbers fall at {where}")
+            last_of_shard[where[0]] = int(where[1])
+        expect(len(seen) == self.lines, f"{self.lines - len(seen)} acknowledged lines are gone")
+
+    # -- the failures ---------------------------------------------------------------------------------
+
+    def leader_and_follower(self, stream):
+        shard = self.cluster.shards(stream)[0]
+        leader = shard["leader"]
+        follower = next(r["broker"] for r in shard["replicas"] if r["broker"] != leader)
+        return leader, follower
+
+    def leader(self):
+        def failure(stream):
+            self.down = self.leader_and_follower(stream)[0]
+            self.cluster.local("kill", self.down)
+        said = self.put_during("leader-killed", failure)
+        self.cluster.local("start", self.down)
+        self.cluster.wait_in_sync("leader-killed")
+        return said
+
+    def follower(self):
+        def failure(stream):
+            self.down = self.leader_and_follower(stream)[1]
+            self.cluster.local("kill", self.down)
+        said = self.put_during("follower-killed", failure)
+        self.cluster.local("start", self.down)
+        self.cluster.wait_in_sync("follower-killed")
+        return said
+
+    def controller(self):
+        def failure(_):
+            self.down = self.cluster.active_controller()
+            self.cluster.local("kill", self.down)
+        said = self.put_during("active-controller-killed", failure)
+        self.cluster.local("start", self.down)
+        return said
+
+    def frozen(self):
+        def failure(stream):
+            name = self.leader_and_follower(stream)[0]
+            self.cluster.local("stop", name)
+            time.sleep(10)
+            self.cluster.local("cont", name)
+        said = self.put_during("leader-frozen", failure)
+        self.cluster.wait_in_sync("leader-frozen")
+        return said
+
+    def everything(self):
+        def failure(_):
+            pids = [int(self.cluster.local("pid", name)) for name in self.cluster.names()]
+            for pid in pids:
+                os.kill(pid, 9)
+            time.sleep(0.3)
+            for name in self.cluster.names():
+                self.cluster.local("start", name)
+        said = self.put_during("everything-killed", failure)
+        self.cluster.wait_in_sync("everything-killed")
+        return said
+
+    def replicas(self):
+        """The three replicas of every shard hold the same bytes, after a clean end."""
+        for stream in self.streams:
+            self.cluster.wait_in_sync(stream)
+        self.cluster.local("down")
+        disks = {f"broker-{i + 1}": self.cluster.inspect(f"broker-{i + 1}") for i in range(self.cluster.brokers)}
+        shards = sorted({shard for disk in disks.values() for shard in disk})
+        expect(len(shards) >= SHARDS * len(self.streams), f"only {len(shards)} shards on the disks")
+        for shard in shards:
+            held = {broker: disk[shard] for broker, disk in disks.items() if shard in disk}
+            expect(len(held) == 3, f"shard {shard} is on {sorted(held)}")
+            facts = {(row["log_start"], row["end"], row["bytes_crc"], row["bytes"]) for row in held.values()}
+            expect(len(facts) == 1, f"the replicas of shard {shard} differ: {held}")
+        return f"{len(shards)} shards, three equal replicas each"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--lines", type=int, default=100000)
+    parser.add_argument("--only")
+    arguments = parser.parse_args()
+    with Cluster(arguments.bin) as cluster:
+        campaign = Campaign(cluster, arguments.lines)
+        tests = [("kill -9 of a shard's leader", campaign.leader), ("kill -9 of a follower", campaign.follower),
+                 ("kill -9 of the active controller", campaign.controller),
+                 ("SIGSTOP of a leader for 10 s", campaign.frozen),
+                 ("kill -9 of everything, restarted", campaign.everything)]
+        if arguments.only:
+            tests = [(name, test) for name, test in tests if arguments.only in test.__name__]
+        result = run_all(tests + [("replicas are byte-equal", campaign.replicas)])
+        if result:
+            cluster.show_logs()
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())
