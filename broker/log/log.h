@@ -1,0 +1,271 @@
+/* A broker's data directory: the logs of all shards of one disk.
+ *
+ *     DIR/identity            which cluster, broker and disk this is; three copies
+ *     DIR/boot                the boot id, raised and synced before any other work (R6)
+ *     DIR/lock                one process at a time
+ *     DIR/journal/            broker/journal/journal.h
+ *     DIR/shards/S-N/         stream S, shard N; created with its first segment
+ *        OFFSET.log           a segment: batches back to back, as they travel
+ *        OFFSET.index         sparse index of a full segment, rebuilt when missing or bad
+ *        OFFSET.producers     the shell's snapshot of the producer table at OFFSET
+ *     DIR/quarantine/         what metadata no longer knows (R16)
+ *
+ * An append goes to the journal; a background thread writes segments behind it, from the journal's
+ * ring. Reads come from the ring while it has the batch (shard_log_tail), else from segments on a
+ * second thread (store_read). Which segment takes a batch depends on the log's bytes alone, so the
+ * files of two replicas are equal.
+ *
+ * Every function belongs to the one home thread that opened the store. Only open, close and
+ * shard_log_point_at() for old offsets block. The caller's loop watches store_event_fd() for
+ * reading and then calls store_poll(); at the end of each turn in which it appended,
+ * store_flush(). No timers. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/limits.h"
+#include "base/status.h"
+#include "broker/disk/disk.h"
+#include "broker/journal/journal.h"
+#include "broker/replica/replica.h"
+#include "proto/wire/batch.h"
+
+enum { DISK_ID_BYTES = 16 };
+
+struct store;
+struct shard_log;
+
+struct store_options {
+    const char *dir;                      /* created if missing; its parent must exist */
+    const struct disk *disk;              /* NULL: the operating system's */
+    uint32_t broker;                      /* id of this broker, not 0 */
+    uint8_t cluster_id[CLUSTER_ID_BYTES]; /* all zero: not known yet, see store_join_cluster() */
+    uint64_t segment_bytes;
+    uint64_t journal_file_bytes;
+    uint32_t journal_files;
+    uint64_t ring_bytes;
+    uint32_t block_bytes;
+    uint64_t
+        reserve_bytes; /* data is refused while less is free; UINT64_MAX: max of 2 % and 4 GiB */
+    enum journal_backend backend;
+    bool buffered; /* the journal without O_DIRECT */
+};
+
+/* The defaults: segments of 64 MiB, journal of at most 8 files of 64 MiB, ring of 64 MiB, blocks of
+ * 1 MiB. */
+void store_options_init(struct store_options *options);
+
+/* Opens the directory, formats it if it is empty, raises the boot id, recovers, and makes what the
+ * journal held durable in segments. With a sentence in *error:
+ *
+ * INVALID         options; the directory belongs to another broker
+ * WRONG_CLUSTER   the directory belongs to another cluster
+ * BUSY            another process has it open
+ * UNSUPPORTED     a newer version wrote it
+ * CORRUPT         identity, boot id or the whole journal cannot be read: an operator must decide
+ * DENIED, DISK_FULL, IO, NO_MEMORY */
+NODISCARD enum status store_open(const struct store_options *options, struct store **out,
+                                 struct error *error);
+
+/* Syncs the journal, writes segments, ends the threads; shard logs and tail pointers are gone.
+ * Callbacks of unfinished reads run with CANCELLED. NULL is fine. */
+void store_close(struct store *store);
+
+struct store_info {
+    uint8_t cluster_id[CLUSTER_ID_BYTES], disk_id[DISK_ID_BYTES];
+    uint32_t broker;
+    uint64_t boot_id;
+    struct journal_recovery recovery;
+    uint32_t shards, uncertain_shards, quarantined; /* as recovery found them */
+};
+void store_info(const struct store *store, struct store_info *out);
+
+/* Writes the cluster's id into the identity when it has none. WRONG_CLUSTER when it has another.
+ * Blocks for a sync. */
+NODISCARD enum status store_join_cluster(struct store *store, const uint8_t id[CLUSTER_ID_BYTES],
+                                         struct error *error);
+
+/* The loop's part. */
+int store_event_fd(const struct store *store);
+void store_flush(struct store *store);
+
+/* Takes what has completed: runs the callbacks of reads, moves segments along, writes the next
+ * block of the journal. Everything with an lsn <= *out_synced is durable. IO once the disk is out:
+ * every later append fails; reads may still work. */
+NODISCARD enum status store_poll(struct store *store, uint64_t *out_synced);
+uint64_t store_synced(const struct store *store);
+
+/* Blocks until everything appended is durable, in the journal; with `segments`, also there. For
+ * shutdown, tools and tests. */
+NODISCARD enum status store_sync(struct store *store, bool segments);
+
+struct store_status {
+    bool out;  /* a write or sync failed: the disk is out until the process is started again */
+    bool full; /* below the reserve: data is refused, promises and truncations are not */
+    uint64_t free_bytes, reserve_bytes;
+    uint64_t unapplied_bytes; /* in the journal, not yet in segments */
+    struct journal_view journal;
+};
+/* Asks the filesystem for its free space (cheap), retries segments that met a full disk. Call it
+ * about once a second while the broker is busy, or to see whether space has returned. */
+void store_check_space(struct store *store);
+void store_status(const struct store *store, struct store_status *out);
+
+/* Whether `bytes` of batches would be taken now, so that a leader refuses before it proposes, and a
+ * follower before it steps. After OK, appends of one batch of at most that size cannot fail in
+ * this turn, except with IO.
+ * BUSY  segments lag or the journal is full;  DISK_FULL  below the reserve;  IO  the disk is out */
+NODISCARD enum status store_admit(const struct store *store, size_t bytes);
+
+/* Shards. A log pointer is valid until the shard is deleted or the store closed. */
+struct shard_log *store_find_shard(struct store *store, uint64_t shard);        /* NULL: none */
+struct shard_log *store_next_shard(struct store *store, struct shard_log *log); /* NULL: first */
+
+/* Journals CREATE; costs no file. EXISTS (with the log in *out), NO_MEMORY, BUSY, IO. */
+NODISCARD enum status store_create_shard(struct store *store, uint64_t shard, uint32_t disk_gen,
+                                         struct shard_log **out, uint64_t *out_lsn);
+
+/* Journals DELETE and removes the files behind it, or moves them to quarantine/ (R16: metadata is
+ * merely missing). Unfinished reads end with CANCELLED. */
+NODISCARD enum status store_delete_shard(struct store *store, struct shard_log *log,
+                                         bool quarantine, uint64_t *out_lsn);
+
+uint64_t shard_log_id(const struct shard_log *log);
+uint32_t shard_log_disk_gen(const struct shard_log *log);
+
+/* For replica_new(): all but self.broker and boot. The history is valid until the next append or
+ * truncation. */
+void shard_log_recovered(const struct shard_log *log, struct replica_recovered *out);
+
+/* The owner's pointer, NULL at first. */
+void shard_log_set_owner(struct shard_log *log, void *owner);
+void *shard_log_owner(const struct shard_log *log);
+
+struct log_appended {
+    uint64_t lsn;
+    const uint8_t *bytes; /* the copy in the ring: see struct log_batch */
+    bool rolled; /* the batch begins a segment: shard_log_put_producers(base_offset) may be called
+                  * with the table as it was before this batch */
+};
+
+/* Appends a batch with a final header at the log's end; `parts` are its bytes in order, the first
+ * with the whole header, which decodes to *header. It must continue the log (CHECKed: offset and
+ * prev_crc). Errors as store_admit(). */
+NODISCARD enum status shard_log_append(struct shard_log *log, const struct batch_header *header,
+                                       const struct bytes *parts, uint32_t part_count,
+                                       struct log_appended *out);
+
+/* The effects of the core. DISK_FULL is never returned for these, BUSY only when the disk hangs. */
+NODISCARD enum status shard_log_promise(struct shard_log *log, uint32_t epoch, uint64_t *out_lsn);
+
+/* `end` must be a batch boundary (CORRUPT when the log cannot tell; CHECK: end <= log end). What
+ * lay above is gone from every read at once. */
+NODISCARD enum status shard_log_truncate(struct shard_log *log, uint64_t end, uint32_t epoch,
+                                         uint64_t *out_lsn);
+NODISCARD enum status shard_log_set_uncertain(struct shard_log *log, bool uncertain, uint64_t end,
+                                              uint64_t *out_lsn);
+
+/* Lazy: travels with the next block that is written anyway. */
+void shard_log_commit_hint(struct shard_log *log, uint64_t offset);
+
+/* log_start rises to `offset` (no boundary needed); segments wholly below it are removed once the
+ * record is durable. Never above the log's end. */
+NODISCARD enum status shard_log_trim(struct shard_log *log, uint64_t offset, uint64_t *out_lsn);
+
+/* The greatest segment boundary <= limit such that every record below it is older than
+ * `cutoff_ms`; log_start when there is none. The guards of 2.12 are the caller's. */
+uint64_t shard_log_retention(const struct shard_log *log, uint64_t cutoff_ms, uint64_t limit);
+uint64_t shard_log_segment_bytes(const struct shard_log *log); /* of all its segments */
+
+/* The point at which a batch ends, for struct replica_log. In memory for everything in the tail
+ * and where segments were just read; blocks for a disk read elsewhere. */
+bool shard_log_point_at(void *log, uint64_t end, struct log_point *out);
+struct replica_log shard_log_points(struct shard_log *log);
+
+/* A batch in the tail ring. `bytes` stay valid until the journal has been appended to by
+ * (ring_bytes - the distance from its end): in practice for the rest of the turn and longer; check
+ * with shard_log_tail_has() before use in a later turn. */
+struct log_batch {
+    uint64_t base, append_ms, position;
+    uint32_t count, epoch, crc, prev_crc;
+    struct bytes bytes;
+};
+
+/* Batches from the one that holds `offset` on, wholly below `end`, until `max_bytes` (but one at
+ * least) or `capacity`. 0 when the tail does not have `offset`: store_read() does, or it is at the
+ * end. */
+uint32_t shard_log_tail(struct shard_log *log, uint64_t offset, uint64_t end, size_t max_bytes,
+                        struct log_batch *out, uint32_t capacity);
+bool shard_log_tail_has(const struct shard_log *log, uint64_t position);
+uint64_t shard_log_tail_start(struct shard_log *log); /* the log's end when the tail is empty */
+
+/* A read from segments. The caller owns the struct and keeps it until `done` runs, from
+ * store_poll() or store_close(), never from within store_read(). Zero it, then fill in the first
+ * part. */
+struct log_read {
+    struct shard_log *log;
+    uint64_t offset;  /* where to begin: the batch that holds it */
+    uint64_t end;     /* batches wholly below this only */
+    size_t max_bytes; /* but one batch at least */
+    void (*done)(struct log_read *read);
+    void *owner;
+
+    /* OK         `data` has whole batches, each with good checksums, from first_base to next
+     * NOT_FOUND  offset < log start, or >= end; or the tail has it
+     * CORRUPT    the bytes there are damaged: never served
+     * CANCELLED  the shard was deleted, the store closed;  IO, NO_MEMORY */
+    enum status status;
+    struct buf data; /* the caller's, to release or to reuse for the next read */
+    uint64_t first_base, next;
+
+    struct log_read_private {
+        struct store *store;
+        struct log_read *link;
+        uint64_t shard, segment, at, limit, cuts, hint_offset, hint_segment, hint_at;
+        struct log_point last;
+        char path[512];
+        bool scan;
+    } private_; /* reusing the struct for the following offsets saves the index look-up */
+};
+NODISCARD enum status store_read(struct store *store, struct log_read *read);
+
+/* The first batch that was appended at or after `time_ms`: *offset is its base, or `end` when
+ * there is none below `end`. Completes like a read. */
+struct log_seek {
+    struct shard_log *log;
+    uint64_t time_ms, end;
+    void (*done)(struct log_seek *seek);
+    void *owner;
+
+    enum status status; /* OK, CORRUPT, CANCELLED, IO, NO_MEMORY */
+    uint64_t offset;
+
+    struct log_seek_private {
+        struct log_read read;
+    } private_;
+};
+NODISCARD enum status store_seek(struct store *store, struct log_seek *seek);
+
+/* The shell's producer table at a segment's base: kept beside the segment, removed with it. Copied;
+ * written in the background. */
+NODISCARD enum status shard_log_put_producers(struct shard_log *log, uint64_t base,
+                                              struct bytes table);
+
+/* The newest readable one at or below the log's end; NOT_FOUND: rebuild from log_start. Blocks; for
+ * start-up. */
+NODISCARD enum status shard_log_get_producers(struct shard_log *log, struct buf *out,
+                                              uint64_t *out_base);
+
+/* What a stopped broker's directory holds, without changing it; one call of `each` per shard. */
+struct log_summary {
+    uint64_t shard, log_start, end, commit_hint, batches, records, bytes;
+    uint32_t last_epoch, last_crc, promised, disk_gen;
+    bool uncertain, corrupt;
+    uint32_t bytes_crc;       /* CRC-32C over all batches from the first at or above log_start */
+    uint8_t bytes_sha256[32]; /* of the same */
+};
+NODISCARD enum status store_inspect(const char *dir, const struct disk *disk,
+                                    void (*each)(void *context, const struct log_summary *summary),
+                                    void *context, struct store_info *out, struct error *error);
