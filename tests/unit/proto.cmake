@@ -1,0 +1,1 @@
+weir_unit_test(proto/wire/seqnum LINK proto_wire)
