@@ -1,0 +1,105 @@
+"""Weir's native protocol under the comparison harness: a cluster of one controller set and three brokers."""
+import json
+import os
+import subprocess
+import time
+
+from .base import System
+
+TREE = os.environ["WEIR_TREE"]
+LOCAL = os.path.join(TREE, "deploy", "local", "weir-local")
+PROGRAMS = os.environ.get("WEIR_BIN", os.path.join(TREE, "build", "release", "bin"))
+
+
+class Weir(System):
+    name = "weir"
+    loadgen = "weir"
+    fsync = "majority"
+    max_batch = 1024
+    windows = {"W2": 8}
+    batch = {"W2": 64, "W4": 64}
+    port = 9700
+
+    def start(self):
+        self.fresh_dir()
+        self.cluster = os.path.join(self.dir, "cluster")
+        self.local("up", "--bin", PROGRAMS, "--base-port", str(self.port), "--controllers", "3", "--brokers", "3")
+        self.env = dict(os.environ)
+        for line in self.local("env").splitlines():
+            key, value = line.removeprefix("export ").split("=", 1)
+            if key != "PATH":
+                self.env[key] = value.strip("'\"")
+        self.env["PATH"] = PROGRAMS + ":" + self.env["PATH"]
+        self.extra_file = os.path.join(self.dir, "extra")
+        os.environ["WEIR_BENCH_CERT"], os.environ["WEIR_BENCH_KEY"] = self.env["WEIR_CERT"], self.env["WEIR_KEY"]
+
+    def local(self, *arguments):
+        return subprocess.run([LOCAL, *arguments, "--dir", self.cluster], check=True, capture_output=True, text=True).stdout
+
+    def ctl(self, *arguments):
+        return subprocess.run(["weirctl", *arguments], check=True, capture_output=True, text=True, env=self.env).stdout
+
+    def names(self):
+        return [f"controller-{i}" for i in (1, 2, 3)] + [f"broker-{i}" for i in (1, 2, 3)]
+
+    def pids(self):
+        found = []
+        for name in self.names():
+            try:
+                with open(os.path.join(self.cluster, name, "pid"), encoding="ascii") as file:
+                    pid = int(file.read())
+                os.kill(pid, 0)
+                found.append(pid)
+            except (OSError, ValueError):
+                pass
+        return found
+
+    def stop(self):
+        self.local("down")
+        super().stop()
+
+    def stream(self, prefix, shards):
+        return f"{prefix}-{shards}"
+
+    def create(self, prefix, shards):
+        self.ctl("stream", "create", self.stream(prefix, shards), "--shards", str(shards))
+        rows = self.shards(prefix, shards)
+        status = json.loads(self.ctl("cluster", "status", "--json"))
+        with open(self.extra_file, "w", encoding="ascii") as file:
+            file.write(f"cluster {status['cluster'].replace('-', '')}\nname admin\n")
+            for index, row in enumerate(rows):
+                file.write(f"shard {index} {row['key']}\n")
+        self.extra = ["--tls", "1", "--extra", self.extra_file]
+
+    def shards(self, prefix, shards):
+        return json.loads(self.ctl("shard", "list", self.stream(prefix, shards), "--json"))["shards"]
+
+    def remove(self, prefix, shards):
+        self.ctl("stream", "delete", self.stream(prefix, shards))
+
+    def endpoints(self):
+        return [f"127.0.0.1:{self.port + 10 + i}" for i in (1, 2, 3)]
+
+    def shard_ep(self, prefix, shards):
+        end = time.time() + 20
+        while time.time() < end:
+            leaders = [row["leader"] for row in self.shards(prefix, shards)]
+            if all(leaders):
+                return [int(leader.split("-")[1]) - 1 for leader in leaders]
+            time.sleep(0.05)
+        raise RuntimeError("shards without a leader")
+
+    def leader_pid(self, prefix, shard):
+        for row in json.loads(self.ctl("shard", "list", self.stream(prefix, 12), "--json"))["shards"][shard:shard + 1]:
+            self.killed = row["leader"]
+        with open(os.path.join(self.cluster, self.killed, "pid"), encoding="ascii") as file:
+            return int(file.read())
+
+    def revive(self):
+        self.local("cont", self.killed) if self.running(self.killed) else self.local("start", self.killed)
+
+    def running(self, name):
+        return subprocess.run([LOCAL, "pid", name, "--dir", self.cluster], capture_output=True, check=False).returncode == 0
+
+
+SYSTEMS = [Weir]
