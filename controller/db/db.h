@@ -1,0 +1,220 @@
+/* The controllers' state machine: one SQLite database, `state.db` (schema.c describes every
+ * column).
+ *
+ * One transaction per entry of the Raft log, which also stores the entry's index; WAL with
+ * synchronous=NORMAL, because what a power loss takes away is applied again from the log, which
+ * does sync. Everything here is deterministic: no clock, no random(), and an ORDER BY wherever rows
+ * meet code. Rows are changed only between db_begin() and db_commit(); what changed is gathered for
+ * the watch.
+ *
+ * Failure is sticky: after an error of SQLite every read finds nothing, every write does nothing,
+ * and db_commit() returns IO with the sentence. The process must then end: the log has the truth.
+ *
+ * Thread: one home thread, except db_copy(). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/hash_key.h"
+#include "base/limits.h"
+#include "base/status.h"
+
+enum {
+    DB_DISK_ID_BYTES = 16,
+    DB_REQUEST_BYTES = 16,
+    DB_VOTERS_MAX = 6,
+    DB_REQUESTS_MAX = 65536,                 /* results kept for retries … */
+    DB_REQUEST_AGE_MS = 24 * 60 * 60 * 1000, /* … and for how long, in cluster time */
+    DB_PRODUCER_BLOCK = 1 << 20,             /* producer ids given out at a time */
+};
+
+struct db;
+
+/* Opens or creates. INVALID: written by a newer version of Weir. CORRUPT: not a database of ours.
+ * IO. */
+NODISCARD enum status db_open(const char *path, struct db **out, struct error *error);
+void db_close(struct db *db);
+
+/* Pages in the write-ahead log since its last checkpoint: who owns the loop runs db_checkpoint() on
+ * another thread now and then (a checkpoint syncs, a commit must not). */
+uint32_t db_wal_pages(const struct db *db);
+
+/* Any thread, with a connection of its own. IO. */
+NODISCARD enum status db_checkpoint(const char *path, struct error *error);
+
+/* ANY THREAD, while the home thread goes on: a consistent copy of the database at `path` in the new
+ * file `target`, and the index that it has applied. IO, CORRUPT. */
+NODISCARD enum status db_copy(const char *path, const char *target, uint64_t *out_index,
+                              struct error *error);
+
+/* Replaces everything by the copy in `source` in one transaction: after a crash the old state or
+ * the new one is there. Pending changes are forgotten: who has an image of the rows loads it again.
+ * INVALID: of a newer version. CORRUPT, IO. */
+NODISCARD enum status db_restore(struct db *db, const char *source, struct error *error);
+
+/* ---- the transaction of an entry
+ * ------------------------------------------------------------------ */
+
+struct db_meta {
+    uint64_t applied_index;
+    uint64_t version;    /* of the metadata image: rises by one in an entry that changed it */
+    uint64_t time_ms;    /* cluster time: the greatest that a command carried */
+    uint64_t state_hash; /* of everything applied so far: equal on all controllers at one index */
+    uint64_t next_producer;
+    uint32_t next_stream;
+    bool has_cluster;
+    uint8_t cluster[CLUSTER_ID_BYTES];
+};
+const struct db_meta *db_meta(const struct db *db);
+
+void db_begin(struct db *db);
+/* Stores `index` and ends the transaction. `mix` is a hash of the results, mixed into state_hash.
+ * IO: the process must end. */
+NODISCARD enum status db_commit(struct db *db, uint64_t index, uint32_t mix, struct error *error);
+
+/* The version that this transaction's changes will have. */
+uint64_t db_next_version(const struct db *db);
+
+/* What the last transactions changed, each id once, ascending; the caller clears it. */
+struct db_ids {
+    uint64_t *id;
+    size_t count, capacity;
+};
+struct db_changes {
+    struct db_ids brokers, streams, shards, deleted_streams;
+    bool drops; /* rows of db_drop_put() came or went */
+};
+struct db_changes *db_changes(struct db *db);
+bool db_changes_any(const struct db_changes *changes);
+void db_changes_clear(struct db_changes *changes);
+
+void db_time_advance(struct db *db, uint64_t time_ms);
+void db_cluster_set(struct db *db, const uint8_t cluster[CLUSTER_ID_BYTES]);
+uint32_t db_stream_id_take(struct db *db);
+uint64_t db_producers_take(struct db *db, uint64_t count); /* the first of them */
+
+/* ---- rows. A get is false when there is no such row; a put inserts or replaces.
+ * -------------------- */
+
+struct db_replica {
+    uint32_t broker, disk_gen; /* broker 0: none */
+};
+
+struct db_config {
+    uint32_t version;
+    uint32_t voter_count; /* 0: no configuration */
+    struct db_replica voter[DB_VOTERS_MAX];
+};
+
+struct db_broker {
+    uint32_t id;
+    char zone[ZONE_BYTES];
+    char host[HOST_BYTES];
+    uint16_t port;
+    uint64_t boot;
+    uint32_t disk_gen;
+    uint8_t disk[DB_DISK_ID_BYTES];
+    bool alive;
+    uint32_t replicas;  /* placed on it, over all shards */
+    uint32_t preferred; /* shards that it should lead when all is well */
+};
+
+struct db_disk {
+    uint8_t id[DB_DISK_ID_BYTES];
+    uint32_t broker, disk_gen;
+    uint64_t boot;                     /* the highest that was registered with it */
+    uint8_t process[DB_DISK_ID_BYTES]; /* of that boot: zeros when it did not say */
+};
+
+enum db_stream_state { DB_STREAM_CREATING = 1, DB_STREAM_ACTIVE = 2, DB_STREAM_DELETING = 3 };
+
+struct db_stream {
+    uint32_t id;
+    char name[STREAM_NAME_MAX + 1];
+    enum db_stream_state state;
+    uint64_t created_ms;
+    uint32_t retention_hours;
+    uint32_t shard_count; /* shards ever made */
+    uint32_t waiting;     /* shards that have never been ACTIVE */
+};
+
+/* The numbers are those of proto/schema/metadata.proto. */
+enum db_shard_phase {
+    DB_SHARD_IDLE,
+    DB_SHARD_ELECTING,
+    DB_SHARD_ACTIVE,
+    DB_SHARD_SEALED,
+    DB_SHARD_NO_QUORUM,
+    DB_SHARD_DELETED,
+};
+
+struct db_shard {
+    uint64_t id; /* stream id << 32 | number */
+    struct hash_range range;
+    uint64_t created_s; /* second in its sequence numbers */
+    enum db_shard_phase phase;
+    bool granted; /* has ever been ACTIVE: until then no record can exist anywhere */
+    uint32_t epoch;
+    uint32_t generation;
+    uint32_t preferred; /* broker that should lead */
+    struct db_replica leader;
+    uint64_t leader_boot;
+    struct db_config cfg, prev_cfg;
+};
+
+static inline uint64_t db_shard_id(uint32_t stream, uint32_t number)
+{
+    return (uint64_t)stream << 32 | number;
+}
+
+bool db_broker_get(struct db *db, uint32_t id, struct db_broker *out);
+void db_broker_put(struct db *db, const struct db_broker *broker);
+/* Ascending by id; the visitor must not change rows of the kind it visits. */
+void db_broker_each(struct db *db, void (*visit)(const struct db_broker *broker, void *context),
+                    void *context);
+/* Adds to the counts of a broker's replicas and preferred leaderships; not a change for the watch.
+ */
+void db_broker_load_add(struct db *db, uint32_t id, int64_t replicas, int64_t preferred);
+
+bool db_disk_get(struct db *db, const uint8_t id[DB_DISK_ID_BYTES], struct db_disk *out);
+void db_disk_put(struct db *db, const struct db_disk *disk);
+uint32_t db_disk_gen_max(struct db *db, uint32_t broker); /* 0: it has none */
+
+bool db_stream_get(struct db *db, uint32_t id, struct db_stream *out);
+bool db_stream_find(struct db *db, const char *name, struct db_stream *out);
+void db_stream_put(struct db *db, const struct db_stream *stream);
+/* With all its shards. */
+void db_stream_delete(struct db *db, uint32_t id);
+void db_stream_each(struct db *db, void (*visit)(const struct db_stream *stream, void *context),
+                    void *context);
+
+bool db_shard_get(struct db *db, uint64_t id, struct db_shard *out);
+void db_shard_put(struct db *db, const struct db_shard *shard); /* leaves its configurations */
+void db_shard_configs_put(struct db *db, const struct db_shard *shard); /* only those */
+/* Ascending by id; of one stream, or of all when `stream` is 0. The visitor may put shards. */
+void db_shard_each(struct db *db, uint32_t stream,
+                   void (*visit)(const struct db_shard *shard, void *context), void *context);
+
+/* A broker was told to delete its replica of a shard and has not confirmed it. These rows are the
+ * positive record that a deletion needs (docs/replication.md R16): they outlive the shard's. */
+void db_drop_put(struct db *db, uint32_t broker, uint64_t shard);
+bool db_drop_delete(struct db *db, uint32_t broker, uint64_t shard); /* whether it was there */
+/* Up to `max` shards that `broker` is to drop, ascending, above `after`. */
+size_t db_drops_get(struct db *db, uint32_t broker, uint64_t after, uint64_t *out_shards,
+                    size_t max);
+/* Whether a broker that is alive has still to drop a shard of the stream. */
+bool db_stream_has_drops(struct db *db, uint32_t stream);
+
+/* The first result of a request; bounded by number and age. `text` and `body` are the caller's to
+ * release. */
+struct db_result {
+    enum status status;
+    char text[ERROR_TEXT_BYTES];
+    struct buf body;
+};
+bool db_request_get(struct db *db, const uint8_t request[DB_REQUEST_BYTES], struct db_result *out);
+void db_request_put(struct db *db, const uint8_t request[DB_REQUEST_BYTES],
+                    const struct db_result *result);

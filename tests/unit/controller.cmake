@@ -1,0 +1,1 @@
+weir_unit_test(controller/placement/placement LINK controller_placement)
