@@ -1,0 +1,190 @@
+/* The replica's state, and what its parts offer one another. Private to this folder.
+ *
+ *     replica.c    new, free, the switch over inputs, views
+ *     fence.c      promises and reports (R2, R3, R14)
+ *     leader.c     grants, proposals, the commit rule, timers (R6 … R9)
+ *     member.c     what a leader knows of each other voter, and what to send it next
+ *     follower.c   appends (R10 … R12)
+ *     uncertain.c  the mark of a damaged log (2.9, R13)
+ *     durable.c    which effects the disk holds
+ *     history.c    where epochs begin in the log
+ *     search.c     the divergence search (2.8) */
+#pragma once
+
+#include "broker/replica/mutant.h"
+#include "broker/replica/replica.h"
+
+#define REPLICA_NEVER UINT64_MAX
+
+/* A write that the disk does not hold yet: once `seq` is synced, the log is durable up to `end`. */
+struct pending_write {
+    uint64_t seq, end;
+};
+
+/* Oldest first in pending[head, tail); both numbers rise. */
+struct pending_writes {
+    struct pending_write *pending;
+    uint32_t head, tail, capacity;
+};
+
+struct epoch_history {
+    struct epoch_pair *pair; /* oldest first */
+    uint32_t count, capacity;
+};
+
+enum member_state {
+    MEMBER_PROBE,  /* one append at a time, until one is accepted */
+    MEMBER_STREAM, /* appends follow each other without waiting */
+};
+
+/* Another voter, as the leader of an epoch sees it. */
+struct member {
+    struct replica_id id;
+    uint64_t boot;       /* of its last answer in this epoch, else 0 */
+    uint64_t match;      /* durable and verified there, in this epoch and boot */
+    uint64_t next;       /* where the next append begins; a probe in flight began here too */
+    uint64_t probe_end;  /* where that probe ended */
+    uint64_t waiting_ms; /* since when something is unanswered, else REPLICA_NEVER */
+    uint64_t told_commit, told_log_start;
+    uint64_t offer_commit, offer_log_start, offer_boot; /* of the last replica_next_append() */
+    /* The window: bytes sent, and how many of those were sent before `mark` was reached. */
+    uint64_t bytes_sent, bytes_acked, mark, mark_bytes;
+    enum member_state state;
+    bool connected, woken;
+    bool probing;    /* PROBE: an append is unanswered */
+    bool bare;       /* PROBE: a guess, so without batches */
+    bool flush;      /* has to hear of a commit or a log start, with or without batches */
+    bool greet;      /* uncertain, and has to hear our end (2.9) */
+    bool fenced;     /* promised a higher epoch: it never answers this one again */
+    bool needs_copy; /* lacks what lies below our log start */
+};
+
+struct replica {
+    const struct replica_log *log;
+    uint64_t shard, boot;
+    struct replica_id self;
+    enum replica_role role;
+
+    /* The log and what is known of it. */
+    uint32_t promised;
+    struct log_point last;
+    uint64_t log_start, commit;
+    uint64_t commit_hint; /* the highest commit ever known: above `commit` on a damaged log only */
+    struct epoch_history history;
+
+    /* The disk. */
+    uint64_t next_seq, synced_seq, durable_end;
+    struct pending_writes writes;
+
+    /* A fence whose report waits for the disk (R3). */
+    bool report_pending;
+    uint64_t report_seq;
+    struct replica_report report;
+
+    /* The epoch that we lead or follow; 0 when we only promised. */
+    uint32_t epoch, cfg_ver;
+    struct replica_id leader;
+    uint64_t leader_boot;
+    uint64_t verified; /* our log is equal to the leader's up to here (R11) */
+    uint64_t acked;    /* the last end we acknowledged in this epoch */
+
+    bool uncertain, has_clear_at;
+    uint64_t uncertain_end, clear_at; /* H of 2.9 */
+
+    /* As a leader. */
+    uint32_t granted; /* the highest epoch that this process was granted */
+    bool open, stalled;
+    uint64_t epoch_base; /* records from here on are of our epoch (R8) */
+    uint64_t progress_ms, flush_ms, start_retry_ms;
+    uint32_t voter_count, member_count;
+    struct member member[REPLICA_VOTERS_MAX - 1];
+};
+
+static inline uint64_t min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* replica.c */
+struct replica_effect *replica_emit(struct replica_effects *out, enum replica_effect_type type);
+bool replica_point_at(const struct replica *r, uint64_t end, struct log_point *out);
+/* Appends to the log in memory and emits WRITE; room must be reserved. */
+void replica_write(struct replica *r, const struct replica_batch *batch, uint32_t first,
+                   uint32_t count, struct replica_effects *out);
+void replica_commit(struct replica *r, uint64_t end, struct replica_effects *out);
+void replica_move_log_start(struct replica *r, uint64_t offset, struct replica_effects *out);
+/* Neither leads nor follows any more; emits STEP_DOWN if it led. */
+void replica_leave_epoch(struct replica *r, struct replica_effects *out);
+void replica_halt(struct replica *r, struct replica_effects *out);
+
+/* durable.c. A write needs durable_reserve() first; NO_MEMORY changes nothing. */
+NODISCARD enum status durable_reserve(struct replica *r);
+uint64_t durable_take_seq(struct replica *r);
+void durable_write(struct replica *r, uint64_t seq, uint64_t end);
+void durable_truncate(struct replica *r, uint64_t end);
+void durable_synced(struct replica *r, uint64_t seq);
+void durable_release(struct replica *r);
+
+/* history.c. history_add() needs history_reserve() of one pair for each new epoch first. */
+NODISCARD enum status history_reserve(struct epoch_history *h, uint32_t more);
+void history_add(struct epoch_history *h, uint32_t epoch, uint64_t start);
+void history_cut(struct epoch_history *h, uint64_t end);
+void history_trim(struct epoch_history *h, uint64_t log_start);
+void history_release(struct epoch_history *h);
+
+/* search.c. The follower's side: pairs at or below what was refused. The leader's: where to probe
+ * next, always below what was refused; *out_guess when the two logs have no epoch in common there.
+ */
+void search_describe(const struct replica *r, uint64_t probed, struct replica_answer *answer);
+uint64_t search_next(const struct replica *r, const struct replica_answer *no, bool *out_guess);
+
+/* uncertain.c */
+void uncertain_greeted(struct replica *r, const struct replica_append *append);
+void uncertain_received(struct replica *r, const struct replica_append *append,
+                        struct replica_effects *out);
+void uncertain_check(struct replica *r, struct replica_effects *out);
+void uncertain_clear(struct replica *r, struct replica_effects *out);
+
+/* fence.c */
+NODISCARD enum status fence_on_fence(struct replica *r, const struct replica_input *in,
+                                     struct replica_effects *out);
+void fence_promise(struct replica *r, uint32_t epoch, struct replica_effects *out);
+void fence_synced(struct replica *r, struct replica_effects *out);
+
+/* follower.c */
+NODISCARD enum status follower_on_append(struct replica *r, const struct replica_append *append,
+                                         struct replica_effects *out);
+void follower_synced(struct replica *r, struct replica_effects *out);
+
+/* leader.c */
+NODISCARD enum status leader_on_grant(struct replica *r, const struct replica_input *in,
+                                      struct replica_effects *out);
+NODISCARD enum status leader_on_proposed(struct replica *r, const struct replica_input *in,
+                                         struct replica_effects *out);
+NODISCARD enum status leader_on_retain(struct replica *r, const struct replica_input *in,
+                                       struct replica_effects *out);
+NODISCARD enum status leader_on_answer(struct replica *r, const struct replica_input *in,
+                                       struct replica_effects *out);
+void leader_on_tick(struct replica *r, uint64_t now_ms, struct replica_effects *out);
+void leader_synced(struct replica *r, uint64_t now_ms, struct replica_effects *out);
+void leader_plan_flush(struct replica *r, uint64_t now_ms);
+uint64_t leader_deadline(const struct replica *r);
+
+/* member.c */
+void member_init(struct member *m, struct replica_id id, uint64_t next);
+struct member *member_find(struct replica *r, struct replica_id id);
+bool member_is_reachable(const struct member *m);
+bool member_has_news(const struct replica *r, const struct member *m);
+void member_wake(struct replica *r, struct member *m, struct replica_effects *out);
+void member_wake_all(struct replica *r, struct replica_effects *out);
+void member_up(struct replica *r, uint32_t broker, struct replica_effects *out);
+void member_down(struct replica *r, uint32_t broker);
+void member_timeout(struct replica *r, struct member *m, struct replica_effects *out);
+/* STALE: it says nothing that is not known. */
+NODISCARD enum status member_answered(struct replica *r, struct member *m,
+                                      const struct replica_answer *answer, uint64_t now_ms);

@@ -1,0 +1,223 @@
+/* Following the leader of an epoch: match before accept, acknowledge only what is matched and
+ * durable, never give up what is committed (R10, R11, R12). */
+#include "broker/replica/core.h"
+
+/* Whether the append is one piece of a log; it came over the network. */
+static bool is_sound(const struct replica_append *a)
+{
+    if (a->epoch == 0 || a->prev.epoch > a->epoch || a->prev.end > a->leader_end ||
+        (a->prev.end == 0) != (a->prev.epoch == 0)) {
+        return false;
+    }
+    struct log_point at = a->prev;
+    for (uint32_t i = 0; i < a->batch_count; i++) {
+        const struct replica_batch *b = &a->batches[i];
+        if (b->base != at.end || b->prev_crc != at.crc || b->count == 0 || b->epoch == 0 ||
+            b->epoch < at.epoch || b->epoch > a->epoch || b->base > UINT64_MAX - b->count) {
+            return false;
+        }
+        at = (struct log_point){.end = b->base + b->count, .epoch = b->epoch, .crc = b->crc};
+    }
+    return at.end <= a->leader_end;
+}
+
+static uint64_t end_of(const struct replica_append *a)
+{
+    if (a->batch_count == 0) {
+        return a->prev.end;
+    }
+    const struct replica_batch *last = &a->batches[a->batch_count - 1];
+    return last->base + last->count;
+}
+
+/* One process leads an epoch (R6). */
+static bool may_follow(const struct replica *r, const struct replica_append *a)
+{
+    if (a->epoch == r->granted) {
+        return false; /* ours */
+    }
+    if (a->epoch != r->epoch) {
+        return true;
+    }
+    return replica_id_equal(a->leader, r->leader) &&
+           (a->leader_boot == r->leader_boot || MUTANT(LEADER_RESUMES_AFTER_RESTART));
+}
+
+static enum status make_room(struct replica *r, const struct replica_append *a)
+{
+    uint32_t epochs = 0, newest = 0;
+    for (uint32_t i = 0; i < a->batch_count; i++) {
+        epochs += a->batches[i].epoch != newest;
+        newest = a->batches[i].epoch;
+    }
+    enum status status = durable_reserve(r);
+    return status == STATUS_OK ? history_reserve(&r->history, epochs) : status;
+}
+
+/* A leader's append is as good as a fence: the controllers granted its epoch after a majority had
+ * promised it. */
+static void follow(struct replica *r, const struct replica_append *a, struct replica_effects *out)
+{
+    if (a->epoch > r->promised) {
+        fence_promise(r, a->epoch, out);
+    }
+    r->report_pending = false; /* that election is over */
+    if (r->epoch != a->epoch) {
+        r->epoch = a->epoch;
+        r->leader = a->leader;
+        r->leader_boot = a->leader_boot;
+        r->verified = r->acked = 0;
+        r->has_clear_at = false;
+    }
+    r->cfg_ver = max_u64(r->cfg_ver, a->cfg_ver) == a->cfg_ver ? a->cfg_ver : r->cfg_ver;
+}
+
+static struct replica_answer *answer(const struct replica *r, struct replica_id to,
+                                     struct replica_effects *out)
+{
+    struct replica_effect *e = replica_emit(out, REPLICA_DO_ANSWER);
+    e->to = to;
+    e->answer = (struct replica_answer){
+        .uncertain = r->uncertain,
+        .epoch = r->promised,
+        .boot = r->boot,
+        .end = r->last.end,
+    };
+    return &e->answer;
+}
+
+static uint64_t acknowledgeable(const struct replica *r)
+{
+    return MUTANT(ACK_BEFORE_FSYNC) ? r->verified : min_u64(r->verified, r->durable_end);
+}
+
+static void acknowledge(struct replica *r, struct replica_effects *out)
+{
+    struct replica_answer *ok = answer(r, r->leader, out);
+    ok->ok = true;
+    ok->epoch = r->epoch;
+    ok->end = r->acked = acknowledgeable(r);
+}
+
+static void refuse(const struct replica *r, const struct replica_append *a, uint64_t probed,
+                   struct replica_effects *out)
+{
+    struct replica_answer *no = answer(r, a->leader, out);
+    no->probed = probed;
+    if (probed > 0) {
+        search_describe(r, probed, no);
+    }
+}
+
+/* R10. What lies below our log start is committed, so every leader has it. */
+static bool holds(const struct replica *r, const struct log_point *point)
+{
+    struct log_point own;
+    return point->end <= r->log_start || (replica_point_at(r, point->end, &own) &&
+                                          own.epoch == point->epoch && own.crc == point->crc);
+}
+
+/* The first batch that we do not hold identically; *out_at is the point before it. */
+static uint32_t first_new(const struct replica *r, const struct replica_append *a,
+                          struct log_point *out_at)
+{
+    *out_at = a->prev;
+    for (uint32_t i = 0; i < a->batch_count; i++) {
+        const struct replica_batch *b = &a->batches[i];
+        struct log_point at = {.end = b->base + b->count, .epoch = b->epoch, .crc = b->crc};
+        if (!holds(r, &at)) {
+            return i;
+        }
+        *out_at = at;
+    }
+    return a->batch_count;
+}
+
+/* In the journal before whatever is written there next (R10). */
+static void truncate_to(struct replica *r, const struct log_point *at, struct replica_effects *out)
+{
+    struct replica_effect *e = replica_emit(out, REPLICA_DO_TRUNCATE);
+    e->seq = MUTANT(TRUNCATE_NOT_DURABLE) ? 0 : durable_take_seq(r);
+    e->end = at->end;
+    e->epoch = r->epoch;
+    durable_truncate(r, at->end);
+    history_cut(&r->history, at->end);
+    r->last = *at;
+}
+
+static void learn(struct replica *r, const struct replica_append *a, struct replica_effects *out)
+{
+    uint64_t known = MUTANT(FOLLOWER_COMMIT_UNVERIFIED) ? r->last.end : r->verified;
+    uint64_t commit = min_u64(a->commit, known); /* R11 */
+    if (commit > r->commit) {
+        replica_commit(r, commit, out);
+    }
+    if (a->log_start > r->log_start && a->log_start <= min_u64(r->verified, r->commit)) {
+        replica_move_log_start(r, a->log_start, out);
+    }
+    uncertain_received(r, a, out);
+    uncertain_check(r, out);
+}
+
+static void accept(struct replica *r, const struct replica_append *a, struct replica_effects *out)
+{
+    struct log_point at;
+    uint32_t first = first_new(r, a, &at);
+    if (first < a->batch_count) {
+        if (at.end < max_u64(r->commit, r->verified)) {
+            replica_halt(r, out); /* R12; below `verified`, two processes lead one epoch */
+            return;
+        }
+        if (at.end < r->last.end) {
+            truncate_to(r, &at, out);
+        }
+        replica_write(r, &a->batches[first], first, a->batch_count - first, out);
+    }
+    r->verified = max_u64(r->verified, max_u64(end_of(a), min_u64(r->log_start, r->last.end)));
+    if (MUTANT(ACK_UNVERIFIED_SUFFIX)) {
+        r->verified = r->last.end;
+    }
+    learn(r, a, out);
+    if (first == a->batch_count || MUTANT(ACK_BEFORE_FSYNC)) {
+        acknowledge(r, out); /* else the sync does */
+    }
+}
+
+enum status follower_on_append(struct replica *r, const struct replica_append *a,
+                               struct replica_effects *out)
+{
+    if (!is_sound(a)) {
+        return STATUS_INVALID;
+    }
+    if (a->epoch < r->promised) {
+        refuse(r, a, 0, out);
+        return STATUS_OK;
+    }
+    if (!may_follow(r, a)) {
+        return STATUS_STALE;
+    }
+    if (make_room(r, a) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    follow(r, a, out);
+    uncertain_greeted(r, a);
+    if (holds(r, &a->prev)) {
+        accept(r, a, out);
+    } else if (a->prev.end <= r->commit) {
+        replica_halt(r, out); /* R12 */
+    } else {
+        refuse(r, a, a->prev.end, out);
+    }
+    return STATUS_OK;
+}
+
+void follower_synced(struct replica *r, struct replica_effects *out)
+{
+    if (r->role != REPLICA_FOLLOWING || r->epoch == 0) {
+        return;
+    }
+    uncertain_check(r, out);
+    if (acknowledgeable(r) > r->acked) {
+        acknowledge(r, out);
+    }
+}

@@ -1,0 +1,286 @@
+/* Leading an epoch: the grant, proposals, and the commit rule (R6 … R9). */
+#include "base/check.h"
+#include "broker/replica/core.h"
+
+static bool is_voter(const struct replica_config *config, struct replica_id id)
+{
+    for (uint32_t i = 0; i < config->voter_count; i++) {
+        if (replica_id_equal(config->voter[i], id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* R6: void unless it names this replica in this boot, and nothing higher was promised since. */
+static bool may_lead(const struct replica *r, const struct replica_input *in)
+{
+    bool same_replica = MUTANT(AMNESIAC_VOTES) ? in->id.broker == r->self.broker
+                                               : replica_id_equal(in->id, r->self);
+    bool same_boot = MUTANT(LEADER_RESUMES_AFTER_RESTART) || in->boot == r->boot;
+    bool voter = MUTANT(AMNESIAC_VOTES) || is_voter(&in->config, r->self);
+    return same_replica && same_boot && voter && in->epoch == r->promised &&
+           in->epoch > r->granted && in->epoch != r->epoch;
+}
+
+static void start_leading(struct replica *r, const struct replica_input *in)
+{
+    r->role = REPLICA_LEADING;
+    r->report_pending = false;
+    r->epoch = r->granted = in->epoch;
+    r->cfg_ver = in->config.version;
+    r->leader = r->self;
+    r->leader_boot = r->boot;
+    r->open = r->stalled = false;
+    r->epoch_base = r->verified = r->last.end;
+    r->flush_ms = REPLICA_NEVER;
+    r->progress_ms = in->now_ms;
+    r->voter_count = in->config.voter_count;
+    r->member_count = 0;
+    for (uint32_t i = 0; i < in->config.voter_count; i++) {
+        struct replica_id id = in->config.voter[i];
+        if (id.broker != r->self.broker) {
+            member_init(&r->member[r->member_count++], id, r->last.end);
+        }
+    }
+}
+
+static void ask_epoch_start(struct replica *r, uint64_t now_ms, struct replica_effects *out)
+{
+    r->start_retry_ms = now_ms + REPLICA_RESEND_MS;
+    struct replica_effect *e = replica_emit(out, REPLICA_DO_START_EPOCH);
+    e->epoch = r->epoch;
+    e->end = r->last.end;
+}
+
+enum status leader_on_grant(struct replica *r, const struct replica_input *in,
+                            struct replica_effects *out)
+{
+    if (in->epoch == 0 || in->config.voter_count == 0 ||
+        in->config.voter_count > REPLICA_VOTERS_MAX) {
+        return STATUS_INVALID;
+    }
+    if (r->role == REPLICA_LEADING && in->epoch == r->epoch) {
+        return STATUS_OK; /* repeated by a new active controller */
+    }
+    if (!may_lead(r, in)) {
+        return STATUS_STALE;
+    }
+    if (r->last.end < r->commit_hint) {
+        replica_halt(r, out); /* chosen although a record known as committed is gone (P7, R12) */
+        return STATUS_OK;
+    }
+    start_leading(r, in);
+    ask_epoch_start(r, in->now_ms, out);
+    return STATUS_OK;
+}
+
+enum status leader_on_proposed(struct replica *r, const struct replica_input *in,
+                               struct replica_effects *out)
+{
+    if (r->role != REPLICA_LEADING) {
+        return STATUS_NOT_LEADER;
+    }
+    const struct replica_batch *b = &in->batch;
+    CHECK(b->epoch == r->epoch);
+    CHECK(b->base == r->last.end);
+    CHECK(b->prev_crc == r->last.crc);
+    CHECK(b->count > 0);
+    if (durable_reserve(r) != STATUS_OK || history_reserve(&r->history, 1) != STATUS_OK) {
+        return STATUS_NO_MEMORY;
+    }
+    if (r->commit == r->last.end || r->last.end == r->epoch_base) {
+        r->progress_ms = in->now_ms; /* the first that waits */
+    }
+    replica_write(r, b, 0, 1, out);
+    r->verified = r->last.end;
+    if (MUTANT(LEADER_COUNTS_SELF_UNSYNCED)) {
+        leader_synced(r, in->now_ms, out);
+    }
+    member_wake_all(r, out);
+    return STATUS_OK;
+}
+
+enum status leader_on_retain(struct replica *r, const struct replica_input *in,
+                             struct replica_effects *out)
+{
+    if (r->role != REPLICA_LEADING) {
+        return STATUS_NOT_LEADER;
+    }
+    struct log_point point;
+    if (in->offset <= r->log_start) {
+        return STATUS_STALE;
+    }
+    if (in->offset > r->commit || !replica_point_at(r, in->offset, &point)) {
+        return STATUS_INVALID;
+    }
+    replica_move_log_start(r, in->offset, out);
+    leader_plan_flush(r, in->now_ms);
+    return STATUS_OK;
+}
+
+/* Up to where a majority of the voters holds the log, durable and verified. Our own copy counts
+ * only once it is synced, and is not needed (R9). */
+static uint64_t majority_end(const struct replica *r)
+{
+    uint64_t held[REPLICA_VOTERS_MAX];
+    uint32_t count = 0;
+    for (uint32_t voter = 0; voter <= r->member_count; voter++) {
+        uint64_t end = voter < r->member_count               ? r->member[voter].match
+                       : MUTANT(LEADER_COUNTS_SELF_UNSYNCED) ? r->last.end
+                                                             : r->durable_end;
+        uint32_t at = count++;
+        for (; at > 0 && held[at - 1] < end; at--) {
+            held[at] = held[at - 1];
+        }
+        held[at] = end;
+    }
+    return held[count / 2];
+}
+
+static void open_epoch(struct replica *r, struct replica_effects *out)
+{
+    r->open = true;
+    replica_emit(out, REPLICA_DO_LEAD)->epoch = r->epoch;
+    if (r->uncertain) {
+        uncertain_clear(r, out); /* elected because every voter had replied (2.9) */
+    }
+}
+
+static void advance_commit(struct replica *r, uint64_t now_ms, struct replica_effects *out)
+{
+    uint64_t end = majority_end(r);
+    bool own_epoch = end > r->epoch_base; /* R8: older records commit by being below ours */
+    if (end <= r->commit || (!own_epoch && !MUTANT(NO_EPOCH_COMMIT_RULE))) {
+        return;
+    }
+    r->progress_ms = now_ms;
+    r->stalled = false;
+    replica_commit(r, end, out);
+    if (!r->open && own_epoch) {
+        open_epoch(r, out);
+    }
+    leader_plan_flush(r, now_ms);
+}
+
+void leader_synced(struct replica *r, uint64_t now_ms, struct replica_effects *out)
+{
+    if (r->role == REPLICA_LEADING) {
+        advance_commit(r, now_ms, out);
+    }
+}
+
+/* A majority that promised a higher epoch will never commit anything of ours. One alone does not
+ * stop us: the election may never end, and the others still answer. */
+static enum status on_higher_promise(struct replica *r, struct member *m,
+                                     struct replica_effects *out)
+{
+    if (m->fenced) {
+        return STATUS_STALE;
+    }
+    m->fenced = true;
+    m->waiting_ms = REPLICA_NEVER;
+    uint32_t left = 1;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        left += !r->member[i].fenced;
+    }
+    if (left < r->voter_count / 2 + 1) {
+        replica_leave_epoch(r, out);
+    }
+    return STATUS_OK;
+}
+
+enum status leader_on_answer(struct replica *r, const struct replica_input *in,
+                             struct replica_effects *out)
+{
+    const struct replica_answer *answer = &in->answer;
+    struct member *m = r->role == REPLICA_LEADING ? member_find(r, in->from) : NULL;
+    if (m == NULL) {
+        return STATUS_STALE;
+    }
+    if (answer->history_count > REPLICA_HISTORY_SENT) {
+        return STATUS_INVALID;
+    }
+    if (!answer->ok && answer->epoch > r->epoch) {
+        return on_higher_promise(r, m, out);
+    }
+    if (answer->epoch != r->epoch) {
+        return STATUS_STALE;
+    }
+    enum status status = member_answered(r, m, answer, in->now_ms);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    advance_commit(r, in->now_ms, out);
+    leader_plan_flush(r, in->now_ms);
+    member_wake(r, m, out);
+    return STATUS_OK;
+}
+
+static bool must_hear(const struct replica *r, const struct member *m)
+{
+    return member_is_reachable(m) && m->state == MEMBER_STREAM && !m->flush &&
+           (m->told_commit < r->commit || m->told_log_start < r->log_start);
+}
+
+/* A commit waits a moment for an append that carries it. */
+void leader_plan_flush(struct replica *r, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < r->member_count && r->flush_ms == REPLICA_NEVER; i++) {
+        if (must_hear(r, &r->member[i])) {
+            r->flush_ms = now_ms + REPLICA_COMMIT_IDLE_MS;
+        }
+    }
+}
+
+static bool may_stall(const struct replica *r)
+{
+    return !r->stalled && r->last.end > r->epoch_base && r->commit < r->last.end;
+}
+
+static bool must_start_epoch(const struct replica *r)
+{
+    return r->last.end == r->epoch_base;
+}
+
+void leader_on_tick(struct replica *r, uint64_t now_ms, struct replica_effects *out)
+{
+    if (r->role != REPLICA_LEADING) {
+        return;
+    }
+    bool flush = now_ms >= r->flush_ms;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        struct member *m = &r->member[i];
+        if (m->waiting_ms != REPLICA_NEVER && now_ms >= m->waiting_ms + REPLICA_RESEND_MS) {
+            member_timeout(r, m, out);
+        }
+        if (flush && must_hear(r, m)) {
+            m->flush = true;
+            member_wake(r, m, out);
+        }
+    }
+    r->flush_ms = flush ? REPLICA_NEVER : r->flush_ms;
+    if (may_stall(r) && now_ms >= r->progress_ms + REPLICA_STALL_MS) {
+        r->stalled = true;
+    }
+    if (must_start_epoch(r) && now_ms >= r->start_retry_ms) {
+        ask_epoch_start(r, now_ms, out); /* the shell found no memory for it */
+    }
+}
+
+uint64_t leader_deadline(const struct replica *r)
+{
+    uint64_t deadline = r->flush_ms;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        if (r->member[i].waiting_ms != REPLICA_NEVER) {
+            deadline = min_u64(deadline, r->member[i].waiting_ms + REPLICA_RESEND_MS);
+        }
+    }
+    if (may_stall(r)) {
+        deadline = min_u64(deadline, r->progress_ms + REPLICA_STALL_MS);
+    }
+    if (must_start_epoch(r)) {
+        deadline = min_u64(deadline, r->start_retry_ms);
+    }
+    return deadline;
+}

@@ -1,0 +1,251 @@
+/* What a leader knows of each other voter, and what it sends to it next. */
+#include <string.h>
+
+#include "base/check.h"
+#include "broker/replica/core.h"
+
+void member_init(struct member *m, struct replica_id id, uint64_t next)
+{
+    *m = (struct member){
+        .id = id,
+        .next = next,
+        .state = MEMBER_PROBE,
+        .waiting_ms = REPLICA_NEVER,
+        .connected = true, /* until PEER_DOWN */
+    };
+}
+
+struct member *member_find(struct replica *r, struct replica_id id)
+{
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        if (replica_id_equal(r->member[i].id, id)) {
+            return &r->member[i];
+        }
+    }
+    return NULL;
+}
+
+bool member_is_reachable(const struct member *m)
+{
+    return m->connected && !m->fenced && !m->needs_copy;
+}
+
+static bool window_is_open(const struct member *m)
+{
+    return m->bytes_sent - m->bytes_acked < REPLICA_WINDOW_BYTES;
+}
+
+bool member_has_news(const struct replica *r, const struct member *m)
+{
+    if (!member_is_reachable(m)) {
+        return false;
+    }
+    if (m->state == MEMBER_PROBE) {
+        return !m->probing;
+    }
+    return m->flush || m->greet || (m->next < r->last.end && window_is_open(m));
+}
+
+void member_wake(struct replica *r, struct member *m, struct replica_effects *out)
+{
+    if (!m->woken && member_has_news(r, m)) {
+        m->woken = true;
+        replica_emit(out, REPLICA_DO_WAKE)->to = m->id;
+    }
+}
+
+void member_wake_all(struct replica *r, struct replica_effects *out)
+{
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        member_wake(r, &r->member[i], out);
+    }
+}
+
+/* Nothing that is in flight counts any more. */
+static void probe_from(struct member *m, uint64_t next, bool bare)
+{
+    m->state = MEMBER_PROBE;
+    m->next = next;
+    m->bare = bare;
+    m->probing = false;
+    m->waiting_ms = REPLICA_NEVER;
+    m->bytes_sent = m->bytes_acked = m->mark_bytes = 0;
+    m->mark = next;
+}
+
+void member_up(struct replica *r, uint32_t broker, struct replica_effects *out)
+{
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        struct member *m = &r->member[i];
+        if (m->id.broker == broker) {
+            m->connected = true;
+            m->fenced = m->needs_copy = m->woken = false;
+            probe_from(m, m->match > 0 ? m->match : m->next, false);
+            member_wake(r, m, out);
+        }
+    }
+}
+
+void member_down(struct replica *r, uint32_t broker)
+{
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        struct member *m = &r->member[i];
+        if (m->id.broker == broker) {
+            m->connected = m->woken = false;
+            probe_from(m, m->match > 0 ? m->match : m->next, false);
+        }
+    }
+}
+
+/* Asks, without batches, whether what was sent has arrived: a follower with a slow disk has it all
+ * and need not get it twice. */
+void member_timeout(struct replica *r, struct member *m, struct replica_effects *out)
+{
+    probe_from(m, m->next, true);
+    m->woken = false;
+    member_wake(r, m, out);
+}
+
+/* The window counts bytes in rounds: when the follower has passed the mark, all that was sent
+ * before the mark was set is acknowledged, and the mark moves to the newest byte sent. */
+static void advance_window(struct member *m)
+{
+    if (m->match >= m->next) {
+        m->bytes_sent = m->bytes_acked = m->mark_bytes = 0;
+        m->mark = m->next;
+    } else if (m->match >= m->mark) {
+        m->bytes_acked = m->mark_bytes;
+        m->mark = m->next;
+        m->mark_bytes = m->bytes_sent;
+    }
+}
+
+static void accepted(struct member *m, uint64_t end, uint64_t now_ms)
+{
+    bool progress = end > m->match;
+    m->match = max_u64(m->match, end);
+    if (m->state == MEMBER_PROBE && m->probing) {
+        m->state = MEMBER_STREAM;
+        m->next = m->probe_end;
+        m->probing = m->bare = false;
+        progress = true;
+    }
+    m->next = max_u64(m->next, m->match);
+    advance_window(m);
+    if (m->match >= m->next) {
+        m->waiting_ms = REPLICA_NEVER;
+    } else if (progress && m->waiting_ms != REPLICA_NEVER) {
+        m->waiting_ms = now_ms;
+    }
+}
+
+/* False: it refuses an append that something newer has overtaken. */
+static bool refused(const struct replica *r, struct member *m, const struct replica_answer *answer)
+{
+    bool relevant = m->state == MEMBER_PROBE ? m->probing && answer->probed == m->next
+                                             : answer->probed > m->match;
+    if (!relevant || answer->probed == 0 || answer->probed > r->last.end) {
+        return false;
+    }
+    bool guess;
+    uint64_t next = search_next(r, answer, &guess);
+    m->needs_copy = next < r->log_start && m->match < r->log_start;
+    probe_from(m, max_u64(next, m->match), guess);
+    return true;
+}
+
+enum status member_answered(struct replica *r, struct member *m,
+                            const struct replica_answer *answer, uint64_t now_ms)
+{
+    if (answer->boot < m->boot || (answer->ok && answer->end > r->last.end)) {
+        return STATUS_STALE;
+    }
+    bool news = answer->boot > m->boot;
+    if (news) {
+        m->boot = answer->boot;
+        m->match = 0; /* it may have lost what it acknowledged (2.9): it must show it again */
+    }
+    if (answer->uncertain && m->offer_boot != answer->boot) {
+        m->greet = true;
+        news = true;
+    }
+    if (answer->ok) {
+        accepted(m, answer->end, now_ms);
+        return STATUS_OK;
+    }
+    return refused(r, m, answer) || news ? STATUS_OK : STATUS_STALE;
+}
+
+/* Where the next append to `m` starts; false when its batches are gone. */
+static bool next_point(const struct replica *r, struct member *m, struct log_point *out)
+{
+    if (replica_point_at(r, m->next, out)) {
+        return true;
+    }
+    if (m->next <= r->log_start) {
+        m->needs_copy = true;
+        return false;
+    }
+    /* Not a boundary of our log: the follower named it. Our newest epoch start below it is one. */
+    struct replica_answer from = {.probed = m->next, .end = m->next};
+    bool guess;
+    m->next = search_next(r, &from, &guess);
+    m->needs_copy = !replica_point_at(r, m->next, out);
+    return !m->needs_copy;
+}
+
+enum status replica_next_append(struct replica *r, struct replica_id to, uint64_t now_ms,
+                                struct replica_append *out, uint64_t *end)
+{
+    (void)now_ms;
+    struct member *m = r->role == REPLICA_LEADING ? member_find(r, to) : NULL;
+    if (m == NULL) {
+        return STATUS_NOT_FOUND;
+    }
+    m->woken = false;
+    struct log_point prev;
+    if (!member_has_news(r, m) || !next_point(r, m, &prev)) {
+        return STATUS_NOT_FOUND;
+    }
+    m->offer_commit = r->commit;
+    m->offer_log_start = r->log_start;
+    m->offer_boot = m->boot;
+    *out = (struct replica_append){
+        .epoch = r->epoch,
+        .cfg_ver = r->cfg_ver,
+        .leader = r->self,
+        .leader_boot = r->boot,
+        .prev = prev,
+        .commit = r->commit,
+        .log_start = r->log_start,
+        .leader_end = r->last.end,
+        .to_boot = m->boot,
+    };
+    *end = m->bare || !window_is_open(m) ? prev.end : r->last.end;
+    return STATUS_OK;
+}
+
+void replica_sent(struct replica *r, struct replica_id to, uint64_t upto, uint64_t bytes,
+                  uint64_t now_ms)
+{
+    struct member *m = r->role == REPLICA_LEADING ? member_find(r, to) : NULL;
+    if (m == NULL) {
+        return; /* deposed in between */
+    }
+    CHECK(upto >= m->next);
+    CHECK(upto <= r->last.end);
+    m->told_commit = m->offer_commit;
+    m->told_log_start = m->offer_log_start;
+    m->flush = m->greet = false;
+    m->bytes_sent += bytes;
+    if (m->waiting_ms == REPLICA_NEVER) {
+        m->waiting_ms = now_ms;
+    }
+    if (m->state == MEMBER_PROBE) {
+        m->probing = true;
+        m->probe_end = upto;
+    } else {
+        m->next = upto;
+    }
+    leader_plan_flush(r, now_ms);
+}

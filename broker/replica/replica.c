@@ -1,0 +1,246 @@
+#include "broker/replica/replica.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "broker/replica/core.h"
+
+struct replica_effect *replica_emit(struct replica_effects *out, enum replica_effect_type type)
+{
+    CHECK(out->count < REPLICA_EFFECTS_MAX);
+    struct replica_effect *e = &out->effect[out->count++];
+    memset(e, 0, offsetof(struct replica_effect, answer)); /* the rest is set where it is used */
+    e->type = type;
+    return e;
+}
+
+bool replica_point_at(const struct replica *r, uint64_t end, struct log_point *out)
+{
+    if (end < r->log_start || end > r->last.end) {
+        return false;
+    }
+    if (end == r->last.end) {
+        *out = r->last;
+        return true;
+    }
+    if (end == 0) {
+        *out = (struct log_point){0};
+        return true;
+    }
+    return r->log->point_at(r->log->context, end, out);
+}
+
+void replica_write(struct replica *r, const struct replica_batch *batch, uint32_t first,
+                   uint32_t count, struct replica_effects *out)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        history_add(&r->history, batch[i].epoch, batch[i].base);
+    }
+    const struct replica_batch *last = &batch[count - 1];
+    r->last =
+        (struct log_point){.end = last->base + last->count, .epoch = last->epoch, .crc = last->crc};
+    struct replica_effect *e = replica_emit(out, REPLICA_DO_WRITE);
+    e->seq = durable_take_seq(r);
+    e->epoch = r->epoch;
+    e->first = first;
+    e->count = count;
+    e->end = r->last.end;
+    durable_write(r, e->seq, e->end);
+}
+
+void replica_commit(struct replica *r, uint64_t end, struct replica_effects *out)
+{
+    CHECK(end > r->commit);
+    CHECK(end <= r->last.end);
+    r->commit = end;
+    r->commit_hint = max_u64(r->commit_hint, end);
+    struct replica_effect *e = replica_emit(out, REPLICA_DO_COMMIT);
+    e->epoch = r->epoch;
+    e->end = end;
+}
+
+void replica_move_log_start(struct replica *r, uint64_t offset, struct replica_effects *out)
+{
+    r->log_start = offset;
+    history_trim(&r->history, offset);
+    replica_emit(out, REPLICA_DO_LOG_START)->end = offset;
+}
+
+void replica_leave_epoch(struct replica *r, struct replica_effects *out)
+{
+    if (r->role == REPLICA_LEADING) {
+        r->role = REPLICA_FOLLOWING;
+        r->open = r->stalled = false;
+        r->member_count = 0;
+        replica_emit(out, REPLICA_DO_STEP_DOWN)->epoch = r->epoch;
+    }
+    r->epoch = 0;
+    r->leader = (struct replica_id){0};
+    r->leader_boot = r->verified = r->acked = 0;
+    r->has_clear_at = false;
+}
+
+void replica_halt(struct replica *r, struct replica_effects *out)
+{
+    replica_leave_epoch(r, out);
+    r->role = REPLICA_HALTED;
+    r->report_pending = false;
+    replica_emit(out, REPLICA_DO_HALT)->end = r->commit_hint;
+}
+
+static enum status copy_history(struct replica *r, const struct replica_recovered *from)
+{
+    enum status status = history_reserve(&r->history, from->history_count);
+    for (uint32_t i = 0; status == STATUS_OK && i < from->history_count; i++) {
+        history_add(&r->history, from->history[i].epoch, from->history[i].start);
+    }
+    return status;
+}
+
+struct replica *replica_new(const struct replica_recovered *recovered,
+                            const struct replica_log *log)
+{
+    struct replica *r = calloc(1, sizeof(*r));
+    if (r == NULL) {
+        return NULL;
+    }
+    *r = (struct replica){
+        .log = log,
+        .shard = recovered->shard,
+        .self = recovered->self,
+        .boot = recovered->boot,
+        .role = REPLICA_FOLLOWING,
+        /* A durable batch of an epoch implies the promise (2.3). */
+        .promised = recovered->promised > recovered->last.epoch ? recovered->promised
+                                                                : recovered->last.epoch,
+        .last = recovered->last,
+        .durable_end = recovered->last.end,
+        .log_start = recovered->log_start,
+        .commit = min_u64(recovered->commit_hint, recovered->last.end),
+        .commit_hint = recovered->commit_hint,
+        .uncertain = recovered->uncertain,
+        .uncertain_end = recovered->uncertain_end,
+        .next_seq = 1,
+        .flush_ms = REPLICA_NEVER,
+    };
+    if (copy_history(r, recovered) != STATUS_OK) {
+        replica_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+void replica_free(struct replica *r)
+{
+    if (r != NULL) {
+        durable_release(r);
+        history_release(&r->history);
+        free(r);
+    }
+}
+
+static enum status on_synced(struct replica *r, const struct replica_input *in,
+                             struct replica_effects *out)
+{
+    CHECK(in->seq < r->next_seq);
+    if (in->seq <= r->synced_seq) {
+        return STATUS_STALE;
+    }
+    durable_synced(r, in->seq);
+    fence_synced(r, out);
+    follower_synced(r, out);
+    leader_synced(r, in->now_ms, out);
+    return STATUS_OK;
+}
+
+static enum status dispatch(struct replica *r, const struct replica_input *in,
+                            struct replica_effects *out)
+{
+    switch (in->type) {
+    case REPLICA_FENCE:
+        return fence_on_fence(r, in, out);
+    case REPLICA_GRANT:
+        return leader_on_grant(r, in, out);
+    case REPLICA_PROPOSED:
+        return leader_on_proposed(r, in, out);
+    case REPLICA_SYNCED:
+        return on_synced(r, in, out);
+    case REPLICA_RECEIVE_APPEND:
+        return follower_on_append(r, &in->append, out);
+    case REPLICA_RECEIVE_ANSWER:
+        return leader_on_answer(r, in, out);
+    case REPLICA_PEER_UP:
+        member_up(r, in->from.broker, out);
+        return STATUS_OK;
+    case REPLICA_PEER_DOWN:
+        member_down(r, in->from.broker);
+        return STATUS_OK;
+    case REPLICA_RETAIN:
+        return leader_on_retain(r, in, out);
+    case REPLICA_TICK:
+        leader_on_tick(r, in->now_ms, out);
+        return STATUS_OK;
+    }
+    UNREACHABLE();
+}
+
+enum status replica_step(struct replica *r, const struct replica_input *in,
+                         struct replica_effects *out)
+{
+    out->count = 0;
+    return r->role == REPLICA_HALTED ? STATUS_STALE : dispatch(r, in, out);
+}
+
+enum status replica_slot(const struct replica *r, struct replica_slot *out)
+{
+    if (r->role != REPLICA_LEADING) {
+        return STATUS_NOT_LEADER;
+    }
+    if (r->stalled) {
+        return STATUS_NO_QUORUM;
+    }
+    *out = (struct replica_slot){
+        .base_offset = r->last.end, .epoch = r->epoch, .prev_crc = r->last.crc};
+    return STATUS_OK;
+}
+
+uint64_t replica_deadline(const struct replica *r)
+{
+    return r->role == REPLICA_LEADING ? leader_deadline(r) : REPLICA_NEVER;
+}
+
+void replica_view(const struct replica *r, struct replica_view *out)
+{
+    *out = (struct replica_view){
+        .role = r->role,
+        .open = r->open,
+        .uncertain = r->uncertain,
+        .epoch = r->epoch,
+        .promised = r->promised,
+        .cfg_ver = r->cfg_ver,
+        .leader = r->leader,
+        .last = r->last,
+        .durable_end = r->durable_end,
+        .verified_end = r->verified,
+        .commit = r->commit,
+        .log_start = r->log_start,
+        .member_count = r->member_count,
+    };
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        const struct member *m = &r->member[i];
+        out->member[i] = (struct replica_member_view){
+            .id = m->id,
+            .match = m->match,
+            .connected = m->connected,
+            .fenced = m->fenced,
+            .needs_copy = m->needs_copy,
+        };
+    }
+}
+
+const struct epoch_pair *replica_history(const struct replica *r, uint32_t *count)
+{
+    *count = r->history.count;
+    return r->history.pair;
+}
