@@ -46,11 +46,14 @@ struct member {
     uint64_t probe_end;  /* where that probe ended */
     uint64_t waiting_ms; /* since when something is unanswered, else REPLICA_NEVER */
     uint64_t told_commit, told_log_start;
-    uint64_t offer_commit, offer_log_start, offer_boot; /* of the last replica_next_append() */
+    uint64_t greeted_boot; /* that we told our end to */
+    /* Of the last replica_next_append(). */
+    uint64_t offer_from, offer_commit, offer_log_start, offer_boot;
     /* The window: bytes sent, and how many of those were sent before `mark` was reached. */
     uint64_t bytes_sent, bytes_acked, mark, mark_bytes;
     enum member_state state;
     bool connected, woken;
+    bool offered;    /* replica_sent() is to come; nothing overtook what was offered */
     bool probing;    /* PROBE: an append is unanswered */
     bool bare;       /* PROBE: a guess, so without batches */
     bool flush;      /* has to hear of a commit or a log start, with or without batches */
@@ -97,7 +100,7 @@ struct replica {
     uint64_t epoch_base; /* records from here on are of our epoch (R8) */
     uint64_t progress_ms, flush_ms, start_retry_ms;
     uint32_t voter_count, member_count;
-    struct member member[REPLICA_VOTERS_MAX - 1];
+    struct member member[REPLICA_VOTERS_MAX];
 };
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
@@ -135,6 +138,8 @@ NODISCARD enum status history_reserve(struct epoch_history *h, uint32_t more);
 void history_add(struct epoch_history *h, uint32_t epoch, uint64_t start);
 void history_cut(struct epoch_history *h, uint64_t end);
 void history_trim(struct epoch_history *h, uint64_t log_start);
+/* The epoch of the batch that ends at `end`, 0 if unknown. */
+uint32_t history_epoch_below(const struct epoch_history *h, uint64_t end);
 void history_release(struct epoch_history *h);
 
 /* search.c. The follower's side: pairs at or below what was refused. The leader's: where to probe

@@ -6,7 +6,7 @@
 static bool is_sound(const struct replica_append *a)
 {
     if (a->epoch == 0 || a->prev.epoch > a->epoch || a->prev.end > a->leader_end ||
-        (a->prev.end == 0) != (a->prev.epoch == 0)) {
+        (a->prev.end == 0 && a->prev.crc != 0) || (a->prev.end == 0) != (a->prev.epoch == 0)) {
         return false;
     }
     struct log_point at = a->prev;
@@ -69,7 +69,7 @@ static void follow(struct replica *r, const struct replica_append *a, struct rep
         r->verified = r->acked = 0;
         r->has_clear_at = false;
     }
-    r->cfg_ver = max_u64(r->cfg_ver, a->cfg_ver) == a->cfg_ver ? a->cfg_ver : r->cfg_ver;
+    r->cfg_ver = a->cfg_ver > r->cfg_ver ? a->cfg_ver : r->cfg_ver;
 }
 
 static struct replica_answer *answer(const struct replica *r, struct replica_id to,
@@ -88,7 +88,9 @@ static struct replica_answer *answer(const struct replica *r, struct replica_id 
 
 static uint64_t acknowledgeable(const struct replica *r)
 {
-    return MUTANT(ACK_BEFORE_FSYNC) ? r->verified : min_u64(r->verified, r->durable_end);
+    uint64_t verified =
+        MUTANT(ACK_UNVERIFIED_SUFFIX) && r->verified > 0 ? r->last.end : r->verified;
+    return MUTANT(ACK_BEFORE_FSYNC) ? verified : min_u64(verified, r->durable_end);
 }
 
 static void acknowledge(struct replica *r, struct replica_effects *out)
@@ -109,12 +111,18 @@ static void refuse(const struct replica *r, const struct replica_append *a, uint
     }
 }
 
-/* R10. What lies below our log start is committed, so every leader has it. */
+/* R10. What lies below our log start is committed, so every leader has it; at the log start itself
+ * we may still know what was there. */
 static bool holds(const struct replica *r, const struct log_point *point)
 {
     struct log_point own;
-    return point->end <= r->log_start || (replica_point_at(r, point->end, &own) &&
-                                          own.epoch == point->epoch && own.crc == point->crc);
+    if (point->end < r->log_start) {
+        return true;
+    }
+    if (!replica_point_at(r, point->end, &own)) {
+        return point->end == r->log_start;
+    }
+    return own.epoch == point->epoch && own.crc == point->crc;
 }
 
 /* The first batch that we do not hold identically; *out_at is the point before it. */
@@ -159,13 +167,23 @@ static void learn(struct replica *r, const struct replica_append *a, struct repl
     uncertain_check(r, out);
 }
 
+/* Whether the batches may take the place of what we hold from `at` on. Not below a known commit
+ * (R12); not below `verified`, for then two processes would lead one epoch; and not with an epoch
+ * lower than one that stays below them (I5). */
+static bool may_replace(const struct replica *r, const struct log_point *at, uint32_t epoch)
+{
+    uint64_t settled =
+        MUTANT(LEADER_RESUMES_AFTER_RESTART) ? r->commit : max_u64(r->commit, r->verified);
+    return at->end >= settled && epoch >= history_epoch_below(&r->history, at->end);
+}
+
 static void accept(struct replica *r, const struct replica_append *a, struct replica_effects *out)
 {
     struct log_point at;
     uint32_t first = first_new(r, a, &at);
     if (first < a->batch_count) {
-        if (at.end < max_u64(r->commit, r->verified)) {
-            replica_halt(r, out); /* R12; below `verified`, two processes lead one epoch */
+        if (!may_replace(r, &at, a->batches[first].epoch)) {
+            replica_halt(r, out);
             return;
         }
         if (at.end < r->last.end) {
@@ -173,10 +191,7 @@ static void accept(struct replica *r, const struct replica_append *a, struct rep
         }
         replica_write(r, &a->batches[first], first, a->batch_count - first, out);
     }
-    r->verified = max_u64(r->verified, max_u64(end_of(a), min_u64(r->log_start, r->last.end)));
-    if (MUTANT(ACK_UNVERIFIED_SUFFIX)) {
-        r->verified = r->last.end;
-    }
+    r->verified = max_u64(r->verified, max_u64(end_of(a), r->log_start));
     learn(r, a, out);
     if (first == a->batch_count || MUTANT(ACK_BEFORE_FSYNC)) {
         acknowledge(r, out); /* else the sync does */

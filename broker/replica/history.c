@@ -48,17 +48,27 @@ void history_cut(struct epoch_history *h, uint64_t end)
     }
 }
 
-/* The newest pair stays even if its batches are gone: it names the epoch of the log's end. */
+/* The pair of the batch just below `log_start` stays: an append may have to name it. */
 void history_trim(struct epoch_history *h, uint64_t log_start)
 {
     uint32_t gone = 0;
-    while (gone + 1 < h->count && h->pair[gone + 1].start <= log_start) {
+    while (gone + 1 < h->count && h->pair[gone + 1].start < log_start) {
         gone++;
     }
     if (gone > 0) {
         h->count -= gone;
         memmove(h->pair, h->pair + gone, h->count * sizeof(*h->pair));
     }
+}
+
+uint32_t history_epoch_below(const struct epoch_history *h, uint64_t end)
+{
+    for (uint32_t i = h->count; i > 0; i--) {
+        if (h->pair[i - 1].start < end) {
+            return h->pair[i - 1].epoch;
+        }
+    }
+    return 0;
 }
 
 void history_release(struct epoch_history *h)

@@ -12,6 +12,22 @@ static bool is_voter(const struct replica_config *config, struct replica_id id)
     return false;
 }
 
+/* A voter named twice would count twice. */
+static bool is_sound(const struct replica_config *config)
+{
+    if (config->voter_count == 0 || config->voter_count > REPLICA_VOTERS_MAX) {
+        return false;
+    }
+    for (uint32_t i = 0; i < config->voter_count; i++) {
+        for (uint32_t j = 0; j < i; j++) {
+            if (replica_id_equal(config->voter[i], config->voter[j])) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 /* R6: void unless it names this replica in this boot, and nothing higher was promised since. */
 static bool may_lead(const struct replica *r, const struct replica_input *in)
 {
@@ -39,7 +55,9 @@ static void start_leading(struct replica *r, const struct replica_input *in)
     r->member_count = 0;
     for (uint32_t i = 0; i < in->config.voter_count; i++) {
         struct replica_id id = in->config.voter[i];
-        if (id.broker != r->self.broker) {
+        bool self =
+            MUTANT(AMNESIAC_VOTES) ? id.broker == r->self.broker : replica_id_equal(id, r->self);
+        if (!self) {
             member_init(&r->member[r->member_count++], id, r->last.end);
         }
     }
@@ -56,8 +74,7 @@ static void ask_epoch_start(struct replica *r, uint64_t now_ms, struct replica_e
 enum status leader_on_grant(struct replica *r, const struct replica_input *in,
                             struct replica_effects *out)
 {
-    if (in->epoch == 0 || in->config.voter_count == 0 ||
-        in->config.voter_count > REPLICA_VOTERS_MAX) {
+    if (in->epoch == 0 || !is_sound(&in->config)) {
         return STATUS_INVALID;
     }
     if (r->role == REPLICA_LEADING && in->epoch == r->epoch) {

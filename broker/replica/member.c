@@ -1,7 +1,4 @@
 /* What a leader knows of each other voter, and what it sends to it next. */
-#include <string.h>
-
-#include "base/check.h"
 #include "broker/replica/core.h"
 
 void member_init(struct member *m, struct replica_id id, uint64_t next)
@@ -67,7 +64,7 @@ static void probe_from(struct member *m, uint64_t next, bool bare)
     m->state = MEMBER_PROBE;
     m->next = next;
     m->bare = bare;
-    m->probing = false;
+    m->probing = m->offered = false;
     m->waiting_ms = REPLICA_NEVER;
     m->bytes_sent = m->bytes_acked = m->mark_bytes = 0;
     m->mark = next;
@@ -165,7 +162,9 @@ enum status member_answered(struct replica *r, struct member *m,
         m->boot = answer->boot;
         m->match = 0; /* it may have lost what it acknowledged (2.9): it must show it again */
     }
-    if (answer->uncertain && m->offer_boot != answer->boot) {
+    /* A caught-up follower that is still uncertain has missed our greeting. */
+    if (answer->uncertain &&
+        (m->greeted_boot != answer->boot || (answer->ok && answer->end == r->last.end))) {
         m->greet = true;
         news = true;
     }
@@ -207,6 +206,8 @@ enum status replica_next_append(struct replica *r, struct replica_id to, uint64_
     if (!member_has_news(r, m) || !next_point(r, m, &prev)) {
         return STATUS_NOT_FOUND;
     }
+    m->offered = true;
+    m->offer_from = prev.end;
     m->offer_commit = r->commit;
     m->offer_log_start = r->log_start;
     m->offer_boot = m->boot;
@@ -229,13 +230,13 @@ void replica_sent(struct replica *r, struct replica_id to, uint64_t upto, uint64
                   uint64_t now_ms)
 {
     struct member *m = r->role == REPLICA_LEADING ? member_find(r, to) : NULL;
-    if (m == NULL) {
-        return; /* deposed in between */
+    if (m == NULL || !m->offered || upto < m->offer_from || upto > r->last.end) {
+        return; /* overtaken: whatever is answered will be judged by what it says */
     }
-    CHECK(upto >= m->next);
-    CHECK(upto <= r->last.end);
+    m->offered = false;
     m->told_commit = m->offer_commit;
     m->told_log_start = m->offer_log_start;
+    m->greeted_boot = m->offer_boot;
     m->flush = m->greet = false;
     m->bytes_sent += bytes;
     if (m->waiting_ms == REPLICA_NEVER) {
@@ -243,9 +244,10 @@ void replica_sent(struct replica *r, struct replica_id to, uint64_t upto, uint64
     }
     if (m->state == MEMBER_PROBE) {
         m->probing = true;
+        m->next = m->offer_from;
         m->probe_end = upto;
     } else {
-        m->next = upto;
+        m->next = max_u64(m->next, upto);
     }
     leader_plan_flush(r, now_ms);
 }

@@ -220,7 +220,8 @@ NODISCARD enum status replica_slot(const struct replica *r, struct replica_slot 
  * with replica_sent(). NOT_FOUND: nothing to say to that peer now. */
 NODISCARD enum status replica_next_append(struct replica *r, struct replica_id to, uint64_t now_ms,
                                           struct replica_append *out, uint64_t *end);
-/* `upto`: end of the last batch sent (prev.end if none); `bytes`: what they weigh. */
+/* `upto`: end of the last batch sent (prev.end if none); `bytes`: what they weigh. Steps may come
+ * between the two calls (batches that must be read from disk take time). */
 void replica_sent(struct replica *r, struct replica_id to, uint64_t upto, uint64_t bytes,
                   uint64_t now_ms);
 
