@@ -76,7 +76,7 @@ struct replica {
     struct epoch_history history;
 
     /* The disk. */
-    uint64_t next_seq, synced_seq, durable_end;
+    uint64_t next_seq, synced_seq, promise_seq, durable_end;
     struct pending_writes writes;
 
     /* A fence whose report waits for the disk (R3). */
@@ -90,6 +90,7 @@ struct replica {
     uint64_t leader_boot;
     uint64_t verified; /* our log is equal to the leader's up to here (R11) */
     uint64_t acked;    /* the last end we acknowledged in this epoch */
+    bool owes_answer;  /* to an append that brought nothing to write; the promise is not synced */
 
     bool uncertain, has_clear_at;
     uint64_t uncertain_end, clear_at; /* H of 2.9 */

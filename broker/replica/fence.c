@@ -19,7 +19,7 @@ void fence_promise(struct replica *r, uint32_t epoch, struct replica_effects *ou
     r->report_pending = false; /* of a lower epoch: it would promise too little */
     struct replica_effect *e = replica_emit(out, REPLICA_DO_PROMISE);
     e->epoch = epoch;
-    e->seq = durable_take_seq(r);
+    e->seq = r->promise_seq = durable_take_seq(r);
 }
 
 static struct replica_report report_of(const struct replica *r)

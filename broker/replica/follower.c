@@ -93,12 +93,19 @@ static uint64_t acknowledgeable(const struct replica *r)
     return MUTANT(ACK_BEFORE_FSYNC) ? verified : min_u64(verified, r->durable_end);
 }
 
+/* Not before the promise is durable, even if the log is (2.7): a crash would let an older leader
+ * cut what this counts for. */
 static void acknowledge(struct replica *r, struct replica_effects *out)
 {
+    if (r->synced_seq < r->promise_seq && !MUTANT(ACK_BEFORE_FSYNC)) {
+        r->owes_answer = true;
+        return;
+    }
     struct replica_answer *ok = answer(r, r->leader, out);
     ok->ok = true;
     ok->epoch = r->epoch;
     ok->end = r->acked = acknowledgeable(r);
+    r->owes_answer = false;
 }
 
 static void refuse(const struct replica *r, const struct replica_append *a, uint64_t probed,
@@ -232,7 +239,7 @@ void follower_synced(struct replica *r, struct replica_effects *out)
         return;
     }
     uncertain_check(r, out);
-    if (acknowledgeable(r) > r->acked) {
+    if (r->owes_answer || acknowledgeable(r) > r->acked) {
         acknowledge(r, out);
     }
 }
