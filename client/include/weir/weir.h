@@ -1,0 +1,10 @@
+/* libweir: produce to, read from and administer a Weir cluster. This header includes all others.
+ *
+ * Names of the interface begin with weir_ or WEIR_; nothing else is part of it. */
+#pragma once
+
+#include <weir/admin.h>
+#include <weir/client.h>
+#include <weir/producer.h>
+#include <weir/reader.h>
+#include <weir/status.h>
