@@ -335,11 +335,6 @@ void replicate(struct host *leader, struct host *follower)
         assert_true(ended);
         answered(leader, follower);
     }
-    status_ignore(
-        replica_step(follower->replica,
-                     &(struct replica_input){.type = REPLICA_SYNCED, .seq = follower->newest_seq},
-                     &follower->effects),
-        "often there is nothing left to sync");
 }
 
 void lead(struct host *h, uint32_t epoch, struct host *first, struct host *second)
