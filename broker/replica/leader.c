@@ -243,10 +243,14 @@ static bool must_hear(const struct replica *r, const struct member *m)
 /* A commit waits a moment for an append that carries it. */
 void leader_plan_flush(struct replica *r, uint64_t now_ms)
 {
-    for (uint32_t i = 0; i < r->member_count && r->flush_ms == REPLICA_NEVER; i++) {
-        if (must_hear(r, &r->member[i])) {
-            r->flush_ms = now_ms + REPLICA_COMMIT_IDLE_MS;
-        }
+    bool needed = false;
+    for (uint32_t i = 0; i < r->member_count; i++) {
+        needed = needed || must_hear(r, &r->member[i]);
+    }
+    if (!needed) {
+        r->flush_ms = REPLICA_NEVER;
+    } else if (r->flush_ms == REPLICA_NEVER) {
+        r->flush_ms = now_ms + REPLICA_COMMIT_IDLE_MS;
     }
 }
 

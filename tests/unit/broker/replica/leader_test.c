@@ -67,7 +67,7 @@ static void an_unanswered_append_is_asked_about_and_sent_again(void **state)
     propose(&A, 1);
     propose(&A, 1);
     assert_string_equal(next_append(&A, &B, &wire), "(1, 1) + 2, commit 1"); /* lost */
-    assert_int_equal(replica_deadline(A.replica), REPLICA_COMMIT_IDLE_MS * 100);
+    assert_int_equal(replica_deadline(A.replica), REPLICA_RESEND_MS);
     assert_string_equal(tick_at(&A, REPLICA_RESEND_MS), "wake 2\n");
     assert_string_equal(next_append(&A, &B, &wire), "(1, 3) + 0, commit 1");
     assert_string_equal(next_append(&A, &B, &wire), "NOT_FOUND"); /* one at a time */
@@ -137,7 +137,7 @@ static void a_new_session_starts_with_a_probe(void **state)
     assert_string_equal(peer(&A, &B, REPLICA_PEER_DOWN), "");
     assert_false(view_of(&A).member[0].connected);
     assert_string_equal(next_append(&A, &B, &wire), "NOT_FOUND");
-    assert_string_equal(propose(&A, 1), "write up to 3\nwake 3\n");
+    assert_string_equal(propose(&A, 1), "write up to 3\n"); /* C was woken, and did not call */
     assert_string_equal(peer(&A, &B, REPLICA_PEER_UP), "wake 2\n");
     assert_string_equal(next_append(&A, &B, &wire), "(1, 1) + 2, commit 1");
     propose(&A, 1);
@@ -233,7 +233,7 @@ static void the_window_bounds_what_is_unacknowledged(void **state)
     assert_int_equal(replica_next_append(A.replica, B.id, 0, &append, &end), STATUS_OK);
     assert_int_equal(end, 2);
     replica_sent(A.replica, B.id, 2, REPLICA_WINDOW_BYTES, 0);
-    assert_string_equal(propose(&A, 1), "write up to 3\nwake 3\n");
+    assert_string_equal(propose(&A, 1), "write up to 3\n");
     assert_int_equal(replica_next_append(A.replica, B.id, 0, &append, &end), STATUS_NOT_FOUND);
     B.answer = (struct replica_answer){.ok = true, .epoch = 1, .boot = B.boot, .end = 2};
     assert_string_equal(answered(&A, &B), "wake 2\n");

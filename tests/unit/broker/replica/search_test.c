@@ -22,7 +22,9 @@ static uint32_t reconcile(uint32_t epoch)
     }
     assert_int_equal(view_of(&A).commit, view_of(&A).last.end);
     assert_int_equal(A.batches, B.batches);
-    assert_memory_equal(A.batch, B.batch, A.batches * sizeof(A.batch[0]));
+    for (uint32_t i = 0; i < A.batches; i++) {
+        assert_int_equal(A.batch[i].crc, B.batch[i].crc);
+    }
     return appends;
 }
 

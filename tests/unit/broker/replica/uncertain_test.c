@@ -101,7 +101,7 @@ static void a_new_epoch_starts_the_handshake_anew(void **state)
     next_append(&A, &B, &wire);
     deliver(&B, &wire); /* greeted in epoch 1; the end of that epoch's leader is 2 */
     fence(&B, 2);
-    assert_string_equal(synced(&B), "report 2: (1, 2), committed 1, uncertain\n");
+    assert_string_equal(synced(&B), "report 2: (1, 2), committed 2, uncertain\n");
     assert_true(view_of(&B).uncertain);
 }
 
