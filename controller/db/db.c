@@ -22,6 +22,15 @@ void db_fail(struct db *db, const char *what)
     }
 }
 
+void db_abort(struct db *db, enum status status, const char *text)
+{
+    CHECK(status != STATUS_OK);
+    if (!db->failed) {
+        db->failed = true;
+        (void)error_set(&db->error, status, "%s: %s", db->path, text);
+    }
+}
+
 sqlite3_stmt *db_use(struct db *db, enum db_statement which)
 {
     sqlite3_stmt *statement = db->statement[which];
@@ -63,11 +72,7 @@ void db_blob(struct db *db, sqlite3_stmt *statement, int column, uint8_t *out, s
     const void *data = sqlite3_column_blob(statement, column);
     if (data == NULL || (size_t)sqlite3_column_bytes(statement, column) != size) {
         memset(out, 0, size);
-        if (!db->failed) {
-            db->failed = true;
-            (void)error_set(&db->error, STATUS_CORRUPT, "%s: a column of %s has a wrong length",
-                            db->path, sqlite3_sql(statement));
-        }
+        db_abort(db, STATUS_CORRUPT, "a column has a wrong length");
         return;
     }
     memcpy(out, data, size);
@@ -113,9 +118,8 @@ void db_note(struct db *db, enum db_kind kind, uint64_t id)
                          : kind == DB_KIND_SHARD  ? &db->changes.shards
                                                   : &db->changes.deleted_streams;
     db->changed = true;
-    if (!ids_insert(ids, id) && !db->failed) {
-        db->failed = true;
-        (void)error_set(&db->error, STATUS_NO_MEMORY, "out of memory");
+    if (!ids_insert(ids, id)) {
+        db_abort(db, STATUS_NO_MEMORY, "out of memory");
     }
 }
 

@@ -75,6 +75,10 @@ void db_begin(struct db *db);
  * IO: the process must end. */
 NODISCARD enum status db_commit(struct db *db, uint64_t index, uint32_t mix, struct error *error);
 
+/* Fails the database by a fault of the caller's (out of memory, say): db_commit() will not commit.
+ */
+void db_abort(struct db *db, enum status status, const char *text);
+
 /* The version that this transaction's changes will have. */
 uint64_t db_next_version(const struct db *db);
 

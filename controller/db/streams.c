@@ -143,8 +143,7 @@ bool db_request_get(struct db *db, const uint8_t request[DB_REQUEST_BYTES], stru
     enum status status = buf_append(&result.body, body, (size_t)sqlite3_column_bytes(get, 2));
     (void)sqlite3_reset(get);
     if (status != STATUS_OK) {
-        db->failed = true;
-        (void)error_set(&db->error, STATUS_NO_MEMORY, "out of memory");
+        db_abort(db, STATUS_NO_MEMORY, "out of memory");
         return false;
     }
     *out = result;

@@ -1,0 +1,40 @@
+/* Applies an entry of the Raft log to the database: command by command, decode -> rule -> rows ->
+ * result.
+ *
+ * Deterministic: the same entries in the same order give the same rows, results and state hash on
+ * every controller. So there is no clock and no randomness here; a command's time travels inside
+ * it. One file per kind of command; each of them checks everything before it changes a row.
+ *
+ * Thread: that of the database. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/status.h"
+#include "controller/db/db.h"
+
+enum {
+    COMMAND_ENTRY_COMMANDS_MAX = 512,
+    COMMAND_ENTRY_BYTES_MAX = 1024 * 1024,
+    COMMAND_RETENTION_HOURS = 24,           /* when the request does not say */
+    COMMAND_RETENTION_HOURS_MAX = 365 * 24, /* as Kinesis */
+};
+
+/* One result per command, in order. A zeroed struct is empty. */
+struct command_results {
+    struct db_result *result;
+    size_t count;
+};
+void command_results_release(struct command_results *results);
+
+/* Applies one entry (a packed CommandList) in one transaction that also records `index`. An entry
+ * at or below the recorded index was applied before: it is skipped, without results. What changed
+ * is then in db_changes().
+ *
+ * Any status but OK means that this controller cannot go on: CORRUPT (not a CommandList),
+ * UNSUPPORTED (a command of a newer Weir), NO_MEMORY, or an error of the database. A command that
+ * is refused by its rule is OK here; its result has the status and the sentence. */
+NODISCARD enum status command_apply(struct db *db, uint64_t index, struct bytes entry,
+                                    struct command_results *out, struct error *error);

@@ -1,0 +1,44 @@
+/* Private to controller/command: one function per kind of command, called inside the entry's
+ * transaction. Each fills `result`, which comes zeroed (OK, no text, no body). */
+#pragma once
+
+#include "controller/command/command.h"
+#include "proto/schema/command.pb-c.h"
+#include "proto/schema/metadata.pb-c.h"
+
+/* The kinds: name in Weir__Command, name of its case. */
+#define COMMAND_KINDS(X)                  \
+    X(bootstrap, BOOTSTRAP)               \
+    X(register_broker, REGISTER_BROKER)   \
+    X(broker_down, BROKER_DOWN)           \
+    X(create_stream, CREATE_STREAM)       \
+    X(delete_stream, DELETE_STREAM)       \
+    X(change_retention, CHANGE_RETENTION) \
+    X(electing, ELECTING)                 \
+    X(active, ACTIVE)                     \
+    X(stable, STABLE)                     \
+    X(shards_dropped, SHARDS_DROPPED)     \
+    X(allocate_producers, ALLOCATE_PRODUCERS)
+
+#define X(name, kind) \
+    void command_##name(struct db *db, const Weir__Command *command, struct db_result *result);
+COMMAND_KINDS(X)
+#undef X
+
+/* Fills the result's status and sentence. */
+void command_refuse(struct db_result *result, enum status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Packs `message` as the result's body. Out of memory becomes the result's status, which ends the
+ * process: see command_apply(). */
+void command_answer(struct db_result *result, const ProtobufCMessage *message);
+
+/* A StreamReply with the stream's row and the version that this transaction makes. */
+void command_answer_stream(struct db *db, struct db_result *result, const struct db_stream *stream);
+
+/* Whether a name has 1 to STREAM_NAME_MAX of the characters that Kinesis allows; else refuses. */
+bool command_name_is_good(const char *name, struct db_result *result);
+
+/* Removes streams that are DELETING and have no broker alive that still has to drop a shard. What
+ * dead brokers owe stays in the drops. */
+void command_finish_deletions(struct db *db);
