@@ -117,7 +117,9 @@ struct replica *replica_new(const struct replica_recovered *recovered,
         .last = recovered->last,
         .durable_end = recovered->last.end,
         .log_start = recovered->log_start,
-        .commit = min_u64(recovered->commit_hint, recovered->last.end),
+        /* The hint is written lazily; what was trimmed was committed. */
+        .commit =
+            max_u64(min_u64(recovered->commit_hint, recovered->last.end), recovered->log_start),
         .commit_hint = recovered->commit_hint,
         .uncertain = recovered->uncertain,
         .uncertain_end = recovered->uncertain_end,

@@ -83,6 +83,28 @@ static void what_is_recovered_is_durable_and_implies_its_promise(void **state)
     assert_string_equal(fence(&A, 2), "report: refuses 2, promised 3\n");
 }
 
+static void what_was_trimmed_was_committed(void **state)
+{
+    (void)state;
+    host_has(&A, 1, 4);
+    A.log_start = 3;
+    host_recover(&A, 1, 2); /* the hint is older */
+    assert_int_equal(view_of(&A).commit, 3);
+}
+
+static void a_single_voter_commits_what_it_has_synced(void **state)
+{
+    (void)state;
+    struct replica_input in = {.type = REPLICA_GRANT, .epoch = 1, .id = A.id, .boot = A.boot};
+    in.config = (struct replica_config){.version = 1, .voter_count = 1, .voter = {A.id}};
+    fence(&A, 1);
+    synced(&A);
+    assert_string_equal(step(&A, in), "start epoch 1 at 0\n");
+    assert_string_equal(propose(&A, 1), "write up to 1\n");
+    assert_string_equal(synced(&A), "commit 1\nlead 1\n");
+    assert_true(replica_deadline(A.replica) == UINT64_MAX);
+}
+
 static void retention_travels_with_appends_and_never_passes_the_commit(void **state)
 {
     (void)state;
@@ -134,6 +156,8 @@ int main(void)
         TEST(an_epoch_opens_when_its_first_record_is_committed),
         TEST(an_idle_shard_has_no_deadline),
         TEST(what_is_recovered_is_durable_and_implies_its_promise),
+        TEST(what_was_trimmed_was_committed),
+        TEST(a_single_voter_commits_what_it_has_synced),
         TEST(retention_travels_with_appends_and_never_passes_the_commit),
         TEST(a_halted_replica_takes_part_in_nothing),
     };
