@@ -19,6 +19,7 @@
 #include "base/list.h"
 #include "base/status.h"
 
+struct raft_node;
 struct net_loop;
 struct net_tls;
 
