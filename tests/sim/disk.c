@@ -1,0 +1,205 @@
+#include <string.h>
+
+#include "tests/sim/world.h"
+
+void journal_append(struct world *w, struct broker *b, const struct op *op)
+{
+    struct journal *j = &b->journal;
+    (void)w;
+    j->op = grow(j->op, &j->capacity, j->count + 1, sizeof *j->op);
+    j->op[j->count++] = *op;
+}
+
+/* Group commit: the next sync begins when the last one ends, and takes all that has gathered. */
+void journal_kick(struct world *w, struct broker *b)
+{
+    struct journal *j = &b->journal;
+    if (j->in_flight || j->count == 0) {
+        return;
+    }
+    j->in_flight = true;
+    j->syncing = j->count;
+    uint64_t takes_us = draw(w, w->plan.sync_us / 2, 2 * w->plan.sync_us);
+    if (w->plan.fault[FAULT_SLOW_SYNC] && !w->healing && chance(w, 10)) {
+        takes_us = draw(w, 0, w->plan.slow_sync_us);
+    }
+    schedule(w, takes_us, (struct event){.type = EVENT_SYNCED, .a = b->id, .c = b->boot});
+}
+
+static void apply(struct medium *m, const struct op *op)
+{
+    switch (op->type) {
+    case OP_WRITE:
+        log_overwrite(&m->log, &op->batch);
+        m->commit_hint = op->commit > m->commit_hint ? op->commit : m->commit_hint;
+        if (op->batch.core.epoch > m->promised) {
+            m->promised = op->batch.core.epoch;
+        }
+        return;
+    case OP_TRUNCATE:
+        log_truncate(&m->log, op->end);
+        return;
+    case OP_PROMISE:
+        m->promised = op->epoch > m->promised ? op->epoch : m->promised;
+        return;
+    case OP_UNCERTAIN:
+        m->uncertain = op->flag;
+        m->uncertain_end = op->end;
+        return;
+    case OP_LOG_START:
+        m->log_start = op->end;
+        return;
+    }
+    UNREACHABLE();
+}
+
+void journal_on_synced(struct world *w, struct broker *b, uint64_t boot)
+{
+    struct journal *j = &b->journal;
+    if (!b->up || b->boot != boot) {
+        return;
+    }
+    CHECK(j->in_flight);
+    uint64_t newest[SHARDS_MAX] = {0};
+    uint32_t done = j->syncing;
+    for (uint32_t i = 0; i < done; i++) {
+        apply(&b->replica[j->op[i].shard].medium, &j->op[i]);
+        newest[j->op[i].shard] = j->op[i].seq;
+    }
+    j->count -= done;
+    memmove(j->op, j->op + done, j->count * sizeof *j->op);
+    j->in_flight = false;
+    j->syncing = 0;
+    for (uint32_t s = 0; s < w->plan.shards; s++) {
+        if (newest[s] > 0 && b->replica[s].core != NULL) {
+            struct replica_input in = {.type = REPLICA_SYNCED, .seq = newest[s]};
+            status_ignore(broker_step(w, b, s, &in, NULL), "a halted replica is found elsewhere");
+        }
+    }
+    journal_kick(w, b);
+}
+
+/* Every voter still has its disk. */
+static bool all_present(const struct world *w, uint32_t shard)
+{
+    const struct election_row *row = &w->metadata.row[shard];
+    const struct election_config *cfg[2] = {&row->cfg, &row->prev_cfg};
+    for (uint32_t c = 0; c < 2; c++) {
+        for (uint32_t i = 0; i < cfg[c]->voter_count; i++) {
+            struct election_replica v = cfg[c]->voter[i];
+            if (w->broker[v.broker].disk_gen != v.disk_gen ||
+                !w->broker[v.broker].replica[shard].exists) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* The fault model lets one replica at a time lose what it acknowledged: all others are there and
+ * undamaged, and one of them holds whatever was committed. */
+static bool may_lose(const struct world *w, const struct broker *b, uint32_t shard)
+{
+    const struct election_row *row = &w->metadata.row[shard];
+    struct log_point committed = log_last(&w->truth[shard].log);
+    bool kept = false;
+    if (!is_voter(row, broker_rid(b))) {
+        return true;
+    }
+    if (!all_present(w, shard) || row->phase != ELECTION_ACTIVE) {
+        return false;
+    }
+    for (uint32_t id = 1; id <= w->plan.brokers; id++) {
+        const struct broker *other = &w->broker[id];
+        if (!is_voter(row, broker_rid(other))) {
+            continue;
+        }
+        const struct medium *m = &other->replica[shard].medium;
+        if (m->uncertain) {
+            return false;
+        }
+        kept = kept || (id != b->id && log_holds(&m->log, committed));
+    }
+    return kept;
+}
+
+/* A torn tail that recovery cannot tell from a damaged one: 2.9, case 3. */
+static void tear(struct world *w, struct broker *b, uint32_t shard)
+{
+    struct medium *m = &b->replica[shard].medium;
+    if (!m->uncertain && all_present(w, shard) && b->replica[shard].exists) {
+        m->uncertain = true;
+        m->uncertain_end = log_end(&m->log);
+        TRACE(w, "broker %u shard %u: ambiguous tail at %llu", b->id, shard,
+              (unsigned long long)m->uncertain_end);
+    }
+}
+
+void journal_crash(struct world *w, struct broker *b)
+{
+    struct journal *j = &b->journal;
+    uint32_t keep = 0;
+    switch (draw(w, 0, 2)) {
+    case 0:
+        break;
+    case 1:
+        keep = j->count;
+        break;
+    default:
+        keep = (uint32_t)draw(w, 0, j->count);
+    }
+    for (uint32_t i = 0; i < keep; i++) {
+        apply(&b->replica[j->op[i].shard].medium, &j->op[i]);
+    }
+    if (keep < j->count && chance(w, 10 * w->plan.ambiguous)) {
+        tear(w, b, j->op[keep].shard);
+    }
+    j->count = j->syncing = 0;
+    j->in_flight = false;
+}
+
+bool medium_damage(struct world *w, struct broker *b, uint32_t shard)
+{
+    struct medium *m = &b->replica[shard].medium;
+    if (w->healing || m->log.count == 0 || m->uncertain || !may_lose(w, b, shard) ||
+        !is_voter(&w->metadata.row[shard], broker_rid(b))) {
+        return false;
+    }
+    ghost_add(w, broker_rid(b), shard, &m->log);
+    uint64_t lost = draw(w, 1, m->log.count < 6 ? m->log.count : 6);
+    m->log.count -= (uint32_t)lost;
+    m->uncertain = true;
+    m->uncertain_end = log_end(&m->log);
+    w->count.damages++;
+    TRACE(w, "broker %u shard %u: %llu synced batches unreadable, log ends at %llu", b->id, shard,
+          (unsigned long long)lost, (unsigned long long)m->uncertain_end);
+    return true;
+}
+
+bool disk_may_go(const struct world *w, const struct broker *b)
+{
+    for (uint32_t s = 0; s < w->plan.shards; s++) {
+        if (!may_lose(w, b, s)) {
+            return false;
+        }
+    }
+    return !w->healing;
+}
+
+void disk_lose(struct world *w, struct broker *b)
+{
+    for (uint32_t s = 0; s < w->plan.shards; s++) {
+        struct replica_shell *r = &b->replica[s];
+        if (r->exists) {
+            ghost_add(w, broker_rid(b), s, &r->medium.log);
+        }
+        r->exists = false;
+        r->told_promise = 0;
+        log_release(&r->medium.log);
+        r->medium = (struct medium){0};
+        schedule(w, draw(w, 300 * MS, 4 * SECOND), (struct event){.type = EVENT_REPLACE, .b = s});
+    }
+    b->disk_gen++;
+    w->count.disks_lost++;
+    TRACE(w, "broker %u: new disk, generation %u", b->id, b->disk_gen);
+}

@@ -1,0 +1,122 @@
+/* The end of a run: everything is healed, and I16 must hold. Every shard accepts writes within 10
+ * seconds; then, without writes, all voters become equal. */
+#include "tests/sim/world.h"
+
+enum { PHASE_FAULTS, PHASE_WRITE, PHASE_EQUAL };
+
+static void heal_network(struct world *w)
+{
+    for (uint32_t a = 0; a < ENDPOINTS; a++) {
+        for (uint32_t b = 0; b < ENDPOINTS; b++) {
+            w->link[a][b].blocked = false;
+        }
+    }
+}
+
+static void heal_brokers(struct world *w)
+{
+    for (uint32_t id = 1; id <= w->plan.brokers; id++) {
+        struct broker *b = &w->broker[id];
+        if (b->paused) {
+            b->resume_us = w->now_us;
+            b->paused = false;
+        }
+        broker_restart(w, b);
+    }
+}
+
+void ending_start(struct world *w)
+{
+    TRACE(w, "everything is healed");
+    w->healing = true;
+    heal_network(w);
+    heal_brokers(w);
+    controller_activate(w, w->metadata.leader);
+    for (uint32_t s = 0; s < w->plan.shards; s++) {
+        schedule(w, 1, (struct event){.type = EVENT_REPLACE, .b = s});
+    }
+    w->ending.phase = PHASE_WRITE;
+    w->ending.deadline_us = w->now_us + 10 * (uint64_t)SECOND;
+    w->ending.first_attempt = w->next_id + 1;
+    schedule(w, 1, (struct event){.type = EVENT_ENDING});
+}
+
+void ending_on_acked(struct world *w, uint32_t shard, uint64_t attempt)
+{
+    if (w->ending.phase == PHASE_WRITE && attempt >= w->ending.first_attempt) {
+        w->ending.acked[shard] = true;
+    }
+}
+
+static bool all_accept_writes(struct world *w)
+{
+    bool all = true;
+    for (uint32_t s = 0; s < w->plan.shards; s++) {
+        if (!w->ending.acked[s]) {
+            all = false;
+            client_put(w, 0, s);
+        }
+    }
+    return all;
+}
+
+static const char *shard_unequal(struct world *w, uint32_t shard)
+{
+    const struct election_row *row = &w->metadata.row[shard];
+    struct broker *leader = leader_of(w, shard);
+    struct replica_view view;
+    if (row->phase != ELECTION_ACTIVE || leader == NULL) {
+        return "it has no leader";
+    }
+    if (row->prev_cfg.voter_count > 0) {
+        return "its configuration is not stable";
+    }
+    replica_view(leader->replica[shard].core, &view);
+    for (uint32_t i = 0; i < row->cfg.voter_count; i++) {
+        const struct broker *b = &w->broker[row->cfg.voter[i].broker];
+        const struct replica_shell *r = &b->replica[shard];
+        if (b->disk_gen != row->cfg.voter[i].disk_gen || r->core == NULL) {
+            return "a voter is missing";
+        }
+        if (r->commit != view.last.end) {
+            return "a voter does not know of a commit";
+        }
+        if (log_end(&r->medium.log) != view.last.end || !log_holds(&r->medium.log, view.last)) {
+            return "the voters' logs differ";
+        }
+        if (r->medium.uncertain) {
+            return "a voter is still uncertain";
+        }
+    }
+    return NULL;
+}
+
+void ending_on_event(struct world *w)
+{
+    if (w->ending.phase == PHASE_WRITE) {
+        if (all_accept_writes(w)) {
+            TRACE(w, "every shard accepts writes");
+            w->ending.phase = PHASE_EQUAL;
+            w->ending.deadline_us = w->now_us + 30 * (uint64_t)SECOND;
+        } else if (w->now_us > w->ending.deadline_us) {
+            for (uint32_t s = 0; s < w->plan.shards; s++) {
+                if (!w->ending.acked[s]) {
+                    violated(w, "I16: shard %u accepts no write 10 s after all faults", s);
+                }
+            }
+        }
+        schedule(w, 100 * MS, (struct event){.type = EVENT_ENDING});
+        return;
+    }
+    for (uint32_t s = 0; s < w->plan.shards; s++) {
+        const char *why = shard_unequal(w, s);
+        if (why != NULL && w->now_us > w->ending.deadline_us) {
+            violated(w, "I16: shard %u is not whole 30 s after it accepts writes: %s", s, why);
+        }
+        if (why != NULL) {
+            schedule(w, 100 * MS, (struct event){.type = EVENT_ENDING});
+            return;
+        }
+    }
+    w->ending.phase = UINT32_MAX;
+}

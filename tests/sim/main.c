@@ -1,0 +1,126 @@
+/* weir-sim --from SEED --count N [--trace] [--hashes] [--stop-at-first] */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/sim/world.h"
+
+static struct world world;
+
+static void report(const char *what)
+{
+    printf("seed %llu FAILED: %s\n", (unsigned long long)world.seed, what);
+    printf("  again: scripts/sim --from %llu --count 1 --trace\n", (unsigned long long)world.seed);
+    fflush(stdout);
+}
+
+/* A broken CHECK in a core is a finding like any other; the seed must be known. */
+static void on_abort(int number)
+{
+    (void)number;
+    report("a CHECK failed, see standard error");
+    _exit(1);
+}
+
+static void summarize(const struct counters *c, uint64_t passed, uint64_t failed)
+{
+    printf("steps %llu, messages %llu, commits %llu, acknowledged puts %llu, elections %llu, "
+           "crashes %llu, damaged logs %llu, lost disks %llu, truncations %llu, "
+           "reconfigurations %llu\n",
+           (unsigned long long)c->steps, (unsigned long long)c->messages,
+           (unsigned long long)c->commits, (unsigned long long)c->puts_acked,
+           (unsigned long long)c->elections, (unsigned long long)c->crashes,
+           (unsigned long long)c->damages, (unsigned long long)c->disks_lost,
+           (unsigned long long)c->truncations, (unsigned long long)c->reconfigurations);
+    printf("%llu seeds passed, %llu failed\n", (unsigned long long)passed,
+           (unsigned long long)failed);
+}
+
+static void add(struct counters *sum, const struct counters *one)
+{
+    sum->steps += one->steps;
+    sum->messages += one->messages;
+    sum->commits += one->commits;
+    sum->puts_acked += one->puts_acked;
+    sum->elections += one->elections;
+    sum->crashes += one->crashes;
+    sum->damages += one->damages;
+    sum->disks_lost += one->disks_lost;
+    sum->truncations += one->truncations;
+    sum->reconfigurations += one->reconfigurations;
+}
+
+struct options {
+    uint64_t from, count;
+    bool trace, hashes, stop;
+};
+
+static bool parse(int argc, char **argv, struct options *out)
+{
+    static const struct option known[] = {
+        {"from",          required_argument, NULL, 'f'},
+        {"count",         required_argument, NULL, 'c'},
+        {"trace",         no_argument,       NULL, 't'},
+        {"hashes",        no_argument,       NULL, 'h'},
+        {"stop-at-first", no_argument,       NULL, 's'},
+        {NULL,            0,                 NULL, 0  }
+    };
+    *out = (struct options){.from = 1, .count = 1};
+    for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
+        char *rest = NULL;
+        switch (c) {
+        case 'f':
+            out->from = strtoull(optarg, &rest, 10);
+            break;
+        case 'c':
+            out->count = strtoull(optarg, &rest, 10);
+            break;
+        case 't':
+            out->trace = true;
+            break;
+        case 'h':
+            out->hashes = true;
+            break;
+        case 's':
+            out->stop = true;
+            break;
+        default:
+            return false;
+        }
+        if (rest != NULL && *rest != '\0') {
+            return false;
+        }
+    }
+    return optind == argc;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o;
+    if (!parse(argc, argv, &o)) {
+        fprintf(stderr, "usage: weir-sim --from SEED --count N [--trace] [--hashes] "
+                        "[--stop-at-first]\n");
+        return 2;
+    }
+    signal(SIGABRT, on_abort);
+    struct counters sum = {0};
+    uint64_t passed = 0, failed = 0;
+    for (uint64_t i = 0; i < o.count && !(o.stop && failed > 0); i++) {
+        bool ok = world_run(&world, o.from + i, o.trace);
+        if (!ok) {
+            report(world.violation);
+        }
+        *(ok ? &passed : &failed) += 1;
+        if (o.hashes) {
+            printf("seed %llu hash %016llx\n", (unsigned long long)world.seed,
+                   (unsigned long long)world.trace_hash);
+        }
+        add(&sum, &world.count);
+        world_release(&world);
+    }
+    summarize(&sum, passed, failed);
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,490 @@
+/* A deterministic world for the real cores of replication and of elections: simulated network,
+ * disks, clocks and faults around broker/replica and controller/election.
+ *
+ * One 64-bit seed sets everything. Two runs of a seed give the same trace hash.
+ *
+ *     world.c      the clock, the queue of events, what happens when
+ *     faults.c     what the seed allows to go wrong, and when it does
+ *     nemesis.c    whole stories of faults, aimed at one rule each
+ *     network.c    links, sessions, messages
+ *     disk.c       the journal of a broker: group sync, crash, damage
+ *     log.c        the batches of a replica
+ *     broker.c     the shell around replicas: effects, restarts
+ *     controller.c the committed rows, active controllers, their sessions with brokers
+ *     client.c     puts and their answers
+ *     checks.c     the invariants I1 … I10 of docs/replication.md
+ *     ending.c     heals everything and waits for I16 */
+#pragma once
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "broker/replica/replica.h"
+#include "controller/election/election.h"
+
+enum {
+    BROKERS_MAX = 5,
+    SHARDS_MAX = 4,
+    CONTROLLERS_MAX = 3,
+    CLIENTS_MAX = 4,
+    ENDPOINTS =
+        BROKERS_MAX + CONTROLLERS_MAX + 2, /* 1 …: brokers, then controllers, then clients */
+    CLIENTS = BROKERS_MAX + CONTROLLERS_MAX + 1, /* all clients are one endpoint */
+    APPEND_BATCHES_MAX = 8,
+    MS = 1000, /* the world's clock counts microseconds */
+    SECOND = 1000 * MS,
+};
+
+/* ------------------------------------------------------------------------------- log.c */
+
+struct batch {
+    struct replica_batch core;
+    uint64_t id; /* unique: which attempt of which put, or which EPOCH_START */
+};
+
+/* Batches without a gap from offset 0. */
+struct log {
+    struct batch *batch;
+    uint32_t count, capacity;
+};
+
+uint64_t log_end(const struct log *log);
+struct log_point log_last(const struct log *log);
+/* False where no batch ends. Fits struct replica_log; `context` is a struct log. */
+bool log_point_at(void *context, uint64_t end, struct log_point *out);
+/* The index of the batch with this base; count if there is none. */
+uint32_t log_find_base(const struct log *log, uint64_t base);
+const struct batch *log_batch_ending(const struct log *log, uint64_t end);
+/* Whether the batch that ends at point.end is this very one; so all before is the same, too. */
+bool log_holds(const struct log *log, struct log_point point);
+void log_push(struct log *log, const struct batch *batch);
+/* Puts a batch where it belongs; what an unrecorded truncation left behind it stays (a splice). */
+void log_overwrite(struct log *log, const struct batch *batch);
+void log_truncate(struct log *log, uint64_t end);
+void log_copy(struct log *to, const struct log *from);
+void log_release(struct log *log);
+
+/* ------------------------------------------------------------------------------ disk.c */
+
+enum op_type { OP_WRITE, OP_TRUNCATE, OP_PROMISE, OP_UNCERTAIN, OP_LOG_START };
+
+/* One record of a journal. */
+struct op {
+    enum op_type type;
+    uint32_t shard, epoch;
+    uint64_t seq, end, commit; /* commit: as known when it was written (the commit hint) */
+    bool flag;
+    struct batch batch;
+};
+
+/* What the medium holds of one replica: all synced records applied. */
+struct medium {
+    struct log log;
+    uint32_t promised;
+    bool uncertain;
+    uint64_t uncertain_end, commit_hint, log_start;
+};
+
+struct journal {
+    struct op *op; /* not synced yet, oldest first */
+    uint32_t count, capacity;
+    uint32_t syncing; /* how many of them the sync under way covers */
+    bool in_flight;
+};
+
+/* ---------------------------------------------------------------------------- broker.c */
+
+struct pending_put {
+    uint64_t end, attempt;
+    uint32_t client;
+    uint32_t epoch;
+};
+
+struct replica_shell {
+    struct replica *core; /* NULL while the broker is down, or has no such replica */
+    bool exists;
+    struct replica_log log;
+    struct log live;
+    struct medium medium;
+    uint64_t tick_us; /* of the earliest scheduled tick */
+    uint64_t commit;  /* as its COMMIT effects told */
+    uint64_t resigned_us;
+    uint32_t told_promise; /* I4: the highest that anybody was told */
+    struct pending_put *put;
+    uint32_t puts, puts_capacity;
+};
+
+struct broker {
+    uint32_t id, disk_gen;
+    uint64_t boot;
+    bool up, paused;
+    uint64_t resume_us;
+    struct journal journal;
+    struct replica_shell replica[SHARDS_MAX];
+};
+
+/* Replicas of replaced disks and batches of damaged ones: copies that were acknowledged, then lost
+ * by what the fault model allows. */
+struct ghost {
+    struct replica_id id;
+    uint32_t shard;
+    struct log log;
+};
+
+/* ------------------------------------------------------------------------ controller.c */
+
+/* The committed rows: the truth that the controllers' Raft would keep. */
+struct row_entry {
+    struct election_row row;
+};
+
+struct granted {
+    struct election_replica leader;
+    uint64_t boot;
+    struct election_config cfg;
+};
+
+struct session {
+    bool up, down;
+    uint64_t boot, seen_us;
+};
+
+struct controller {
+    struct election *core;
+    bool active;      /* believes so */
+    uint32_t applied; /* entries of the metadata log that it has seen */
+    uint64_t tick_us, activation;
+    struct session session[BROKERS_MAX + 1];
+};
+
+struct metadata {
+    struct election_row row[SHARDS_MAX];
+    struct row_entry *entry;
+    uint32_t entries, entries_capacity;
+    uint32_t leader; /* the controller whose proposals commit */
+    uint64_t next_activation;
+    struct granted *granted[SHARDS_MAX]; /* by epoch: I1 */
+    uint32_t granted_capacity[SHARDS_MAX];
+};
+
+/* --------------------------------------------------------------------------- network.c */
+
+enum message_type {
+    MESSAGE_APPEND,
+    MESSAGE_ANSWER,
+    MESSAGE_FENCE,
+    MESSAGE_REPORT,
+    MESSAGE_GRANT,
+    MESSAGE_OPENED,
+    MESSAGE_RESIGNED,
+    MESSAGE_PUT,
+    MESSAGE_PUT_DONE,
+};
+
+struct message {
+    enum message_type type;
+    uint32_t from, to, shard;
+    struct replica_id sender;
+    uint64_t session;
+    union {
+        struct {
+            struct replica_append append;
+            struct replica_batch core[APPEND_BATCHES_MAX];
+            struct batch batch[APPEND_BATCHES_MAX];
+        } append;
+        struct replica_answer answer;
+        struct {
+            uint32_t epoch;
+            struct replica_config voters;
+            struct replica_id leader;
+            uint64_t boot;
+        } fence; /* GRANT too */
+        struct {
+            uint32_t epoch;
+            struct replica_report report;
+        } report;
+        struct {
+            uint32_t epoch, promised;
+            uint64_t boot;
+        } opened; /* RESIGNED too */
+        struct {
+            uint64_t attempt, offset;
+            uint32_t client, count, epoch;
+            enum status status;
+        } put; /* PUT_DONE too */
+    } as;
+    struct message *next_free;
+};
+
+struct link {
+    bool blocked; /* one way */
+    uint64_t unblock_us;
+    uint64_t last_us; /* of the newest delivery, where order is kept */
+};
+
+struct pair { /* the session of broker a with broker b, at [a][b] as a sees it */
+    bool up;
+    uint64_t number; /* at [smaller][greater] */
+};
+
+/* ----------------------------------------------------------------------------- world.c */
+
+enum event_type {
+    EVENT_MESSAGE,
+    EVENT_TICK,          /* a: broker, b: shard */
+    EVENT_SYNCED,        /* a: broker, c: boot */
+    EVENT_PUMP,          /* a: broker, b: shard, c: peer */
+    EVENT_CONNECT,       /* a, b: brokers */
+    EVENT_RESTART,       /* a: broker */
+    EVENT_RESUME,        /* a: broker */
+    EVENT_UNBLOCK,       /* a, b: endpoints */
+    EVENT_COMMIT,        /* proposal */
+    EVENT_APPLY,         /* a: controller */
+    EVENT_LIVENESS,      /* a: controller, c: activation */
+    EVENT_ELECTION_TICK, /* a: controller, c: activation */
+    EVENT_ACTIVATE,      /* a: controller */
+    EVENT_DEACTIVATE,    /* a: controller, c: activation */
+    EVENT_CLIENT,        /* a: client */
+    EVENT_FAULT,         /* b: enum fault */
+    EVENT_NEMESIS,       /* a: story, b: step */
+    EVENT_CRASH,         /* a: broker, b: how, c: boot */
+    EVENT_REPLACE,       /* b: shard: heal its configuration */
+    EVENT_HEAL,
+    EVENT_ENDING,
+};
+
+struct event {
+    uint64_t at_us, order;
+    enum event_type type;
+    uint32_t a, b;
+    uint64_t c;
+    void *payload;
+};
+
+enum fault {
+    FAULT_CRASH,
+    FAULT_CRASH_ALL,
+    FAULT_PAUSE,
+    FAULT_PARTITION,
+    FAULT_ONE_WAY,
+    FAULT_RESET,
+    FAULT_SLOW_SYNC,
+    FAULT_DAMAGE,
+    FAULT_DISK_LOST,
+    FAULT_CONTROLLER,
+    FAULT_FALSE_DOWN,
+    FAULT_RECONFIGURE,
+    FAULT_RETAIN,
+    FAULT_NEMESIS,
+    FAULTS,
+};
+
+enum crash_how { CRASH_PLAIN, CRASH_DAMAGED, CRASH_DISK_LOST };
+
+struct plan {
+    uint32_t brokers, shards, controllers, clients;
+    bool fault[FAULTS];
+    uint64_t every_us[FAULTS];      /* mean time between */
+    uint32_t loss, duplicate, late; /* per 1,000 messages */
+    uint64_t late_us;
+    bool ordered; /* as TCP keeps it: no loss within a session, nothing after it */
+    uint64_t delay_us, sync_us, slow_sync_us, detect_us, raft_us, restart_us;
+    uint64_t put_us;
+    uint32_t append_batches, ambiguous; /* ambiguous torn tails per 100 crashes */
+    uint64_t faults_end_us;
+};
+
+struct counters {
+    uint64_t steps, messages, commits, puts_acked, crashes, elections, damages, disks_lost,
+        truncations, reconfigurations;
+};
+
+struct world {
+    uint64_t seed, now_us, next_order, next_id;
+    struct rng rng;
+    struct plan plan;
+    bool trace, healing;
+    uint64_t trace_hash;
+    struct counters count;
+
+    struct event *event; /* a heap */
+    uint32_t events, events_capacity;
+    struct message *free_message;
+    struct message **all_message;
+    uint32_t all_messages, all_messages_capacity;
+
+    struct broker broker[BROKERS_MAX + 1]; /* by id, from 1 */
+    struct link link[ENDPOINTS][ENDPOINTS];
+    struct pair pair[BROKERS_MAX + 1][BROKERS_MAX + 1];
+    struct controller controller[CONTROLLERS_MAX];
+    struct metadata metadata;
+    uint32_t belief[CLIENTS_MAX][SHARDS_MAX];
+    struct election_effects effects;
+
+    /* What was committed, as the first leader to do so held it. */
+    struct {
+        struct log log;
+        uint32_t *by_epoch; /* of the leader that committed the batch */
+        uint32_t capacity;
+    } truth[SHARDS_MAX];
+    struct ghost *ghost;
+    uint32_t ghosts, ghosts_capacity;
+    struct written *written; /* I2: an open-addressed table */
+    uint32_t writtens, writtens_capacity;
+    struct granted *led[SHARDS_MAX]; /* by epoch: I1 */
+    uint32_t led_capacity[SHARDS_MAX];
+
+    struct {
+        uint32_t reigns[SHARDS_MAX], grants[SHARDS_MAX]; /* how many leaderships go wrong */
+    } nemesis;
+    struct {
+        uint64_t deadline_us, first_attempt;
+        bool acked[SHARDS_MAX];
+        uint32_t phase;
+    } ending;
+
+    jmp_buf on_violation;
+    char violation[256];
+};
+
+/* Runs a seed to its end. False: an invariant broke, w->violation says which. */
+bool world_run(struct world *w, uint64_t seed, bool trace);
+void world_release(struct world *w);
+
+void schedule(struct world *w, uint64_t delay_us, struct event event);
+uint64_t draw(struct world *w, uint64_t low, uint64_t high);
+bool chance(struct world *w, uint32_t per_1000);
+/* Exponential with this mean, at least 1. */
+uint64_t draw_exponential(struct world *w, uint64_t mean);
+void trace_line(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+_Noreturn void violated(struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void *grow(void *array, uint32_t *capacity, uint32_t needed, size_t size);
+void *sim_alloc(size_t size);
+
+#define TRACE(w, ...)                   \
+    do {                                \
+        if ((w)->trace) {               \
+            trace_line(w, __VA_ARGS__); \
+        }                               \
+    } while (0)
+
+static inline uint64_t now_ms(const struct world *w)
+{
+    return w->now_us / MS;
+}
+
+static inline uint32_t controller_endpoint(uint32_t index)
+{
+    return BROKERS_MAX + 1 + index;
+}
+
+static inline uint64_t shard_key(uint32_t shard)
+{
+    return (uint64_t)1 << 32 | shard;
+}
+
+/* disk.c */
+void journal_append(struct world *w, struct broker *b, const struct op *op);
+void journal_kick(struct world *w, struct broker *b);
+void journal_on_synced(struct world *w, struct broker *b, uint64_t boot);
+/* What un-synced records survive is drawn; then the media are what recovery reads. */
+void journal_crash(struct world *w, struct broker *b);
+/* The last synced batches of a replica become unreadable. False: the fault budget forbids it. */
+bool medium_damage(struct world *w, struct broker *b, uint32_t shard);
+bool disk_may_go(const struct world *w, const struct broker *b);
+void disk_lose(struct world *w, struct broker *b);
+
+/* broker.c */
+void broker_init(struct world *w, uint32_t id);
+void broker_release(struct broker *b);
+void broker_crash(struct world *w, struct broker *b, enum crash_how how, uint64_t down_us);
+void broker_restart(struct world *w, struct broker *b);
+void broker_pause(struct world *w, struct broker *b, uint64_t for_us);
+void broker_on_message(struct world *w, struct broker *b, const struct message *m);
+void broker_on_tick(struct world *w, struct broker *b, uint32_t shard, uint64_t due_us);
+void broker_on_peer(struct world *w, struct broker *b, uint32_t peer, bool up);
+void broker_pump(struct world *w, struct broker *b, uint32_t shard, uint32_t peer);
+void broker_recover(struct world *w, struct broker *b, uint32_t shard);
+void broker_retain(struct world *w, struct broker *b, uint32_t shard);
+/* Feeds one input and carries out what the core asks for. */
+enum status broker_step(struct world *w, struct broker *b, uint32_t shard, struct replica_input *in,
+                        const struct batch *batches);
+void broker_put(struct world *w, struct broker *b, const struct message *m);
+/* `copy` may be NULL; else its batches below `end` are there from the start. */
+void broker_create_replica(struct world *w, struct broker *b, uint32_t shard,
+                           const struct log *copy, uint64_t end);
+struct replica_id broker_rid(const struct broker *b);
+
+/* network.c */
+struct message *message_new(struct world *w, enum message_type type, uint32_t from, uint32_t to,
+                            uint32_t shard);
+void message_free(struct world *w, struct message *m);
+void network_send(struct world *w, struct message *m);
+void network_on_message(struct world *w, struct message *m);
+void network_block(struct world *w, uint32_t from, uint32_t to, uint64_t for_us);
+void network_unblock(struct world *w, uint32_t from, uint32_t to);
+void network_reset(struct world *w, uint32_t a, uint32_t b);
+void network_connect(struct world *w, uint32_t a, uint32_t b);
+void network_broker_gone(struct world *w, uint32_t id);
+void network_broker_here(struct world *w, uint32_t id);
+
+/* controller.c */
+void metadata_init(struct world *w);
+void controller_activate(struct world *w, uint32_t index);
+void controller_deactivate(struct world *w, uint32_t index, uint64_t activation);
+void controller_on_message(struct world *w, uint32_t index, const struct message *m);
+void controller_on_commit(struct world *w, struct event *event);
+void controller_on_apply(struct world *w, uint32_t index);
+void controller_on_liveness(struct world *w, uint32_t index, uint64_t activation);
+void controller_on_tick(struct world *w, uint32_t index, uint64_t activation);
+void controller_fail_over(struct world *w);
+void controller_false_down(struct world *w, uint32_t broker);
+void controller_release(struct world *w);
+/* Replaces the voter at `slot` of the shard's configuration by the replica on `broker`. */
+bool metadata_reconfigure(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker,
+                          bool empty);
+bool metadata_repair(struct world *w, uint32_t shard);
+bool is_voter(const struct election_row *row, struct replica_id id);
+struct replica_config core_config(const struct election_config *cfg);
+
+/* client.c */
+void client_on_event(struct world *w, uint32_t client);
+void client_on_done(struct world *w, const struct message *m);
+uint64_t client_put(struct world *w, uint32_t client, uint32_t shard);
+
+/* faults.c, nemesis.c */
+void plan_draw(struct world *w);
+void fault_on_event(struct world *w, enum fault fault);
+void faults_start(struct world *w);
+struct broker *leader_of(struct world *w, uint32_t shard);
+uint32_t other_broker(struct world *w, uint32_t shard, uint32_t a, uint32_t b);
+void nemesis_start(struct world *w);
+void nemesis_on_event(struct world *w, uint32_t story, uint32_t step, uint64_t context);
+void nemesis_on_control(struct world *w, const struct message *m);
+void nemesis_on_lead(struct world *w, struct broker *b, uint32_t shard);
+
+/* checks.c */
+void check_init(struct world *w);
+void check_release(struct world *w);
+void check_write(struct world *w, struct broker *b, uint32_t shard, const struct batch *batch);
+void check_lead(struct world *w, struct broker *b, uint32_t shard, uint32_t epoch);
+void check_commit(struct world *w, struct broker *b, uint32_t shard, uint64_t end);
+void check_answer(struct world *w, struct broker *b, uint32_t shard,
+                  const struct replica_answer *answer);
+void check_report(struct world *w, struct broker *b, uint32_t shard, uint32_t epoch,
+                  const struct replica_report *report);
+void check_view(struct world *w, struct broker *b, uint32_t shard);
+void check_recovered(struct world *w, struct broker *b, uint32_t shard);
+void check_acked(struct world *w, uint32_t shard, uint64_t attempt, uint64_t offset,
+                 uint32_t epoch);
+void check_granted(struct world *w, const struct election_row *row);
+void ghost_add(struct world *w, struct replica_id id, uint32_t shard, const struct log *log);
+
+/* ending.c */
+void ending_start(struct world *w);
+void ending_on_event(struct world *w);
+void ending_on_acked(struct world *w, uint32_t shard, uint64_t attempt);
