@@ -88,9 +88,10 @@ struct replica {
     uint32_t epoch, cfg_ver;
     struct replica_id leader;
     uint64_t leader_boot;
-    uint64_t verified; /* our log is equal to the leader's up to here (R11) */
-    uint64_t acked;    /* the last end we acknowledged in this epoch */
-    bool owes_answer;  /* to an append that brought nothing to write; the promise is not synced */
+    uint64_t leader_commit; /* the highest it told in this epoch, perhaps above `verified` */
+    uint64_t verified;      /* our log is equal to the leader's up to here (R11) */
+    uint64_t acked;         /* the last end we acknowledged in this epoch */
+    bool owes_answer; /* to an append that brought nothing to write; the promise is not synced */
 
     bool uncertain, has_clear_at;
     uint64_t uncertain_end, clear_at; /* H of 2.9 */

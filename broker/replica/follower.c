@@ -66,7 +66,7 @@ static void follow(struct replica *r, const struct replica_append *a, struct rep
         r->epoch = a->epoch;
         r->leader = a->leader;
         r->leader_boot = a->leader_boot;
-        r->verified = r->acked = 0;
+        r->leader_commit = r->verified = r->acked = 0;
         r->has_clear_at = false;
     }
     r->cfg_ver = a->cfg_ver > r->cfg_ver ? a->cfg_ver : r->cfg_ver;
@@ -163,7 +163,8 @@ static void truncate_to(struct replica *r, const struct log_point *at, struct re
 static void learn(struct replica *r, const struct replica_append *a, struct replica_effects *out)
 {
     uint64_t known = MUTANT(FOLLOWER_COMMIT_UNVERIFIED) ? r->last.end : r->verified;
-    uint64_t commit = min_u64(a->commit, known); /* R11 */
+    r->leader_commit = max_u64(r->leader_commit, a->commit);
+    uint64_t commit = min_u64(r->leader_commit, known); /* R11 */
     if (commit > r->commit) {
         replica_commit(r, commit, out);
     }

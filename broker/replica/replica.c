@@ -77,7 +77,7 @@ void replica_leave_epoch(struct replica *r, struct replica_effects *out)
     }
     r->epoch = 0;
     r->leader = (struct replica_id){0};
-    r->leader_boot = r->verified = r->acked = 0;
+    r->leader_boot = r->leader_commit = r->verified = r->acked = 0;
     r->has_clear_at = r->owes_answer = false;
 }
 

@@ -48,6 +48,17 @@ static void what_is_held_already_is_not_written_again(void **state)
     assert_string_equal(deliver(&B, &wire), "commit 3\nanswer 1: ok 3 in 1\n");
 }
 
+static void a_commit_above_what_is_verified_is_remembered(void **state)
+{
+    (void)state;
+    host_has(&A, 1, 5);
+    struct wire wire = from_log(&A, 1, 0, 3);
+    wire.append.commit = 5;
+    assert_string_equal(deliver(&B, &wire), "promise 1\nwrite up to 3\ncommit 3\n");
+    wire = from_log(&A, 1, 3, 2);
+    assert_string_equal(deliver(&B, &wire), "write up to 5\ncommit 5\n");
+}
+
 static void an_append_beyond_our_end_is_refused_with_our_epochs(void **state)
 {
     (void)state;
@@ -213,6 +224,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, hosts_start, hosts_stop)
         TEST(a_conflict_is_truncated_before_it_is_written_over),
         TEST(what_is_held_already_is_not_written_again),
+        TEST(a_commit_above_what_is_verified_is_remembered),
         TEST(an_append_beyond_our_end_is_refused_with_our_epochs),
         TEST(an_acknowledgement_waits_for_the_promise),
         TEST(nothing_below_a_known_commit_is_given_up),
