@@ -58,6 +58,7 @@ struct net_turn {
 };
 void net_turn_init(struct net_turn *turn, void (*fire)(struct net_turn *turn));
 void net_turn_schedule(struct net_loop *loop, struct net_turn *turn);
+void net_turn_cancel(struct net_turn *turn); /* before its owner is freed; harmless otherwise */
 
 /* Calls `ready` whenever `fd` is readable, until closed. `fd` stays the caller's. */
 struct net_watch;
@@ -180,6 +181,7 @@ struct session_request {
     uint64_t id;
     struct session *session;
     struct net_timer timeout;
+    uint64_t sent_from; /* where in the stream its bytes begin, at the earliest */
     void (*done)(struct session_request *request, const struct session_reply *reply);
 };
 
@@ -217,6 +219,8 @@ NODISCARD enum status net_listener_open(const struct session_options *options, c
                                         struct net_listener **out, struct error *error);
 void net_listener_close(struct net_listener *listener); /* its sessions are closed with CLOSING */
 void session_set_data(struct session *session, void *data);
+uint16_t net_listener_port(
+    const struct net_listener *listener); /* the real one, when 0 was asked */
 
 /* Every open session of the listener, for status pages and broadcasts. */
 void net_listener_each(struct net_listener *listener,

@@ -1,0 +1,166 @@
+#include <stdlib.h>
+
+#include <netinet/in.h>
+
+#include "base/check.h"
+#include "proto/net/session.h"
+
+enum { BACKLOG = 1024 };
+
+struct net_listener {
+    uv_tcp_t tcp;
+    struct session_options options;
+    struct list sessions;
+    uint32_t session_count, connections_max;
+    bool is_closing, is_tcp_closed;
+};
+
+static void free_if_done(struct net_listener *listener)
+{
+    if (listener->is_tcp_closed && list_empty(&listener->sessions)) {
+        listener->options.loop->objects--;
+        free(listener);
+    }
+}
+
+void listener_session_ended(struct net_listener *listener, struct session *session)
+{
+    list_remove(&session->listener_node);
+    listener->session_count--;
+    free_if_done(listener);
+}
+
+static void on_turned_away(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+/* Accepts and closes: what is left in the backlog would keep its senders waiting. */
+static void turn_away(struct net_listener *listener)
+{
+    uv_tcp_t *tcp = malloc(sizeof(*tcp));
+    if (tcp == NULL) {
+        return; /* it waits in uv, and the next connection takes its turn */
+    }
+    CHECK(uv_tcp_init(listener->options.loop->uv, tcp) == 0);
+    (void)uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)tcp);
+    uv_close((uv_handle_t *)tcp, on_turned_away);
+    net_trace(listener->options.loop, "connection refused: there are %u already",
+              listener->session_count);
+}
+
+static void on_connection(uv_stream_t *stream, int rc)
+{
+    struct net_listener *listener = CONTAINER_OF(stream, struct net_listener, tcp);
+    if (rc < 0) {
+        net_trace(listener->options.loop, "cannot accept a connection: %s", uv_strerror(rc));
+        return;
+    }
+    if (listener->session_count >= listener->connections_max) {
+        turn_away(listener);
+        return;
+    }
+    struct session *session = session_accept(&listener->options, listener, stream);
+    if (session == NULL) {
+        turn_away(listener);
+        return;
+    }
+    list_push(&listener->sessions, &session->listener_node);
+    listener->session_count++;
+}
+
+static int bind_to(struct net_listener *listener, const char *host, uint16_t port)
+{
+    struct sockaddr_storage numeric = {0};
+    const struct addrinfo hints = {
+        .ai_family = AF_UNSPEC,
+        .ai_socktype = SOCK_STREAM,
+        .ai_flags = AI_PASSIVE,
+    };
+    if (uv_ip4_addr(host, port, (struct sockaddr_in *)(void *)&numeric) == 0 ||
+        uv_ip6_addr(host, port, (struct sockaddr_in6 *)(void *)&numeric) == 0) {
+        return uv_tcp_bind(&listener->tcp, (const struct sockaddr *)&numeric, 0);
+    }
+    uv_getaddrinfo_t resolve;
+    int rc = uv_getaddrinfo(listener->options.loop->uv, &resolve, NULL, host, NULL, &hints);
+    if (rc != 0) {
+        return rc;
+    }
+    struct sockaddr *found = resolve.addrinfo->ai_addr;
+    if (found->sa_family == AF_INET6) {
+        ((struct sockaddr_in6 *)(void *)found)->sin6_port = htons(port);
+    } else {
+        ((struct sockaddr_in *)(void *)found)->sin_port = htons(port);
+    }
+    rc = uv_tcp_bind(&listener->tcp, found, 0);
+    uv_freeaddrinfo(resolve.addrinfo);
+    return rc;
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+    struct net_listener *listener = CONTAINER_OF(handle, struct net_listener, tcp);
+    listener->is_tcp_closed = true;
+    free_if_done(listener);
+}
+
+enum status net_listener_open(const struct session_options *options, const char *host,
+                              uint16_t port, uint32_t connections_max, struct net_listener **out,
+                              struct error *error)
+{
+    struct net_listener *listener = calloc(1, sizeof(*listener));
+    if (listener == NULL) {
+        return error_set(error, STATUS_NO_MEMORY, "out of memory");
+    }
+    listener->options = *options;
+    listener->connections_max = connections_max;
+    list_init(&listener->sessions);
+    CHECK(uv_tcp_init(options->loop->uv, &listener->tcp) == 0);
+    options->loop->objects++;
+    int rc = bind_to(listener, host, port);
+    if (rc == 0) {
+        rc = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
+    }
+    if (rc != 0) {
+        uv_close((uv_handle_t *)&listener->tcp, on_listener_closed);
+        enum status status = rc == UV_EAI_NONAME || rc == UV_EINVAL ? STATUS_INVALID : STATUS_IO;
+        return error_set(error, status, "%s:%u: %s", host, (unsigned)port, uv_strerror(rc));
+    }
+    *out = listener;
+    return STATUS_OK;
+}
+
+void net_listener_close(struct net_listener *listener)
+{
+    if (listener == NULL || listener->is_closing) {
+        return;
+    }
+    listener->is_closing = true;
+    LIST_FOR_EACH (node, &listener->sessions) {
+        struct session *session = CONTAINER_OF(node, struct session, listener_node);
+        session_close(session, STATUS_CLOSING, "the listener is closing");
+    }
+    uv_close((uv_handle_t *)&listener->tcp, on_listener_closed);
+}
+
+uint16_t net_listener_port(const struct net_listener *listener)
+{
+    struct sockaddr_storage address = {0};
+    int size = sizeof(address);
+    CHECK(uv_tcp_getsockname(&listener->tcp, (struct sockaddr *)&address, &size) == 0);
+    if (address.ss_family == AF_INET6) {
+        return ntohs(((const struct sockaddr_in6 *)(const void *)&address)->sin6_port);
+    }
+    return ntohs(((const struct sockaddr_in *)(const void *)&address)->sin_port);
+}
+
+void net_listener_each(struct net_listener *listener,
+                       void (*visit)(struct session *session, void *context), void *context)
+{
+    LIST_FOR_EACH_SAFE (node, &listener->sessions) {
+        struct session *session = CONTAINER_OF(node, struct session, listener_node);
+        if (session_is_open(session)) {
+            visit(session, context);
+        }
+    }
+}
