@@ -287,6 +287,10 @@ static void say(struct script *script, const char *format, ...)
 static void say_ids(struct script *script, const char *name, const struct db_ids *ids, bool shards)
 {
     for (size_t i = 0; i < ids->count; i++) {
+        if (i == 50) {
+            say(script, " ... %zu", ids->count);
+            return;
+        }
         say(script, i == 0 ? " %s " : ",", name);
         if (shards) {
             say(script, "%u/%u", (unsigned)(ids->id[i] >> 32), (unsigned)ids->id[i]);
@@ -434,6 +438,9 @@ static void apply_entry(struct script *script, struct entry *entry)
         say_ids(script, "shards", &changes->shards, true);
         say_ids(script, "gone", &changes->deleted_streams, false);
         say(script, "%s\n", changes->drops ? " drops" : "");
+    }
+    if (script->applied != NULL) {
+        script->applied(script->data);
     }
     command_results_release(&results);
     buf_release(&packed);

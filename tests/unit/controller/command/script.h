@@ -16,6 +16,8 @@ struct script {
     uint64_t index;
     char *out; /* the transcript so far */
     size_t used;
+    void (*applied)(void *data); /* after every entry, while db_changes() has its changes */
+    void *data;
 };
 
 void script_open(struct script *script);

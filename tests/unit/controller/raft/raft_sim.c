@@ -803,6 +803,16 @@ bool sim_settle(struct sim *sim, uint64_t ms)
     do {
         sim_run(sim, 5);
     } while (sim->now < until && sim->violation[0] == 0 && !is_settled(sim));
+    if (!is_settled(sim) && getenv("RAFT_SIM_DEBUG") != NULL) {
+        for (uint32_t i = 0; i < sim->options.nodes; i++) {
+            struct node *n = &sim->nodes[i];
+            fprintf(stderr, "%u up %d state %u term %llu leader %u last %llu stored %llu commit %llu cursor %llu snap %llu trail off %llu snap %llu installing %d waits %d taking %d saving %d incoming %llu/%llu off %llu\n", i+1, n->up, n->core.raft.state, n->core.raft.current_term, raft_core_leader(&n->core),
+              (unsigned long long)raft_core_last(&n->core), n->core.raft.last_stored, n->core.raft.commit_index, (unsigned long long)n->core.cursor, (unsigned long long)n->core.snapshot.index, n->core.raft.trail.offset, n->core.raft.trail.snapshot.index,
+              n->core.raft.snapshot.installing, n->core.install_waits, n->core.taking, n->core.saving, (unsigned long long)n->core.incoming.index, (unsigned long long)n->core.incoming.bytes, (unsigned long long)n->core.incoming_offset);
+            for (int t = 0; t < 9; t++) if (n->core.transfers[t].to) fprintf(stderr, "   to %u index %llu off %llu sent %llu\n", n->core.transfers[t].to, (unsigned long long)n->core.transfers[t].index, (unsigned long long)n->core.transfers[t].offset, (unsigned long long)n->core.transfers[t].sent_ms);
+        }
+        fprintf(stderr, "delay %u write %u stall %u chunk %u trailing %u\n", sim->options.delay_ms, sim->options.write_ms, sim->options.stall_one_in, sim->options.chunk_bytes, sim->options.trailing_entries);
+    }
     check_end(sim);
     return is_settled(sim) && sim->violation[0] == 0;
 }
