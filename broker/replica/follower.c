@@ -69,6 +69,7 @@ static void follow(struct replica *r, const struct replica_append *a, struct rep
         r->leader_commit = r->verified = r->acked = 0;
         r->has_clear_at = false;
     }
+    r->leader_commit = max_u64(r->leader_commit, a->commit);
     r->cfg_ver = a->cfg_ver > r->cfg_ver ? a->cfg_ver : r->cfg_ver;
 }
 
@@ -163,7 +164,6 @@ static void truncate_to(struct replica *r, const struct log_point *at, struct re
 static void learn(struct replica *r, const struct replica_append *a, struct replica_effects *out)
 {
     uint64_t known = MUTANT(FOLLOWER_COMMIT_UNVERIFIED) ? r->last.end : r->verified;
-    r->leader_commit = max_u64(r->leader_commit, a->commit);
     uint64_t commit = min_u64(r->leader_commit, known); /* R11 */
     if (commit > r->commit) {
         replica_commit(r, commit, out);
