@@ -171,6 +171,14 @@ void bench_connect(struct bench *bench)
     bench_until(bench, &bench->accepted.opened, 1);
 }
 
+void bench_connect_to(struct bench *bench, const char *host, struct side *accepted)
+{
+    struct session_options options = options_of(bench, bench->dialer_tls, 11, &bench->dialer);
+    assert_non_null(session_dial(&options, host, bench->port, RPC_ROLE_BROKER, 2));
+    bench_until(bench, &bench->dialer.opened, 1);
+    bench_until(bench, &accepted->opened, 1);
+}
+
 struct guard {
     struct net_timer timer;
     bool rang;

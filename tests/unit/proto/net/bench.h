@@ -55,6 +55,7 @@ extern const struct session_handlers bench_handlers;
 
 /* Dials and waits until both sides are open. */
 void bench_connect(struct bench *bench);
+void bench_connect_to(struct bench *bench, const char *host, struct side *accepted);
 struct session *bench_dial(struct bench *bench, struct net_tls *tls, enum rpc_role role,
                            uint32_t id);
 
