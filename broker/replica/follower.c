@@ -159,6 +159,7 @@ static void truncate_to(struct replica *r, const struct log_point *at, struct re
     durable_truncate(r, at->end);
     history_cut(&r->history, at->end);
     r->last = *at;
+    r->verified = min_u64(r->verified, at->end);
 }
 
 static void learn(struct replica *r, const struct replica_append *a, struct replica_effects *out)
