@@ -28,7 +28,8 @@ static enum status put_reply(struct session *session, struct frame_header *h,
 void session_put_error(struct session *session, uint64_t call, unsigned method, enum status status,
                        const char *hint, const char *text)
 {
-    Weir__ErrorReply reply = WEIR__ERROR_REPLY__INIT;
+    Weir__ErrorReply reply;
+    weir__error_reply__init(&reply);
     reply.text = (char *)(uintptr_t)text; /* not written to */
     if (hint != NULL) {
         reply.hint = (char *)(uintptr_t)hint;

@@ -232,7 +232,8 @@ static void hostile_hello(struct hostile *hostile, const char *name, uint32_t ve
     char name_copy[64], software[] = "hostile";
     assert_int_equal(rpc_cluster_id_parse(CLUSTER_ONE, cluster), STATUS_OK);
     (void)snprintf(name_copy, sizeof(name_copy), "%s", name);
-    Weir__Hello hello = WEIR__HELLO__INIT;
+    Weir__Hello hello;
+    weir__hello__init(&hello);
     hello.cluster.data = cluster;
     hello.cluster.len = sizeof(cluster);
     hello.name = name_copy;
