@@ -271,6 +271,21 @@ static void tell_promise(struct replica_shell *r, uint32_t epoch)
     r->told_promise = epoch > r->told_promise ? epoch : r->told_promise;
 }
 
+/* NULL when it leads no longer. */
+static const struct log *log_of_leader(const struct world *w, uint32_t shard, uint32_t epoch)
+{
+    CHECK(epoch < w->led_capacity[shard]);
+    const struct granted *led = &w->led[shard][epoch];
+    const struct broker *b = &w->broker[led->leader.broker];
+    struct replica_view view;
+    if (b->boot != led->boot || b->replica[shard].core == NULL) {
+        return NULL;
+    }
+    replica_view(b->replica[shard].core, &view);
+    bool leads = view.role == REPLICA_LEADING && view.epoch == epoch;
+    return leads ? &b->replica[shard].live : NULL;
+}
+
 void check_answer(struct world *w, struct broker *b, uint32_t shard,
                   const struct replica_answer *answer)
 {
@@ -283,6 +298,13 @@ void check_answer(struct world *w, struct broker *b, uint32_t shard,
     if (!log_point_at(&r->live, answer->end, &point) || !log_holds(&m->log, point)) {
         violated(w, "I6: broker %u shard %u acknowledges %llu, its medium ends at %llu", b->id,
                  shard, (unsigned long long)answer->end, (unsigned long long)log_end(&m->log));
+    }
+    const struct log *leads = log_of_leader(w, shard, answer->epoch);
+    if (leads != NULL && !log_holds(leads, point)) {
+        violated(w,
+                 "R11: broker %u shard %u acknowledges %llu, where the leader of epoch %u has "
+                 "something else",
+                 b->id, shard, (unsigned long long)answer->end, answer->epoch);
     }
     if (m->promised < answer->epoch) {
         violated(w, "R2: broker %u shard %u acknowledges in epoch %u, its medium promises %u",

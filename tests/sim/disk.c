@@ -166,7 +166,8 @@ bool medium_damage(struct world *w, struct broker *b, uint32_t shard)
         return false;
     }
     ghost_add(w, broker_rid(b), shard, &m->log);
-    uint64_t lost = draw(w, 1, m->log.count < 6 ? m->log.count : 6);
+    uint64_t most = chance(w, 500) ? 6 : 60;
+    uint64_t lost = draw(w, 1, m->log.count < most ? m->log.count : most);
     m->log.count -= (uint32_t)lost;
     m->uncertain = true;
     m->uncertain_end = log_end(&m->log);

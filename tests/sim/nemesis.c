@@ -9,6 +9,7 @@ enum story {
     STORY_LATE_GRANT,   /* a leader restarts before a second copy of its grant arrives */
     STORY_MOVED_AWAY,   /* a voter is replaced while the holders of a record are cut off */
     STORY_RETURN,       /* the cut-off leader's followers take turns, then it returns */
+    STORY_FIGURE_8,     /* of the Raft paper, section 5.4.2 */
     STORIES,
 };
 
@@ -70,6 +71,24 @@ static void cut_off(struct world *w, uint32_t id, uint64_t for_us)
     }
 }
 
+static void cut_from_controllers(struct world *w, uint32_t id, uint64_t for_us)
+{
+    for (uint32_t i = 0; i < w->plan.controllers; i++) {
+        cut(w, id, controller_endpoint(i), for_us);
+    }
+}
+
+/* Its links open again. */
+static void open_to(struct world *w, uint32_t id, uint64_t after_us)
+{
+    cut_from_controllers(w, id, after_us);
+    for (uint32_t other = 1; other <= w->plan.brokers; other++) {
+        if (w->link[id][other].blocked || w->link[other][id].blocked) {
+            cut(w, id, other, after_us);
+        }
+    }
+}
+
 static void crash_soon(struct world *w, uint32_t id, enum crash_how how, uint64_t delay_us)
 {
     schedule(
@@ -91,16 +110,35 @@ static void lone_holder(struct world *w, uint32_t step, struct cast c)
         cut(w, c.second, c.leader, draw(w, 300, 900) * MS);
         next_step(w, STORY_LONE_HOLDER, 1, c, draw(w, 50, 400) * MS);
         return;
-    case 1:
+    case 1: /* the first one comes back with less; nemesis_on_connect() goes on */
+        w->nemesis.first[c.shard] = c.first;
+        w->nemesis.leader[c.shard] = c.leader;
         broker_crash(w, &w->broker[c.first], draw_loss(w), draw(w, 200, 5 * MS));
-        next_step(w, STORY_LONE_HOLDER, 2, c, draw(w, 500, 60 * MS));
+        next_step(w, STORY_LONE_HOLDER, 2, c, draw(w, 20, 60) * MS);
         return;
     case 2:
+        w->nemesis.first[c.shard] = 0;
         broker_crash(w, &w->broker[c.leader], CRASH_PLAIN, draw(w, 300, 1500) * MS);
         cut(w, c.second, c.leader, 1);
         return;
     default:
         UNREACHABLE();
+    }
+}
+
+/* While the leader feeds the follower what it lost, one or both of them die. */
+void nemesis_on_connect(struct world *w, uint32_t a, uint32_t b)
+{
+    for (uint32_t s = 0; s < w->plan.shards && !w->healing; s++) {
+        uint32_t first = w->nemesis.first[s], leader = w->nemesis.leader[s];
+        if (first == 0 || first + leader != a + b || (first != a && first != b)) {
+            continue;
+        }
+        uint64_t after_us = draw(w, 0, 8 * w->plan.delay_us + 2 * w->plan.sync_us);
+        crash_soon(w, leader, CRASH_PLAIN, after_us);
+        if (chance(w, 300)) {
+            crash_soon(w, first, CRASH_PLAIN, after_us);
+        }
     }
 }
 
@@ -170,9 +208,9 @@ static void moved_away(struct world *w, uint32_t step, struct cast c)
         uint32_t slot = slot_on(w, c.shard, c.first);
         uint32_t to = (uint32_t)draw(w, 1, w->plan.brokers);
         if (slot < 3 && metadata_reconfigure(w, c.shard, slot, to, chance(w, 700))) {
-            for (uint32_t i = 0; i < w->plan.controllers; i++) {
-                cut(w, c.leader, controller_endpoint(i), for_us);
-                cut(w, c.first, controller_endpoint(i), chance(w, 700) ? for_us : 1);
+            cut_from_controllers(w, c.leader, for_us);
+            if (chance(w, 700)) {
+                cut_from_controllers(w, c.first, for_us);
             }
         }
         return;
@@ -203,6 +241,47 @@ static void come_and_go(struct world *w, uint32_t step, struct cast c)
     }
 }
 
+/* The old leader keeps records that nobody else has. The next one gets no further than its own
+ * EPOCH_START. The old one leads again, spreads those records, and dies before its own EPOCH_START
+ * is anywhere else: then the second one comes back. */
+static void figure_8(struct world *w, uint32_t step, struct cast c)
+{
+    switch (step) {
+    case 0:
+        w->nemesis.returns[c.shard] = c.leader;
+        cut_off(w, c.leader, 2 * SECOND);
+        next_step(w, STORY_FIGURE_8, 1, c, draw(w, 5, 60) * MS);
+        next_step(w, STORY_FIGURE_8, 2, c, 1500 * MS);
+        return;
+    case 1:
+        cut_from_controllers(w, c.leader, 2 * SECOND);
+        controller_false_down(w, c.leader);
+        return;
+    case 2:
+        w->nemesis.returns[c.shard] = 0;
+        return;
+    default:
+        UNREACHABLE();
+    }
+}
+
+static void figure_8_on_lead(struct world *w, struct broker *b, uint32_t shard)
+{
+    uint32_t old = w->nemesis.returns[shard];
+    if (b->id == old) {
+        w->nemesis.returns[shard] = 0;
+        crash_soon(w, old, CRASH_PLAIN, draw(w, 0, 16 * w->plan.delay_us + 2 * w->plan.sync_us));
+        for (uint32_t id = 1; id <= w->plan.brokers; id++) {
+            open_to(w, id, draw(w, 1, 20) * MS);
+        }
+        return;
+    }
+    open_to(w, old, 1);
+    cut_off(w, b->id, SECOND);
+    next_step(w, STORY_FIGURE_8, 1, (struct cast){.shard = shard, .leader = b->id},
+              draw(w, 1, 10) * MS);
+}
+
 void nemesis_on_event(struct world *w, uint32_t story, uint32_t step, uint64_t context)
 {
     struct cast c = unpack(context);
@@ -230,6 +309,9 @@ void nemesis_on_event(struct world *w, uint32_t story, uint32_t step, uint64_t c
     case STORY_RETURN:
         come_and_go(w, step, c);
         return;
+    case STORY_FIGURE_8:
+        figure_8(w, step, c);
+        return;
     case STORIES:
         break;
     }
@@ -250,7 +332,9 @@ void nemesis_on_lead(struct world *w, struct broker *b, uint32_t shard)
     if (w->healing) {
         return;
     }
-    if (w->nemesis.reigns[shard] > 0) {
+    if (w->nemesis.returns[shard] > 0) {
+        figure_8_on_lead(w, b, shard);
+    } else if (w->nemesis.reigns[shard] > 0) {
         w->nemesis.reigns[shard]--;
         if (chance(w, 300)) {
             cut_off(w, b->id, draw(w, 1, 60) * MS);

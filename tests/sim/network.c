@@ -138,6 +138,7 @@ void network_connect(struct world *w, uint32_t a, uint32_t b)
     w->pair[a][b].up = w->pair[b][a].up = true;
     broker_on_peer(w, one, b, true);
     broker_on_peer(w, other, a, true);
+    nemesis_on_connect(w, a, b);
 }
 
 void network_block(struct world *w, uint32_t from, uint32_t to, uint64_t for_us)

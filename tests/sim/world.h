@@ -338,6 +338,7 @@ struct world {
     uint32_t led_capacity[SHARDS_MAX];
 
     struct {
+        uint32_t first[SHARDS_MAX], leader[SHARDS_MAX], returns[SHARDS_MAX]; /* brokers */
         uint32_t reigns[SHARDS_MAX], grants[SHARDS_MAX]; /* how many leaderships go wrong */
     } nemesis;
     struct {
@@ -465,6 +466,7 @@ uint32_t other_broker(struct world *w, uint32_t shard, uint32_t a, uint32_t b);
 void nemesis_start(struct world *w);
 void nemesis_on_event(struct world *w, uint32_t story, uint32_t step, uint64_t context);
 void nemesis_on_control(struct world *w, const struct message *m);
+void nemesis_on_connect(struct world *w, uint32_t a, uint32_t b);
 void nemesis_on_lead(struct world *w, struct broker *b, uint32_t shard);
 
 /* checks.c */
