@@ -31,6 +31,8 @@ struct weir_reader_options {
     const char *sequence_number; /* decimal, for the two kinds that need one */
     uint64_t timestamp_ms;       /* Unix milliseconds, for AT_TIMESTAMP */
     uint32_t read_bytes;         /* of one read; 0: 1 MiB */
+    bool confirm_tip; /* a get that finds nothing asks the leader whether this is the tip, and
+                       * returns at once when it is, whatever its wait; at_tip is then certain */
 };
 
 /* One record. The pointers live as long as the weir_records that holds it. */
@@ -45,7 +47,7 @@ struct weir_records {
     size_t count; /* 0: the wait passed, or the shard ended */
     const struct weir_read_record *records;
     uint64_t millis_behind; /* how far the last record is behind the shard's newest; 0 at the tip */
-    bool at_tip;            /* the leader had no more when it answered */
+    bool at_tip;            /* whoever answered had no more; with confirm_tip nobody had */
     bool ended;             /* the shard is sealed and this was its last record */
     bool skipped;           /* records between the last read and this had passed retention */
 };

@@ -1,0 +1,435 @@
+#include "client/producer/producer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- telling ----------------------------------------------------------------------------------
+ */
+
+static void batch_free(struct producer_batch *batch)
+{
+    batcher_batch_release(&batch->gathered);
+    free(batch);
+}
+
+static void tell_records(struct producer_batch *batch)
+{
+    struct weir_ack ack = {.status = public_status(batch->status),
+                           .text = batch->text,
+                           .position = {.shard = batch->lane->shard},
+                           .duplicate = batch->duplicate};
+    if (batch->status == STATUS_OK) {
+        ack.position = (struct weir_position){.shard_created_s = batch->lane->created_s,
+                                              .shard = batch->lane->shard,
+                                              .generation = batch->generation,
+                                              .offset = batch->base_offset,
+                                              .arrival_ms = batch->append_ms};
+    }
+    for (uint32_t i = 0; i < batch->gathered.builder.count; i++) {
+        const struct batcher_token *token = &batch->gathered.tokens[i];
+        weir_ack_fn *acked = (weir_ack_fn *)token->acked;
+        if (acked != NULL) {
+            acked(&ack, token->context);
+        }
+        ack.position.offset += batch->status == STATUS_OK;
+    }
+}
+
+/* Under the lock. */
+static void settle_account(struct weir_producer *producer, struct producer_batch *batch)
+{
+    uint32_t count = batch->gathered.builder.count;
+    producer->counters.records_pending -= count;
+    producer->counters.bytes_pending -= batch->bytes;
+    if (batch->status == STATUS_OK) {
+        producer->counters.records_acked += count;
+        producer->counters.duplicates += batch->duplicate ? count : 0;
+    } else {
+        producer->counters.records_failed += count;
+    }
+    list_remove(&batch->outstanding);
+    if (producer->blocked > 0) {
+        (void)pthread_cond_broadcast(&producer->room);
+    }
+}
+
+/* The oldest flush, if it is over. */
+static struct flush *take_flush(struct weir_producer *producer)
+{
+    struct flush *flush = NULL;
+    (void)pthread_mutex_lock(&producer->lock);
+    if (!list_empty(&producer->flushes)) {
+        struct flush *oldest = CONTAINER_OF(producer->flushes.next, struct flush, node);
+        bool over =
+            list_empty(&producer->outstanding) ||
+            CONTAINER_OF(producer->outstanding.next, struct producer_batch, outstanding)->number >
+                oldest->number;
+        if (over) {
+            list_remove(&oldest->node);
+            flush = oldest;
+        }
+    }
+    (void)pthread_mutex_unlock(&producer->lock);
+    return flush;
+}
+
+void producer_free(struct weir_producer *producer)
+{
+    for (uint32_t i = 0; i < producer->lane_count; i++) {
+        net_timer_stop(producer->client->loop, &producer->lanes[i].timer);
+    }
+    cluster_unwatch(&producer->watcher);
+    (void)pthread_cond_destroy(&producer->room);
+    (void)pthread_mutex_destroy(&producer->lock);
+    free(producer->lanes);
+    free(producer->by_hash);
+    free(producer);
+}
+
+static bool is_over(struct weir_producer *producer)
+{
+    if (!producer->ending) {
+        return false;
+    }
+    for (uint32_t i = 0; i < producer->lane_count; i++) {
+        if (!lane_is_quiet(&producer->lanes[i])) {
+            return false;
+        }
+    }
+    (void)pthread_mutex_lock(&producer->lock);
+    bool over = list_empty(&producer->outstanding) && !producer->wake_sent;
+    (void)pthread_mutex_unlock(&producer->lock);
+    return over;
+}
+
+void producer_tell(struct weir_producer *producer)
+{
+    if (producer->telling) {
+        return; /* the one below us goes on */
+    }
+    producer->telling = true;
+    while (!list_empty(&producer->done)) {
+        struct producer_batch *batch =
+            CONTAINER_OF(list_pop(&producer->done), struct producer_batch, done);
+        tell_records(batch);
+        (void)pthread_mutex_lock(&producer->lock);
+        settle_account(producer, batch);
+        (void)pthread_mutex_unlock(&producer->lock);
+        batch_free(batch);
+    }
+    struct flush *flush;
+    while ((flush = take_flush(producer)) != NULL) {
+        flush->done(&(struct weir_error){.status = WEIR_OK}, flush->context);
+        free(flush);
+    }
+    producer->telling = false;
+    if (is_over(producer)) {
+        struct waiter *closer = producer->closer;
+        producer_free(producer);
+        if (closer != NULL) {
+            waiter_wake(closer, NULL, NULL);
+        }
+    }
+}
+
+/* ---- the loop looks ---------------------------------------------------------------------------
+ */
+
+void producer_on_wake(struct net_mail *mail)
+{
+    struct weir_producer *producer = CONTAINER_OF(mail, struct weir_producer, wake);
+    struct list dirty;
+    (void)pthread_mutex_lock(&producer->lock);
+    producer->wake_sent = false;
+    list_move(&dirty, &producer->dirty);
+    (void)pthread_mutex_unlock(&producer->lock);
+    for (;;) {
+        struct lane *lane = NULL;
+        (void)pthread_mutex_lock(&producer->lock); /* a put may mark a lane that is on our list */
+        if (!list_empty(&dirty)) {
+            lane = CONTAINER_OF(list_pop(&dirty), struct lane, dirty);
+        }
+        (void)pthread_mutex_unlock(&producer->lock);
+        if (lane == NULL) {
+            break;
+        }
+        lane_pump(lane);
+    }
+    producer_tell(producer);
+}
+
+void producer_abandon(struct weir_producer *producer)
+{
+    for (uint32_t i = 0; i < producer->lane_count; i++) {
+        lane_abandon(&producer->lanes[i]);
+    }
+}
+
+void producer_on_change(struct cluster_watcher *watcher)
+{
+    struct weir_producer *producer = CONTAINER_OF(watcher, struct weir_producer, watcher);
+    const struct metadata *metadata = cluster_metadata(producer->client->cluster);
+    bool deleted = metadata->known && metadata_stream(metadata, producer->stream) == NULL;
+    if (deleted && !producer->gone) {
+        (void)pthread_mutex_lock(&producer->lock);
+        producer->gone = true;
+        (void)pthread_cond_broadcast(&producer->room);
+        (void)pthread_mutex_unlock(&producer->lock);
+        producer_abandon(producer);
+    } else if (!producer->gone && !producer->ending) {
+        for (uint32_t i = 0; i < producer->lane_count; i++) {
+            lane_route(&producer->lanes[i]);
+            lane_pump(&producer->lanes[i]);
+        }
+    }
+    producer_tell(producer);
+}
+
+/* ---- puts: any thread -------------------------------------------------------------------------
+ */
+
+static struct lane *lane_of(const struct weir_producer *producer, struct hash_key key)
+{
+    uint32_t low = 0;
+    uint32_t high = producer->lane_count - 1;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (hash_key_compare(producer->by_hash[middle]->range.last, key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return producer->by_hash[low];
+}
+
+NODISCARD static enum status make_record(const struct weir_record *record, struct record *out,
+                                         struct hash_key *out_hash)
+{
+    struct record made = {.key = bytes_of(record->key, record->key_size),
+                          .data = bytes_of(record->data, record->data_size)};
+    if (record->key_size == 0) {
+        return STATUS_INVALID;
+    }
+    if (record->key_size > PARTITION_KEY_BYTES_MAX ||
+        record->data_size > RECORD_BYTES_MAX - record->key_size) {
+        return STATUS_TOO_LARGE;
+    }
+    enum status status;
+    if (record->explicit_hash_key != NULL) {
+        made.has_hash_key = true;
+        status = hash_key_from_decimal(record->explicit_hash_key, &made.hash_key);
+        *out_hash = made.hash_key;
+    } else {
+        status = hash_key_of_partition_key(made.key, out_hash);
+    }
+    if (status == STATUS_OK) {
+        *out = made;
+    }
+    return status;
+}
+
+/* Under the lock. Waits for room where that is allowed. */
+NODISCARD static enum status wait_for_room(struct weir_producer *producer, uint64_t bytes)
+{
+    for (;;) {
+        const struct weir_producer_counters *counters = &producer->counters;
+        if (producer->closing) {
+            return STATUS_CLOSING;
+        }
+        if (producer->gone) {
+            return STATUS_NOT_FOUND;
+        }
+        bool fits = counters->bytes_pending + bytes <= producer->options.buffer_bytes &&
+                    counters->records_pending < producer->options.buffer_records;
+        if (fits || counters->records_pending == 0) {
+            return STATUS_OK;
+        }
+        if (producer->options.fail_when_full || !producer->client->own_thread ||
+            handle_is_own_thread(producer->client)) {
+            return STATUS_BUSY;
+        }
+        producer->blocked++;
+        (void)pthread_cond_wait(&producer->room, &producer->lock);
+        producer->blocked--;
+    }
+}
+
+/* What a record costs while it waits: itself and its token. */
+static uint64_t cost(const struct record *record)
+{
+    return record->key.size + record->data.size + RECORD_HEADER_BYTES +
+           sizeof(struct batcher_token);
+}
+
+/* Under the lock. */
+NODISCARD static enum status add(struct weir_producer *producer, struct lane *lane,
+                                 const struct record *record, struct batcher_token token,
+                                 bool *out_news)
+{
+    uint64_t now = handle_now_ms();
+    struct producer_batch *fresh = NULL;
+    if (batcher_needs_batch(&lane->batcher, record, now)) {
+        fresh = calloc(1, sizeof(*fresh));
+        if (fresh == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        batcher_batch_init(&fresh->gathered);
+        fresh->lane = lane;
+        list_init(&fresh->outstanding);
+        list_init(&fresh->done);
+    }
+    enum status status = batcher_add(&lane->batcher, record, token, now,
+                                     fresh != NULL ? &fresh->gathered : NULL, out_news);
+    if (status != STATUS_OK) {
+        if (fresh != NULL) {
+            batch_free(fresh);
+        }
+        return status;
+    }
+    if (fresh != NULL) {
+        fresh->number = ++producer->next_number;
+        list_push(&producer->outstanding, &fresh->outstanding);
+    }
+    /* The record is in the open batch now, which is `fresh` if there was need for one. */
+    CONTAINER_OF(lane->batcher.open, struct producer_batch, gathered)->bytes += cost(record);
+    producer->counters.records_pending++;
+    producer->counters.records_put++;
+    producer->counters.bytes_pending += cost(record);
+    producer->counters.bytes_put += record->data.size;
+    return STATUS_OK;
+}
+
+enum weir_status weir_put(struct weir_producer *producer, const struct weir_record *given,
+                          weir_ack_fn *acked)
+{
+    struct record record;
+    struct hash_key hash;
+    enum status status = make_record(given, &record, &hash);
+    if (status != STATUS_OK) {
+        return public_status(status);
+    }
+    struct lane *lane = lane_of(producer, hash);
+    struct batcher_token token = {.acked = (void (*)(void))acked, .context = given->context};
+    bool wake = false;
+    (void)pthread_mutex_lock(&producer->lock);
+    status = wait_for_room(producer, cost(&record));
+    if (status == STATUS_OK) {
+        bool news = false;
+        status = add(producer, lane, &record, token, &news);
+        if (status == STATUS_OK && news && list_empty(&lane->dirty)) {
+            list_push(&producer->dirty, &lane->dirty);
+            wake = !producer->wake_sent;
+            producer->wake_sent = true;
+        }
+    }
+    if (wake) { /* under the lock: a close must not come between */
+        net_mailbox_send(producer->client->mailbox, &producer->wake);
+    }
+    (void)pthread_mutex_unlock(&producer->lock);
+    return public_status(status);
+}
+
+enum weir_status weir_put_many(struct weir_producer *producer, const struct weir_record *records,
+                               size_t count, weir_ack_fn *acked, size_t *out_taken)
+{
+    enum weir_status status = WEIR_OK;
+    size_t taken = 0;
+    while (taken < count && status == WEIR_OK) {
+        status = weir_put(producer, &records[taken], acked);
+        taken += status == WEIR_OK;
+    }
+    *out_taken = taken;
+    return status;
+}
+
+struct put_waiter {
+    struct waiter waiter;
+    struct weir_position position;
+};
+
+static void put_wait_acked(const struct weir_ack *ack, void *context)
+{
+    struct put_waiter *put = context;
+    struct weir_error error = {.status = ack->status};
+    put->position = ack->position;
+    (void)snprintf(error.text, sizeof(error.text), "%s", ack->text != NULL ? ack->text : "");
+    waiter_wake(&put->waiter, NULL, &error);
+}
+
+enum weir_status weir_put_wait(struct weir_producer *producer, const struct weir_record *record,
+                               struct weir_position *out, struct weir_error *error)
+{
+    enum weir_status status = handle_check_blocking(producer->client, error);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    struct put_waiter put;
+    struct weir_record waited = *record;
+    waiter_init(&put.waiter);
+    waited.context = &put;
+    status = weir_put(producer, &waited, put_wait_acked);
+    if (status != WEIR_OK) {
+        struct weir_error refused = {.status = status};
+        (void)snprintf(refused.text, sizeof(refused.text), "%s", weir_status_text(status));
+        waiter_wake(&put.waiter, NULL, &refused);
+    }
+    status = waiter_wait(&put.waiter, NULL, error);
+    if (status == WEIR_OK && out != NULL) {
+        *out = put.position;
+    }
+    return status;
+}
+
+void weir_producer_counters(struct weir_producer *producer, struct weir_producer_counters *out)
+{
+    (void)pthread_mutex_lock(&producer->lock);
+    *out = producer->counters;
+    (void)pthread_mutex_unlock(&producer->lock);
+}
+
+/* ---- flush --------------------------------------------------------------------------
+ */
+
+static void on_flush(struct net_mail *mail)
+{
+    struct flush *flush = CONTAINER_OF(mail, struct flush, mail);
+    struct weir_producer *producer = flush->producer;
+    (void)pthread_mutex_lock(&producer->lock);
+    flush->number = producer->next_number;
+    list_push(&producer->flushes, &flush->node);
+    (void)pthread_mutex_unlock(&producer->lock);
+    for (uint32_t i = 0; i < producer->lane_count; i++) {
+        lane_pump(&producer->lanes[i]);
+    }
+    producer_tell(producer);
+}
+
+enum weir_status weir_producer_flush_async(struct weir_producer *producer, weir_done_fn *done,
+                                           void *context)
+{
+    struct flush *flush = calloc(1, sizeof(*flush));
+    if (flush == NULL) {
+        return WEIR_NO_MEMORY;
+    }
+    *flush = (struct flush){
+        .mail = {.run = on_flush}, .producer = producer, .done = done, .context = context};
+    net_mailbox_send(producer->client->mailbox, &flush->mail);
+    return WEIR_OK;
+}
+
+enum weir_status weir_producer_flush(struct weir_producer *producer, struct weir_error *error)
+{
+    enum weir_status status = handle_check_blocking(producer->client, error);
+    if (status != WEIR_OK) {
+        return status;
+    }
+    struct waiter waiter;
+    waiter_init(&waiter);
+    status = weir_producer_flush_async(producer, waiter_done, &waiter);
+    if (status != WEIR_OK) {
+        waiter_wake(&waiter, NULL, &(struct weir_error){.status = status, .text = "out of memory"});
+    }
+    return waiter_wait(&waiter, NULL, error);
+}

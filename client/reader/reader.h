@@ -1,0 +1,105 @@
+/* The inside of a weir_reader: one question to one broker at a time, and one answer kept ahead.
+ *
+ *                      RESOLVE (where to begin)
+ *                         |
+ *                         v            an answer for the next get
+ *     get ---> look ---> READ --------------------------------> ready
+ *               ^         |  nothing there: again, waiting at the broker
+ *               |         v
+ *               +---- back-off, another replica
+ *
+ * Everything but the public functions is the loop thread's. */
+#pragma once
+
+#include <weir/reader.h>
+
+#include "client/handle/handle.h"
+#include "proto/schema/data.pb-c.h"
+
+enum {
+    READ_BYTES = 1024 * 1024,
+    LONG_POLL_MS = 5000,
+    ANSWER_MS = 2000, /* a broker that takes longer is asked again, or another is */
+    READ_BACKOFF_MIN_MS = 10,
+    READ_BACKOFF_MAX_MS = 500,
+    CORRUPT_MAX = 10, /* in a row, from any replica */
+};
+
+enum reader_question { ASK_NOTHING, ASK_START, ASK_READ, ASK_TIP };
+
+/* A get that waits for its answer. */
+struct reader_get {
+    bool waiting;
+    bool confirm; /* the next empty answer must be compared with the leader's tip first */
+    uint32_t wait_ms;
+    weir_records_fn *got;
+    void *context;
+};
+
+/* An opening under way: the same struct becomes the reader. */
+struct reader_opening {
+    struct net_mail mail;
+    char name[STREAM_NAME_MAX + 1];
+    uint32_t timeout_ms;
+    weir_reader_opened_fn *opened; /* NULL once it has been called */
+    void *context;
+    struct stream_find find;
+    enum weir_from from;
+    uint64_t from_ms;
+    bool has_position; /* of a sequence number: */
+    uint64_t position_created_s, position_offset;
+};
+
+struct weir_reader {
+    struct weir_client *client;
+    struct reader_opening opening;
+    uint32_t read_bytes;
+    bool confirm_tip;
+    uint32_t stream, shard;
+    uint64_t created_s;
+
+    uint64_t offset;    /* the next record wanted */
+    bool caught_up;     /* the last read from there found nothing */
+    bool polling;       /* gets wait for records: so the next read may wait at the broker */
+    bool skipped;       /* to be told with the next records */
+    bool resolve_again; /* retention has overtaken `offset` */
+    struct weir_records *ready;
+
+    enum reader_question asked; /* what `request` is about; ASK_NOTHING: none under way */
+    bool is_long_poll;
+    uint32_t target; /* the broker asked last */
+    uint32_t turns;  /* which replica comes next when there is no leader */
+    uint32_t failures, corrupt;
+    struct session_request request;
+    struct net_timer retry, patience;
+    struct cluster_watcher watcher;
+    struct weir_error fault; /* status not OK: every get fails with it */
+
+    struct reader_get wanted; /* written by whoever calls, before its mail */
+    struct reader_get get;
+    struct net_mail get_mail, close_mail;
+    pthread_mutex_t lock;
+    bool busy; /* under the lock: a get is on its way to the loop, or waits there */
+    bool closing;
+    struct waiter *closer;
+};
+
+/* read.c */
+void reader_look(struct weir_reader *reader);  /* asks what should be asked now */
+void reader_start(struct weir_reader *reader); /* RESOLVE; then reader_opened() */
+void reader_changed(struct cluster_watcher *watcher);
+void reader_stop(struct weir_reader *reader);
+
+/* reader.c */
+/* Where it begins is known: tells whoever opens it. */
+void reader_opened(struct weir_reader *reader);
+/* Answers the waiting get with what is ready, or with nothing. */
+void reader_answer(struct weir_reader *reader, bool at_tip, uint64_t behind_ms, bool ended);
+/* This and every later get (or the opening) fails. */
+void reader_fail(struct weir_reader *reader, enum status status, const char *text);
+/* Frees it when it was closed and no question is under way: the last thing that any callback of the
+ * loop does. */
+void reader_end_if_over(struct weir_reader *reader);
+/* A copy of the batches, taken apart. */
+NODISCARD enum status reader_keep(struct weir_reader *reader, struct bytes attachment,
+                                  uint64_t *out_next);
