@@ -8,6 +8,7 @@
 struct route {
     uint8_t cluster[CLUSTER_ID_BYTES];
     uint64_t version;
+    bool partial; /* the rest of an image is still to come */
     struct route_broker *brokers; /* rising ids */
     uint32_t broker_count;
     struct route_stream *streams; /* rising ids */
@@ -46,7 +47,7 @@ void route_free(struct route *route)
 
 uint64_t route_version(const struct route *route)
 {
-    return route->version;
+    return route->partial ? 0 : route->version;
 }
 
 /* ---- rows, by binary search over rising ids ---- */
@@ -306,5 +307,6 @@ enum status route_apply(struct route *route, const Weir__MetadataUpdate *update,
     }
     enum status status = take_rows(route, update, error);
     route->version = status == STATUS_OK ? update->version : 0;
+    route->partial = update->partial;
     return status;
 }

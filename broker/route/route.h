@@ -60,6 +60,7 @@ void route_free(struct route *route);
 NODISCARD enum status route_apply(struct route *route, const Weir__MetadataUpdate *update,
                                   struct error *error);
 
+/* What to watch from: 0 until the first image is complete. */
 uint64_t route_version(const struct route *route);
 
 /* NULL: not in the image. */

@@ -113,6 +113,26 @@ static void changes_follow_the_version_or_are_refused(void **state)
     route_free(route);
 }
 
+static void an_image_in_parts_counts_when_its_last_part_is_there(void **state)
+{
+    (void)state;
+    struct route *route = route_new(cluster);
+    struct rows *r = rows(7);
+    r->update.partial = true;
+    r->update.n_shards = 2;
+    assert_int_equal(route_apply(route, &r->update, NULL), STATUS_OK);
+    assert_int_equal(route_version(route), 0);
+    assert_non_null(route_shard(route, UINT64_C(9) << 32 | 1));
+    assert_null(route_shard(route, UINT64_C(9) << 32 | 2));
+    r = rows(7);
+    r->update.full = false;
+    r->update.from_version = 7;
+    assert_int_equal(route_apply(route, &r->update, NULL), STATUS_OK);
+    assert_int_equal(route_version(route), 7);
+    assert_non_null(route_shard(route, UINT64_C(9) << 32 | 3));
+    route_free(route);
+}
+
 static void a_deleted_stream_goes_with_its_shards(void **state)
 {
     (void)state;
@@ -155,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_image_is_found_by_name_id_and_hash_key),
         cmocka_unit_test(changes_follow_the_version_or_are_refused),
+        cmocka_unit_test(an_image_in_parts_counts_when_its_last_part_is_there),
         cmocka_unit_test(a_deleted_stream_goes_with_its_shards),
         cmocka_unit_test(metadata_of_another_cluster_or_malformed_is_refused),
     };

@@ -1,0 +1,45 @@
+/* The operations of the data path: PUT, READ, RESOLVE and SHARD_STATUS (proto/rpc/methods.def).
+ *
+ * A call is answered exactly once: at once, when its put is committed, or when a record arrives for
+ * a reader that waits. Everything that waits is bounded: by the calls of a session, by the limits
+ * of a shard, and by API_READS_MAX for reads from segments.
+ *
+ * One home thread, that of the loop. */
+#pragma once
+
+#include "broker/route/route.h"
+#include "broker/shard/shard.h"
+#include "proto/net/net.h"
+
+enum {
+    API_READS_MAX = 64,                   /* segment reads at a time; further ones queue */
+    API_READ_BYTES = 1024 * 1024,         /* of a READ that names no size */
+    API_READ_BYTES_MAX = 8 * 1024 * 1024, /* of one reply, unless one batch alone is larger */
+    API_WAIT_MS_MAX = 60 * 1000,          /* a longer wait is cut to this */
+    API_STATUS_SHARDS_MAX = 16384,        /* in one SHARD_STATUS */
+};
+
+struct api_options {
+    struct net_loop *loop;
+    struct shards *shards;
+    const struct route *route;
+    uint32_t broker;
+    /* Whether that broker answered a ping within the last second: the newest offset is told only
+     * while another replica is heard (docs/replication.md 2.10). */
+    bool (*is_heard)(void *context, uint32_t broker);
+    void *context;
+};
+
+struct api;
+
+/* Everything in the options is borrowed. NULL when out of memory. */
+struct api *api_new(const struct api_options *options);
+
+/* New calls are answered CLOSING. What waits is answered by shards_close() and store_close(). */
+void api_close(struct api *api);
+
+/* After the store and the loop's sessions are closed. NULL is fine. */
+void api_free(struct api *api);
+
+/* False: the method is not one of the data path; the call is untouched. */
+bool api_called(struct api *api, struct session_call *call);

@@ -1,0 +1,48 @@
+/* What the operations share. Private. */
+#pragma once
+
+#include "broker/api/api.h"
+#include "proto/schema/data.pb-c.h"
+
+enum { API_TAIL_BATCHES = 1024 };
+
+struct pending_put {
+    struct shard_put put;
+    struct session_call *call;
+    struct api *api;
+    uint64_t shard;
+    struct pending_put *next; /* on the free list */
+};
+
+struct pending_read;
+
+struct api {
+    struct api_options options;
+    bool closing;
+
+    struct pending_put *free_puts; /* used again: no allocation per put */
+    struct pending_read *free_reads;
+
+    uint32_t reading;         /* reads that the store has */
+    struct list reads_queued; /* pending_read.queued */
+
+    /* Of one reply from the tail. */
+    struct log_batch batches[API_TAIL_BATCHES];
+    struct bytes pieces[API_TAIL_BATCHES];
+};
+
+/* Finds the shard or answers the call: NOT_LEADER with a hint when other brokers have it, NOT_FOUND
+ * when nobody does. */
+struct shard *api_shard(struct api *api, struct session_call *call, uint64_t id);
+
+/* Answers with the leader's name as hint, where that helps. */
+void api_refuse(struct api *api, struct session_call *call, uint64_t shard, enum status status,
+                const char *text);
+
+void api_put(struct api *api, struct session_call *call);
+void api_read(struct api *api, struct session_call *call);
+void api_resolve(struct api *api, struct session_call *call);
+void api_shard_status(struct api *api, struct session_call *call);
+
+void api_refuse_queued(struct api *api);
+void api_free_reads(struct api *api);

@@ -1,0 +1,142 @@
+/* RESOLVE: where an iterator begins. */
+#include <stdlib.h>
+
+#include "broker/api/internal.h"
+
+/* A seek by time, under way. */
+struct pending_seek {
+    struct log_seek seek;
+    struct api *api;
+    struct session_call *call;
+    uint64_t shard;
+};
+
+static void reply(struct session_call *call, uint64_t offset)
+{
+    Weir__Position position = WEIR__POSITION__INIT;
+    position.offset = offset;
+    session_reply(call, (struct session_payload){.body = &position.base});
+}
+
+/* Only a leader that others still hear knows what is newest. */
+static bool knows_tip(const struct api *api, const struct shard *shard)
+{
+    if (!shard->open) {
+        return false;
+    }
+    struct replica_view view;
+    replica_view(shard->replica, &view);
+    for (uint32_t i = 0; i < view.member_count; i++) {
+        if (api->options.is_heard(api->options.context, view.member[i].id.broker)) {
+            return true;
+        }
+    }
+    return view.member_count == 0;
+}
+
+static void reply_tip(struct api *api, struct session_call *call, const struct shard *shard)
+{
+    if (!shard->open) {
+        api_refuse(api, call, shard->id, STATUS_NOT_LEADER,
+                   "only the shard's leader knows the newest record");
+    } else if (!knows_tip(api, shard)) {
+        api_refuse(api, call, shard->id, STATUS_UNAVAILABLE,
+                   "the leader hears no other replica and cannot tell the newest record");
+    } else {
+        reply(call, shard->commit);
+    }
+}
+
+static void reply_offset(struct api *api, struct session_call *call, const struct shard *shard,
+                         uint64_t offset)
+{
+    if (shard->open && offset > shard->commit) {
+        api_refuse(api, call, shard->id, STATUS_INVALID,
+                   "the offset lies beyond the newest record");
+    } else {
+        reply(call, offset > shard->log_start ? offset : shard->log_start);
+    }
+}
+
+static void seek_done(struct log_seek *seek)
+{
+    struct pending_seek *p = CONTAINER_OF(seek, struct pending_seek, seek);
+    struct shard *shard = p->api->closing ? NULL : shards_find(p->api->options.shards, p->shard);
+    if (seek->status != STATUS_OK || shard == NULL) {
+        enum status status = seek->status != STATUS_OK ? seek->status : STATUS_NOT_FOUND;
+        api_refuse(p->api, p->call, p->shard, status, status_text(status));
+    } else if (seek->offset >= seek->end) {
+        reply_tip(p->api, p->call, shard); /* nothing that recent here; a leader may know better */
+    } else {
+        reply(p->call, seek->offset);
+    }
+    free(p);
+}
+
+static void seek_time(struct api *api, struct session_call *call, struct shard *shard,
+                      uint64_t time_ms)
+{
+    struct pending_seek *p = calloc(1, sizeof(*p));
+    if (p == NULL) {
+        session_reply_error(call, STATUS_NO_MEMORY, NULL, "broker-%u is out of memory",
+                            api->options.broker);
+        return;
+    }
+    *p = (struct pending_seek){.api = api, .call = call, .shard = shard->id};
+    p->seek.log = shard->log;
+    p->seek.time_ms = time_ms;
+    p->seek.end = shard->commit;
+    p->seek.done = seek_done;
+    enum status status = store_seek(shards_store(api->options.shards), &p->seek);
+    if (status != STATUS_OK) {
+        api_refuse(api, call, shard->id, status, status_text(status));
+        free(p);
+    }
+}
+
+static void resolve(struct api *api, struct session_call *call, struct shard *shard,
+                    const Weir__Resolve *request)
+{
+    switch (request->type) {
+    case WEIR__POSITION_TYPE__POSITION_TRIM_HORIZON:
+        reply(call, shard->log_start);
+        return;
+    case WEIR__POSITION_TYPE__POSITION_LATEST:
+        reply_tip(api, call, shard);
+        return;
+    case WEIR__POSITION_TYPE__POSITION_AT_OFFSET:
+        reply_offset(api, call, shard, request->offset);
+        return;
+    case WEIR__POSITION_TYPE__POSITION_AFTER_OFFSET:
+        reply_offset(api, call, shard,
+                     request->offset == UINT64_MAX ? UINT64_MAX : request->offset + 1);
+        return;
+    case WEIR__POSITION_TYPE__POSITION_AT_TIMESTAMP:
+        if (shard->commit == shard->log_start) {
+            reply_tip(api, call, shard);
+        } else {
+            seek_time(api, call, shard, request->timestamp_ms);
+        }
+        return;
+    case _WEIR__POSITION_TYPE_IS_INT_SIZE:
+    default:
+        session_reply_error(call, STATUS_INVALID, NULL, "RESOLVE: unknown type of position");
+        return;
+    }
+}
+
+void api_resolve(struct api *api, struct session_call *call)
+{
+    Weir__Resolve *request = weir__resolve__unpack(NULL, call->body.size, call->body.data);
+    if (request == NULL) {
+        session_reply_error(call, STATUS_INVALID, NULL, "RESOLVE: the message cannot be decoded");
+        return;
+    }
+    struct shard *shard = api_shard(api, call, request->shard);
+    if (shard != NULL && shard->role == REPLICA_HALTED) {
+        api_refuse(api, call, shard->id, STATUS_CORRUPT, "this replica is halted");
+    } else if (shard != NULL) {
+        resolve(api, call, shard, request);
+    }
+    weir__resolve__free_unpacked(request, NULL);
+}

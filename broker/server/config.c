@@ -1,0 +1,102 @@
+/* The broker's configuration keys; docs/configuration.md explains them. */
+#include <stddef.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "base/trace.h"
+#include "broker/server/server.h"
+
+#define KEY(name, type, field, fallback, help)                            \
+    {                                                                     \
+        name, type, offsetof(struct server_config, field), fallback, help \
+    }
+
+static const struct config_key keys[] = {
+    KEY("id", CONFIG_U32, id, NULL, "number of this broker; its certificate names broker-ID"),
+    KEY("data-dir", CONFIG_STRING, data_dir, NULL,
+        "directory of journal and segments; made when missing, its parent must exist"),
+    KEY("zone", CONFIG_STRING, zone, NULL,
+        "failure domain: replicas of a shard lie in different zones"),
+    KEY("controllers", CONFIG_STRING, controllers, NULL,
+        "addresses of all controllers: host:port,host:port (or id=host:port)"),
+    KEY("listen-host", CONFIG_STRING, listen_host, "0.0.0.0", "address to listen on"),
+    KEY("listen-port", CONFIG_PORT, listen_port, "7311", "port to listen on"),
+    KEY("advertised-host", CONFIG_STRING, advertised_host, "",
+        "name under which others reach this broker; empty: listen-host, or the host's name"),
+    KEY("advertised-port", CONFIG_PORT, advertised_port, "0",
+        "port under which others reach this broker; 0: listen-port"),
+    KEY("ca-file", CONFIG_STRING, ca_file, NULL, "PEM: the authority that signs the cluster"),
+    KEY("cert-file", CONFIG_STRING, cert_file, NULL, "PEM: this broker's certificate"),
+    KEY("key-file", CONFIG_STRING, key_file, NULL, "PEM: its key"),
+    KEY("segment-bytes", CONFIG_BYTES, segment_bytes, "64MiB", "size of a segment file"),
+    KEY("journal-file-bytes", CONFIG_BYTES, journal_file_bytes, "64MiB", "size of a journal file"),
+    KEY("journal-files", CONFIG_U32, journal_files, "8", "journal files at most, at least 3"),
+    KEY("ring-bytes", CONFIG_BYTES, ring_bytes, "64MiB",
+        "memory for the newest part of the journal, a power of two"),
+    KEY("block-bytes", CONFIG_BYTES, block_bytes, "1MiB", "largest journal write"),
+    KEY("disk-reserve", CONFIG_STRING, disk_reserve, "auto",
+        "puts are refused below this much free space; auto: 2 percent, at least 4 GiB"),
+    KEY("io-backend", CONFIG_STRING, io_backend, "auto",
+        "how the journal is written: auto, uring, threads"),
+    KEY("direct-io", CONFIG_BOOL, direct_io, "true", "write the journal past the page cache"),
+    KEY("connections-max", CONFIG_U32, connections_max, "4096", "connections served at a time"),
+    KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
+};
+
+static const struct config_spec spec = {
+    .program = "weir-broker",
+    .summary = "Serves the shards of streams and replicates them.",
+    .version = WEIR_VERSION,
+    .keys = keys,
+    .key_count = sizeof(keys) / sizeof(keys[0]),
+};
+
+NODISCARD static enum status check(const struct server_config *c, struct error *error)
+{
+    if (c->id == 0) {
+        return error_set(error, STATUS_INVALID, "id: brokers count from 1");
+    }
+    if (strcmp(c->io_backend, "auto") != 0 && strcmp(c->io_backend, "uring") != 0 &&
+        strcmp(c->io_backend, "threads") != 0) {
+        return error_set(error, STATUS_INVALID, "io-backend: '%s' is not auto, uring or threads",
+                         c->io_backend);
+    }
+    if (c->ring_bytes == 0 || (c->ring_bytes & (c->ring_bytes - 1)) != 0) {
+        return error_set(error, STATUS_INVALID, "ring-bytes: not a power of two");
+    }
+    if (c->block_bytes > UINT32_MAX) {
+        return error_set(error, STATUS_INVALID, "block-bytes: too large");
+    }
+    for (enum trace_level level = TRACE_ERROR; level <= TRACE_DEBUG; level++) {
+        if (strcmp(c->log_level, trace_level_name(level)) == 0) {
+            trace_set_level(level);
+            return STATUS_OK;
+        }
+    }
+    return error_set(error, STATUS_INVALID, "log-level: '%s' is not error, warning, info or debug",
+                     c->log_level);
+}
+
+enum status server_config_load(int argc, char **argv, struct server_config *out, bool *out_exit,
+                               struct error *error)
+{
+    enum config_action action;
+    enum status status = config_load(&spec, &argc, argv, out, &action, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    *out_exit = action == CONFIG_EXIT;
+    if (*out_exit) {
+        return STATUS_OK;
+    }
+    status = check(out, error);
+    if (status != STATUS_OK) {
+        config_release(&spec, out);
+    }
+    return status;
+}
+
+void server_config_release(struct server_config *config)
+{
+    config_release(&spec, config);
+}

@@ -1,0 +1,426 @@
+#include "broker/server/controllers.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/trace.h"
+#include "broker/server/controllers_internal.h"
+
+enum { BEAT_PEERS_MAX = 256, CALL_TIMEOUT_MS = 3000 };
+
+static uint64_t now(const struct controllers *c)
+{
+    return net_now_ms(c->options.loop);
+}
+
+static void start_timer(struct controllers *c, uint64_t after_ms);
+static void seek(struct controllers *c);
+static void watch(struct controllers *c);
+
+/* ---- beats ---- */
+
+static void beat(struct controllers *c)
+{
+    if (c->active == NULL || c->active->session == NULL) {
+        return;
+    }
+    uint32_t reachable[BEAT_PEERS_MAX], reset[BEAT_PEERS_MAX];
+    struct store_status disk;
+    store_status(shards_store(c->options.shards), &disk);
+    static char states[3][8] = {"ok", "full", "out"};
+    Weir__BrokerBeat message = WEIR__BROKER_BEAT__INIT;
+    message.boot = c->options.boot;
+    message.sequence = ++c->beat_sequence;
+    message.n_reachable = peers_reachable(c->options.peers, reachable, BEAT_PEERS_MAX);
+    message.reachable = reachable;
+    message.n_reset = peers_reset(c->options.peers, reset, BEAT_PEERS_MAX);
+    message.reset = reset;
+    message.disk_state = shards_are_out(c->options.shards) ? states[2] : states[disk.full];
+    message.disk_bytes = c->disk_bytes;
+    message.disk_free_bytes = disk.free_bytes;
+    message.replicas = shards_count(c->options.shards, &message.leaders);
+    message.time_ms = net_wall_ms();
+    status_ignore(session_send(c->active->session, RPC_BROKER_BEAT,
+                               (struct session_payload){.body = &message.base}),
+                  "the next beat follows soon");
+}
+
+void controllers_set_disk_bytes(struct controllers *c, uint64_t total_bytes)
+{
+    c->disk_bytes = total_bytes;
+}
+
+void controllers_beat_now(struct controllers *c)
+{
+    if (!c->closing) {
+        beat(c);
+    }
+}
+
+static void on_timer(struct net_timer *timer)
+{
+    struct controllers *c = CONTAINER_OF(timer, struct controllers, timer);
+    if (c->active == NULL) {
+        seek(c);
+        start_timer(c, SEEK_EVERY_MS);
+        return;
+    }
+    beat(c);
+    if (c->watched == NULL) {
+        watch(c);
+    }
+    start_timer(c, c->beat_every_ms);
+}
+
+static void start_timer(struct controllers *c, uint64_t after_ms)
+{
+    status_ignore(net_timer_start(c->options.loop, &c->timer, now(c) + after_ms, on_timer),
+                  "a timer that was started once has its room");
+}
+
+/* ---- the watch ---- */
+
+static void take_update(struct controllers *c, struct bytes body)
+{
+    Weir__MetadataUpdate *update = weir__metadata_update__unpack(NULL, body.size, body.data);
+    struct error error = {.status = STATUS_INVALID, .text = "the update cannot be decoded"};
+    enum status status = STATUS_INVALID;
+    uint32_t active = 0;
+    if (update != NULL) {
+        status = route_apply(c->options.route, update, &error);
+        active = update->active_controller;
+        weir__metadata_update__free_unpacked(update, NULL);
+    }
+    if (status == STATUS_WRONG_CLUSTER) {
+        c->options.refused(c->options.context, &error);
+        return;
+    }
+    if (status != STATUS_OK) {
+        trace(TRACE_WARNING, "controllers", "metadata: %s: watching anew", error.text);
+        session_cancel(&c->watch);
+        return;
+    }
+    c->options.route_changed(c->options.context);
+    if (active != 0 && c->active != NULL && c->active->session != NULL &&
+        session_peer(c->active->session)->id != active) {
+        trace(TRACE_INFO, "controllers", "controller-%u is the active one now", active);
+        c->active = NULL;
+        seek(c);
+    }
+}
+
+static void watch_done(struct session_request *request, const struct session_reply *reply)
+{
+    struct controllers *c = CONTAINER_OF(request, struct controllers, watch);
+    if (!reply->more) {
+        c->watched = NULL; /* before a callback that may watch again */
+    }
+    if (c->closing) {
+        return;
+    }
+    if (reply->status == STATUS_OK) {
+        if (reply->body.size > 0) {
+            take_update(c, reply->body);
+        }
+    } else {
+        trace(TRACE_DEBUG, "controllers", "watch: %s", reply->error.text);
+    }
+}
+
+static void watch(struct controllers *c)
+{
+    struct controller *at = c->active;
+    if (c->watched != NULL || at == NULL || at->session == NULL) {
+        return;
+    }
+    Weir__Watch message = WEIR__WATCH__INIT;
+    message.from_version = route_version(c->options.route);
+    if (session_call(at->session, RPC_WATCH, (struct session_payload){.body = &message.base}, 0,
+                     &c->watch, watch_done) == STATUS_OK) {
+        c->watched = at;
+    }
+}
+
+/* ---- registration ---- */
+
+static bool is_final(enum status status)
+{
+    return status == STATUS_STALE || status == STATUS_WRONG_IDENTITY ||
+           status == STATUS_WRONG_CLUSTER || status == STATUS_INVALID || status == STATUS_DENIED ||
+           status == STATUS_EXISTS || status == STATUS_UNSUPPORTED;
+}
+
+static void take_registration(struct controllers *c, struct controller *at, struct bytes body)
+{
+    Weir__RegisterBrokerReply *reply =
+        weir__register_broker_reply__unpack(NULL, body.size, body.data);
+    if (reply == NULL || reply->disk_gen == 0) {
+        trace(TRACE_WARNING, "controllers", "the reply to our registration cannot be decoded");
+    } else {
+        bool first = c->disk_gen == 0;
+        c->disk_gen = reply->disk_gen;
+        c->beat_every_ms = reply->beat_every_ms == 0 ? BEAT_EVERY_MS : reply->beat_every_ms;
+        c->active = at;
+        trace(TRACE_INFO, "controllers", "registered with %s: disk generation %u",
+              session_peer(at->session)->name, c->disk_gen);
+        beat(c);
+        if (c->watched != NULL && c->watched != at) {
+            session_cancel(&c->watch); /* the timer watches here when that has ended */
+        }
+        watch(c);
+        start_timer(c, c->beat_every_ms);
+        if (first) {
+            c->options.registered(c->options.context);
+        }
+    }
+    if (reply != NULL) {
+        weir__register_broker_reply__free_unpacked(reply, NULL);
+    }
+}
+
+/* "controller-2": ask there next, if we reach it. */
+static bool follow_hint(struct controllers *c, const char *hint)
+{
+    for (uint32_t i = 0; hint != NULL && i < c->count; i++) {
+        struct session *session = c->controller[i].session;
+        if (session != NULL && strcmp(session_peer(session)->name, hint) == 0) {
+            c->next = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static void registration_done(struct session_request *request, const struct session_reply *reply)
+{
+    struct controllers *c = CONTAINER_OF(request, struct controllers, registration);
+    struct controller *at = c->asked;
+    c->asked = NULL;
+    if (c->closing) {
+        return;
+    }
+    if (reply->status == STATUS_OK && at->session != NULL) {
+        take_registration(c, at, reply->body);
+    } else if (is_final(reply->status)) {
+        c->options.refused(c->options.context, &reply->error);
+    } else {
+        trace(TRACE_DEBUG, "controllers", "%s:%u: %s", at->host, at->port, reply->error.text);
+        if (reply->status == STATUS_NOT_ACTIVE && follow_hint(c, reply->hint)) {
+            seek(c); /* else the timer asks around */
+        }
+    }
+}
+
+static void ask(struct controllers *c, struct controller *at)
+{
+    Weir__Address address = WEIR__ADDRESS__INIT;
+    char host[HOST_BYTES], zone[ZONE_BYTES], software[] = "weir " WEIR_VERSION;
+    (void)snprintf(host, sizeof(host), "%s", c->options.host);
+    (void)snprintf(zone, sizeof(zone), "%s", c->options.zone);
+    address.host = host;
+    address.port = c->options.port;
+    Weir__RegisterBroker message = WEIR__REGISTER_BROKER__INIT;
+    message.broker = c->options.broker;
+    message.boot = c->options.boot;
+    message.disk = (ProtobufCBinaryData){.len = DISK_ID_BYTES, .data = c->options.disk_id};
+    message.process = (ProtobufCBinaryData){.len = DISK_ID_BYTES, .data = c->options.process};
+    message.zone = zone;
+    message.address = &address;
+    message.software = software;
+    if (session_call(at->session, RPC_REGISTER_BROKER,
+                     (struct session_payload){.body = &message.base}, CALL_TIMEOUT_MS,
+                     &c->registration, registration_done) == STATUS_OK) {
+        c->asked = at;
+    }
+}
+
+/* Asks the next controller that we reach whether it is the active one. */
+static void seek(struct controllers *c)
+{
+    for (uint32_t i = 0; i < c->count && c->asked == NULL && c->active == NULL; i++) {
+        struct controller *at = &c->controller[c->next % c->count];
+        c->next = (c->next + 1) % c->count;
+        if (at->session != NULL) {
+            ask(c, at);
+        }
+    }
+}
+
+/* ---- sessions ---- */
+
+static void opened(struct session *session)
+{
+    struct controller *at = session_data(session);
+    at->session = session;
+    trace(TRACE_DEBUG, "controllers", "%s: connected", session_peer(session)->name);
+    seek(at->all);
+}
+
+static void closed(struct session *session, const struct error *why)
+{
+    struct controller *at = session_data(session);
+    struct controllers *c = at->all;
+    if (at->session != session) {
+        trace(TRACE_DEBUG, "controllers", "%s:%u: %s", at->host, at->port, why->text);
+        if (!c->closing &&
+            (why->status == STATUS_WRONG_CLUSTER || why->status == STATUS_WRONG_IDENTITY)) {
+            trace(TRACE_ERROR, "controllers", "%s:%u: %s", at->host, at->port, why->text);
+        }
+        return;
+    }
+    at->session = NULL;
+    if (c->fencer == at) {
+        c->fencer = NULL;
+    }
+    if (c->active == at) {
+        c->active = NULL;
+        if (!c->closing) {
+            trace(TRACE_INFO, "controllers", "the active controller is gone: %s", why->text);
+            seek(c);
+        }
+    }
+}
+
+static void messaged(struct session *session, enum rpc_method method, struct bytes body,
+                     struct bytes attachment)
+{
+    (void)attachment;
+    struct controller *at = session_data(session);
+    if (!at->all->closing && !controllers_obey(at->all, at, method, body)) {
+        session_close(session, STATUS_INVALID, "this message cannot be decoded");
+    }
+}
+
+static void called(struct session *session, struct session_call *call)
+{
+    (void)session;
+    session_reply_error(call, STATUS_UNSUPPORTED, NULL, "call on a connection of your own");
+}
+
+static const struct session_handlers handlers = {.opened = opened,
+                                                 .called = called,
+                                                 .messaged = messaged,
+                                                 .closed = closed};
+
+/* ---- life ---- */
+
+/* "host:port"; an IPv6 address stands in brackets. */
+NODISCARD static bool parse_address(const char *text, size_t length, struct controller *out)
+{
+    const char *colon = memrchr(text, ':', length);
+    if (colon == NULL) {
+        return false;
+    }
+    const char *host = text, *host_end = colon;
+    if (host_end - host >= 2 && host[0] == '[' && host_end[-1] == ']') {
+        host++;
+        host_end--;
+    }
+    size_t size = (size_t)(host_end - host);
+    if (size == 0 || size >= sizeof(out->host)) {
+        return false;
+    }
+    memcpy(out->host, host, size);
+    out->host[size] = '\0';
+    uint32_t port = 0;
+    for (const char *digit = colon + 1; digit < text + length; digit++) {
+        if (*digit < '0' || *digit > '9' || port > UINT16_MAX) {
+            return false;
+        }
+        port = port * 10 + (uint32_t)(*digit - '0');
+    }
+    out->port = (uint16_t)port;
+    return port != 0 && port <= UINT16_MAX;
+}
+
+NODISCARD static enum status parse_addresses(struct controllers *c, const char *text,
+                                             struct error *error)
+{
+    while (*text != '\0') {
+        size_t length = strcspn(text, ",");
+        size_t blank = strspn(text, " ");
+        if (blank < length) {
+            if (c->count == CONTROLLERS_MAX) {
+                return error_set(error, STATUS_INVALID, "controllers: more than %d",
+                                 CONTROLLERS_MAX);
+            }
+            const char *address = text + blank;
+            size_t size = length - blank, id = strspn(address, "0123456789");
+            if (id < size && address[id] == '=') { /* as the controllers list themselves */
+                address += id + 1;
+                size -= id + 1;
+            }
+            if (!parse_address(address, size, &c->controller[c->count])) {
+                return error_set(error, STATUS_INVALID, "controllers: '%.*s' is not host:port",
+                                 (int)length, text);
+            }
+            c->count++;
+        }
+        text += length + (text[length] == ',');
+    }
+    return c->count > 0 ? STATUS_OK
+                        : error_set(error, STATUS_INVALID, "controllers: no address given");
+}
+
+static bool open_links(struct controllers *c)
+{
+    for (uint32_t i = 0; i < c->count; i++) {
+        struct controller *at = &c->controller[i];
+        at->all = c;
+        const struct session_options options = {.loop = c->options.loop,
+                                                .tls = c->options.tls,
+                                                .boot = c->options.boot,
+                                                .handlers = &handlers,
+                                                .data = at};
+        at->link = net_link_open(&options, at->host, at->port, RPC_ROLE_CONTROLLER, 0);
+        if (at->link == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum status controllers_open(const struct controllers_options *options, const char *addresses,
+                             struct controllers **out, struct error *error)
+{
+    struct controllers *c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        return error_set(error, STATUS_NO_MEMORY, "out of memory");
+    }
+    c->options = *options;
+    c->beat_every_ms = BEAT_EVERY_MS;
+    enum status status = parse_addresses(c, addresses, error);
+    if (status != STATUS_OK) {
+        free(c);
+        return status;
+    }
+    /* From here on the loop knows it: whoever fails closes it and frees it after the loop. */
+    *out = c;
+    if (!open_links(c) || net_timer_start(c->options.loop, &c->timer, now(c) + SEEK_EVERY_MS,
+                                          on_timer) != STATUS_OK) {
+        return error_set(error, STATUS_NO_MEMORY, "out of memory");
+    }
+    return STATUS_OK;
+}
+
+void controllers_close(struct controllers *c)
+{
+    c->closing = true;
+    net_timer_stop(c->options.loop, &c->timer);
+    for (uint32_t i = 0; i < c->count; i++) {
+        if (c->controller[i].link != NULL) {
+            net_link_close(c->controller[i].link);
+            c->controller[i].link = NULL;
+        }
+    }
+}
+
+void controllers_free(struct controllers *c)
+{
+    if (c != NULL) {
+        controllers_release_gathered(c);
+        free(c);
+    }
+}

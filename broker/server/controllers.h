@@ -1,0 +1,65 @@
+/* The link to the controllers.
+ *
+ * The broker dials all of them, registers with the active one, beats to it, watches the metadata
+ * there, and obeys fences, grants and drops from any of them: those are sent only after they are
+ * committed (R1), and what is late is void (R17). Without controllers everything else goes on with
+ * the last image.
+ *
+ *     controllers.c    links, registration, beats, the watch
+ *     orders.c         fences, grants, drops; reports, leaderships, drops done
+ *
+ * One home thread, that of the loop. */
+#pragma once
+
+#include "broker/route/route.h"
+#include "broker/server/peers.h"
+#include "broker/shard/shard.h"
+#include "proto/net/net.h"
+
+enum { CONTROLLERS_MAX = 9, BEAT_EVERY_MS = 100, SEEK_EVERY_MS = 100 };
+
+struct controllers_options {
+    struct net_loop *loop;
+    struct net_tls *tls;
+    uint64_t boot;
+    uint32_t broker;
+    uint8_t disk_id[DISK_ID_BYTES];
+    uint8_t process[DISK_ID_BYTES]; /* random: of this process */
+    const char *zone, *host;        /* as others reach us */
+    uint16_t port;
+    struct shards *shards;
+    struct peers *peers;
+    struct route *route;
+    void *context;
+    void (*schedule)(void *context);
+    void (*route_changed)(void *context);
+    /* The first registration is done. */
+    void (*registered)(void *context);
+    /* The controllers refuse this broker for good: the process must end with this sentence. */
+    void (*refused)(void *context, const struct error *why);
+};
+
+struct controllers;
+
+/* `addresses`: "host:port,host:port". INVALID with a sentence. On NO_MEMORY *out may be set: then
+ * it is to be closed and freed like one that is open. */
+NODISCARD enum status controllers_open(const struct controllers_options *options,
+                                       const char *addresses, struct controllers **out,
+                                       struct error *error);
+void controllers_close(struct controllers *c);
+void controllers_free(struct controllers *c); /* after the loop's objects are gone */
+
+/* From struct shards_hooks. */
+void controllers_report(struct controllers *c, const struct shard *shard, uint32_t epoch,
+                        const struct replica_report *report);
+void controllers_leading(struct controllers *c, uint64_t shard, uint32_t epoch);
+void controllers_dropped(struct controllers *c, uint64_t shard);
+
+/* Sends what the turn has gathered. */
+void controllers_turn(struct controllers *c);
+
+/* Size of the disk's filesystem, for the beats. */
+void controllers_set_disk_bytes(struct controllers *c, uint64_t total_bytes);
+
+/* Something that should not wait for the next beat: a lost peer, a disk that is out. */
+void controllers_beat_now(struct controllers *c);

@@ -1,0 +1,53 @@
+/* What controllers.c and orders.c share. Private. */
+#pragma once
+
+#include "broker/server/controllers.h"
+#include "proto/schema/control.pb-c.h"
+
+struct controller {
+    struct controllers *all;
+    char host[HOST_BYTES];
+    uint16_t port;
+    struct net_link *link;
+    struct session *session; /* while it is open */
+};
+
+struct leading {
+    uint64_t shard;
+    uint32_t epoch;
+};
+
+/* Gathered in a turn: a growing array. */
+struct gathered {
+    void *items;
+    uint32_t count, capacity;
+};
+
+struct controllers {
+    struct controllers_options options;
+    struct controller controller[CONTROLLERS_MAX];
+    uint32_t count;
+    bool closing;
+
+    struct controller *active; /* we are registered with it */
+    uint32_t disk_gen;         /* of our disk, as the controllers count; 0: not known yet */
+    uint64_t disk_bytes;
+
+    struct controller *asked; /* a registration is under way there */
+    struct session_request registration;
+    uint32_t next; /* whom to ask next */
+
+    struct session_request watch;
+    struct controller *watched; /* where the watch runs */
+
+    struct net_timer timer;
+    uint64_t beat_sequence, beat_every_ms;
+
+    struct controller *fencer; /* who fenced last: reports go there */
+    struct gathered reports, leadings, drops;
+};
+
+/* orders.c. False: the message cannot be decoded. */
+bool controllers_obey(struct controllers *c, struct controller *from, enum rpc_method method,
+                      struct bytes body);
+void controllers_release_gathered(struct controllers *c);

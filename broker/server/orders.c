@@ -1,0 +1,331 @@
+/* What controllers tell, and what they are told about it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/trace.h"
+#include "broker/server/controllers_internal.h"
+
+enum { GATHERED_MAX = 4096 /* shards in one message */ };
+
+/* ---- gathering ---- */
+
+struct report {
+    uint64_t shard;
+    uint32_t epoch;
+    struct replica_id replica;
+    struct replica_report report;
+};
+
+/* Room for one more item; NULL when out of memory (the controllers ask again). */
+static void *gather(struct controllers *c, struct gathered *g, size_t item_bytes)
+{
+    if (g->count == g->capacity) {
+        uint32_t capacity = g->capacity == 0 ? 64 : g->capacity * 2;
+        void *items = realloc(g->items, capacity * item_bytes);
+        if (items == NULL) {
+            return NULL;
+        }
+        g->items = items;
+        g->capacity = capacity;
+    }
+    c->options.schedule(c->options.context);
+    return (char *)g->items + g->count++ * item_bytes;
+}
+
+void controllers_release_gathered(struct controllers *c)
+{
+    free(c->reports.items);
+    free(c->leadings.items);
+    free(c->drops.items);
+}
+
+void controllers_report(struct controllers *c, const struct shard *shard, uint32_t epoch,
+                        const struct replica_report *report)
+{
+    struct report *r = gather(c, &c->reports, sizeof(*r));
+    if (r != NULL) {
+        *r = (struct report){
+            .shard = shard->id, .epoch = epoch, .replica = shard->self, .report = *report};
+    }
+}
+
+void controllers_leading(struct controllers *c, uint64_t shard, uint32_t epoch)
+{
+    struct leading *l = gather(c, &c->leadings, sizeof(*l));
+    if (l != NULL) {
+        *l = (struct leading){.shard = shard, .epoch = epoch};
+    }
+}
+
+void controllers_dropped(struct controllers *c, uint64_t shard)
+{
+    uint64_t *d = gather(c, &c->drops, sizeof(*d));
+    if (d != NULL) {
+        *d = shard;
+    }
+}
+
+/* ---- sending ---- */
+
+static void send_to(struct session *session, enum rpc_method method, const ProtobufCMessage *body)
+{
+    if (session != NULL) {
+        status_ignore(session_send(session, method, (struct session_payload){.body = body}),
+                      "the controllers ask again");
+    }
+}
+
+struct report_row {
+    Weir__ReportShard message;
+    Weir__ReplicaId replica;
+};
+
+static void fill_report(struct report_row *row, const struct report *r)
+{
+    row->replica = (Weir__ReplicaId)WEIR__REPLICA_ID__INIT;
+    row->replica.broker = r->replica.broker;
+    row->replica.disk_gen = r->replica.disk_gen;
+    row->message = (Weir__ReportShard)WEIR__REPORT_SHARD__INIT;
+    row->message.shard = r->shard;
+    row->message.epoch = r->epoch;
+    row->message.ok = r->report.ok;
+    row->message.certain = r->report.certain;
+    row->message.promised = r->report.promised;
+    row->message.replica = &row->replica;
+    row->message.last_epoch = r->report.last_epoch;
+    row->message.end = r->report.end;
+    row->message.log_start = r->report.log_start;
+    row->message.commit_hint = r->report.commit_hint;
+}
+
+static void send_reports(struct controllers *c, struct session *to)
+{
+    const struct report *reports = c->reports.items;
+    uint32_t capacity = c->reports.count < GATHERED_MAX ? c->reports.count : GATHERED_MAX;
+    struct report_row *rows = calloc(capacity, sizeof(*rows));
+    Weir__ReportShard **messages = calloc(capacity, sizeof(Weir__ReportShard *));
+    for (uint32_t at = 0; rows != NULL && messages != NULL && at < c->reports.count;) {
+        uint32_t count = 0;
+        for (; count < capacity && at < c->reports.count; count++, at++) {
+            fill_report(&rows[count], &reports[at]);
+            messages[count] = &rows[count].message;
+        }
+        Weir__FenceReport message = WEIR__FENCE_REPORT__INIT;
+        message.boot = c->options.boot;
+        message.n_shards = count;
+        message.shards = messages;
+        send_to(to, RPC_FENCE_REPORT, &message.base);
+    }
+    free(rows);
+    free(messages);
+}
+
+static void send_leadings(struct controllers *c, struct session *to)
+{
+    const struct leading *leadings = c->leadings.items;
+    uint32_t capacity = c->leadings.count < GATHERED_MAX ? c->leadings.count : GATHERED_MAX;
+    Weir__LeadingShard *rows = calloc(capacity, sizeof(*rows));
+    Weir__LeadingShard **messages = calloc(capacity, sizeof(Weir__LeadingShard *));
+    for (uint32_t at = 0; rows != NULL && messages != NULL && at < c->leadings.count;) {
+        uint32_t count = 0;
+        for (; count < capacity && at < c->leadings.count; count++, at++) {
+            rows[count] = (Weir__LeadingShard)WEIR__LEADING_SHARD__INIT;
+            rows[count].shard = leadings[at].shard;
+            rows[count].epoch = leadings[at].epoch;
+            messages[count] = &rows[count];
+        }
+        Weir__Leading message = WEIR__LEADING__INIT;
+        message.boot = c->options.boot;
+        message.n_shards = count;
+        message.shards = messages;
+        send_to(to, RPC_LEADING, &message.base);
+    }
+    free(rows);
+    free(messages);
+}
+
+static void send_drops(struct controllers *c, struct session *to)
+{
+    Weir__ShardsDropped message = WEIR__SHARDS_DROPPED__INIT;
+    message.n_shards = c->drops.count;
+    message.shards = c->drops.items;
+    send_to(to, RPC_SHARDS_DROPPED, &message.base);
+}
+
+void controllers_turn(struct controllers *c)
+{
+    /* A report goes to whoever fenced; the rest to whom we are registered with. */
+    struct session *active = c->active != NULL ? c->active->session : NULL;
+    struct session *fencer = c->fencer != NULL ? c->fencer->session : active;
+    if (c->reports.count > 0) {
+        send_reports(c, fencer);
+        c->reports.count = 0;
+    }
+    if (c->leadings.count > 0) {
+        send_leadings(c, active != NULL ? active : fencer);
+        c->leadings.count = 0;
+    }
+    if (c->drops.count > 0) {
+        send_drops(c, active != NULL ? active : fencer);
+        c->drops.count = 0;
+    }
+}
+
+/* ---- fences ---- */
+
+static void add_voters(struct replica_config *config, const Weir__ReplicaConfig *from)
+{
+    for (size_t i = 0; from != NULL && i < from->n_voters; i++) {
+        struct replica_id id = {.broker = from->voters[i]->broker,
+                                .disk_gen = from->voters[i]->disk_gen};
+        bool known = false;
+        for (uint32_t j = 0; j < config->voter_count && !known; j++) {
+            known = replica_id_equal(config->voter[j], id);
+        }
+        if (!known && config->voter_count < REPLICA_VOTERS_MAX) {
+            config->voter[config->voter_count++] = id;
+        }
+    }
+}
+
+static struct replica_config config_of(const Weir__ReplicaConfig *from)
+{
+    struct replica_config config = {.version = from == NULL ? 0 : from->version};
+    add_voters(&config, from);
+    return config;
+}
+
+/* The replica that is meant. Made only when the controllers say that it may be (R14), never because
+ * it is missing. */
+static struct shard *fenced_shard(struct controllers *c, const Weir__FenceShard *m)
+{
+    const Weir__ReplicaId *meant = m->replica;
+    if (meant == NULL || meant->broker != c->options.broker) {
+        return NULL;
+    }
+    struct shard *shard = shards_find(c->options.shards, m->shard);
+    if (shard != NULL) {
+        if (shard->self.disk_gen != meant->disk_gen) {
+            trace(TRACE_WARNING, "controllers",
+                  "shard %016llx: a fence for disk generation %u, ours is %u: not answered",
+                  (unsigned long long)m->shard, meant->disk_gen, shard->self.disk_gen);
+            return NULL;
+        }
+        return shard;
+    }
+    if (!m->fresh || c->disk_gen == 0 || meant->disk_gen != c->disk_gen) {
+        trace(TRACE_WARNING, "controllers",
+              "shard %016llx is not here and not new: not made, the fence is not answered",
+              (unsigned long long)m->shard);
+        return NULL;
+    }
+    enum status status = shards_create(c->options.shards, m->shard, c->disk_gen, &shard);
+    if (status != STATUS_OK) {
+        trace(TRACE_WARNING, "controllers", "shard %016llx cannot be made: %s",
+              (unsigned long long)m->shard, status_text(status));
+        return NULL;
+    }
+    return shard;
+}
+
+static bool on_fence(struct controllers *c, struct controller *from, struct bytes body)
+{
+    Weir__Fence *message = weir__fence__unpack(NULL, body.size, body.data);
+    if (message == NULL) {
+        return false;
+    }
+    c->fencer = from;
+    for (size_t i = 0; i < message->n_shards; i++) {
+        const Weir__FenceShard *m = message->shards[i];
+        struct shard *shard = fenced_shard(c, m);
+        if (shard == NULL) {
+            continue;
+        }
+        struct replica_config config = config_of(m->config);
+        add_voters(&config, m->prev_config);
+        enum status status = shard_fence(shard, m->epoch, &config);
+        if (status != STATUS_OK) {
+            trace(TRACE_DEBUG, "controllers", "shard %016llx: fence of epoch %u: %s",
+                  (unsigned long long)m->shard, m->epoch, status_name(status));
+        }
+    }
+    weir__fence__free_unpacked(message, NULL);
+    return true;
+}
+
+/* ---- grants ---- */
+
+static void grant(struct controllers *c, const Weir__GrantShard *m)
+{
+    struct shard *shard = shards_find(c->options.shards, m->shard);
+    if (shard == NULL || m->replica == NULL) {
+        return;
+    }
+    if (shard->open && shard->epoch == m->epoch) {
+        controllers_leading(c, m->shard, m->epoch); /* a new active controller does not know yet */
+        return;
+    }
+    const struct shard_grant order = {
+        .epoch = m->epoch,
+        .generation = m->generation,
+        .replica = {.broker = m->replica->broker, .disk_gen = m->replica->disk_gen},
+        .boot = m->boot,
+        .config = config_of(m->config),
+    };
+    enum status status = shard_grant(shard, &order);
+    if (status != STATUS_OK) {
+        trace(TRACE_DEBUG, "controllers", "shard %016llx: grant of epoch %u: %s",
+              (unsigned long long)m->shard, m->epoch, status_name(status));
+    }
+}
+
+static bool on_grant(struct controllers *c, struct bytes body)
+{
+    Weir__Grant *message = weir__grant__unpack(NULL, body.size, body.data);
+    if (message == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < message->n_shards; i++) {
+        grant(c, message->shards[i]);
+    }
+    weir__grant__free_unpacked(message, NULL);
+    return true;
+}
+
+/* ---- drops ---- */
+
+static bool on_drop(struct controllers *c, struct bytes body)
+{
+    Weir__DropShards *message = weir__drop_shards__unpack(NULL, body.size, body.data);
+    if (message == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < message->n_shards; i++) {
+        struct shard *shard = shards_find(c->options.shards, message->shards[i]);
+        if (shard == NULL) {
+            if (!shards_is_dropping(c->options.shards, message->shards[i])) {
+                controllers_dropped(c, message->shards[i]); /* before, or never here */
+            }
+            continue;
+        }
+        enum status status = shards_drop(c->options.shards, shard);
+        trace(status == STATUS_OK ? TRACE_INFO : TRACE_WARNING, "controllers",
+              "shard %016llx is deleted: %s", (unsigned long long)message->shards[i],
+              status_text(status));
+    }
+    weir__drop_shards__free_unpacked(message, NULL);
+    return true;
+}
+
+bool controllers_obey(struct controllers *c, struct controller *from, enum rpc_method method,
+                      struct bytes body)
+{
+    if (method == RPC_FENCE) {
+        return on_fence(c, from, body);
+    }
+    if (method == RPC_GRANT) {
+        return on_grant(c, body);
+    }
+    return method == RPC_DROP_SHARDS && on_drop(c, body);
+}

@@ -1,0 +1,92 @@
+/* What peers.c, appends.c and receive.c share. Private. */
+#pragma once
+
+#include "broker/server/peers.h"
+#include "proto/schema/data.pb-c.h"
+
+enum { ANSWERS_MAX = 512 /* gathered for one frame; then it is sent at once */ };
+
+struct pending_answer {
+    uint64_t shard;
+    uint32_t disk_gen;
+    struct replica_answer answer;
+};
+
+/* One frame of answers under construction; one for all peers. */
+struct answer_frame {
+    Weir__ShardAnswer shard[ANSWERS_MAX], *shards[ANSWERS_MAX];
+    Weir__HistoryPair pair[REPLICA_HISTORY_SENT], *pairs[REPLICA_HISTORY_SENT];
+};
+
+/* Another broker. */
+struct peer {
+    struct peers *peers;
+    uint32_t id;
+    struct net_link *link; /* NULL: it has dialled us and is not in the metadata yet */
+    char host[HOST_BYTES];
+    uint16_t port;
+    struct session *session;  /* ours to it, while it is open */
+    struct session *incoming; /* its newest to us, while it is open */
+
+    /* Liveness. */
+    uint64_t ping_sequence, ping_sent_ms; /* of the newest ping */
+    uint64_t heard_ms;                    /* when the newest answered ping was sent */
+    uint64_t pong_ms;                     /* when the last answer of any age came */
+    uint64_t pong_wall_ms;                /* its wall clock then */
+    bool reset;                           /* reset or refused, and not back */
+
+    /* Leader to follower. */
+    struct list ready;  /* shard_peer.node: may have something to send */
+    struct list behind; /* ditto: must be read from segments first */
+    uint32_t reads;
+
+    /* Follower to leader. */
+    struct pending_answer *answers;
+    uint32_t answer_count;
+};
+
+/* One frame under construction; one for all peers. */
+struct append_frame {
+    uint32_t shard_count, piece_count;
+    size_t bytes;
+    Weir__ShardAppend shard[FRAME_SHARDS_MAX], *shards[FRAME_SHARDS_MAX];
+    struct shard_peer *to[FRAME_SHARDS_MAX];
+    uint64_t upto[FRAME_SHARDS_MAX];
+    struct bytes pieces[FRAME_PIECES_MAX];
+    struct log_batch batches[FRAME_PIECES_MAX];
+};
+
+/* A received frame, or what is left of one, that waits for room in the journal. */
+struct backlog {
+    struct list node;
+    uint32_t broker;
+    uint64_t boot;
+    size_t first_shard, first_byte; /* where to go on */
+    struct bytes body, attachment;  /* behind this struct */
+};
+
+struct peers {
+    struct peers_options options;
+    struct peer **peer; /* rising ids */
+    uint32_t count;
+    struct net_timer timer;
+    bool closing;
+    struct append_frame frame;
+    struct answer_frame answers;
+    struct list backlogs;
+    size_t backlog_bytes;
+    struct list catch_ups; /* all that the store has; appends.c */
+};
+
+struct peer *peers_find(const struct peers *peers, uint32_t broker);
+
+/* appends.c */
+void peer_send_appends(struct peer *peer);
+void peer_next_behind(struct peer *peer);
+void peer_drop_ready(struct peer *peer); /* its session is gone */
+
+/* receive.c */
+void peers_receive_append(struct peers *peers, uint32_t broker, uint64_t boot, struct bytes body,
+                          struct bytes attachment);
+void peers_receive_answers(struct peers *peers, uint32_t broker, uint64_t boot, struct bytes body);
+void peer_send_answers(struct peer *peer);

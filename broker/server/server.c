@@ -1,0 +1,619 @@
+#include "broker/server/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/check.h"
+#include "base/config.h"
+#include "base/trace.h"
+#include "broker/api/api.h"
+#include "broker/server/controllers.h"
+#include "broker/server/peers.h"
+#include "broker/server/retention.h"
+
+enum { HOUSEKEEPING_MS = 1000 };
+
+struct server {
+    const struct server_config *config;
+    struct net_loop *loop;
+    struct net_tls *tls;
+    struct store *store;
+    struct route *route;
+    struct shards *shards;
+    struct peers *peers;
+    struct controllers *controllers;
+    struct api *api;
+    struct net_listener *listener;
+    struct net_watch *disk_watch;
+
+    struct net_turn turn;
+    struct net_timer deadline, housekeeping;
+    uint64_t armed_ms, retention_ms; /* what `deadline` is set to; when retention runs next */
+    uv_signal_t term, interrupt;
+    bool has_signals;
+    bool closing, out_told;
+    uint32_t strangers; /* shards that complete metadata do not list */
+    char advertised_host[HOST_BYTES];
+    uint64_t boot;
+    struct error refused; /* status OK: nobody has */
+};
+
+static uint64_t now(const struct server *s)
+{
+    return net_now_ms(s->loop);
+}
+
+/* ---- hooks of the shards ---- */
+
+static uint64_t hook_now_ms(void *context)
+{
+    return now(context);
+}
+
+static uint64_t hook_wall_ms(void *context)
+{
+    (void)context;
+    return net_wall_ms();
+}
+
+static bool fill_random(uint8_t *to, size_t size)
+{
+    return getrandom(to, size, 0) == (ssize_t)size; /* whole up to 256 bytes */
+}
+
+static bool hook_random(void *context, uint8_t *to, size_t size)
+{
+    (void)context;
+    return fill_random(to, size);
+}
+
+static void hook_wake(void *context, struct shard_peer *peer)
+{
+    peers_wake(((struct server *)context)->peers, peer);
+}
+
+static void hook_forget(void *context, struct shard_peer *peer)
+{
+    peers_forget(((struct server *)context)->peers, peer);
+}
+
+static void hook_answer(void *context, const struct shard *shard, struct replica_id to,
+                        const struct replica_answer *answer)
+{
+    peers_answer(((struct server *)context)->peers, shard, to, answer);
+}
+
+static void hook_report(void *context, const struct shard *shard, uint32_t epoch,
+                        const struct replica_report *report)
+{
+    controllers_report(((struct server *)context)->controllers, shard, epoch, report);
+}
+
+static void hook_leading(void *context, const struct shard *shard, uint32_t epoch)
+{
+    controllers_leading(((struct server *)context)->controllers, shard->id, epoch);
+}
+
+static void hook_dropped(void *context, uint64_t shard)
+{
+    controllers_dropped(((struct server *)context)->controllers, shard);
+}
+
+static bool hook_is_connected(void *context, uint32_t broker)
+{
+    return peers_is_connected(((struct server *)context)->peers, broker);
+}
+
+static void schedule(void *context)
+{
+    struct server *s = context;
+    if (!s->closing) {
+        net_turn_schedule(s->loop, &s->turn);
+    }
+}
+
+static const struct shards_hooks shards_hooks_of_server = {
+    .now_ms = hook_now_ms,
+    .wall_ms = hook_wall_ms,
+    .random = hook_random,
+    .wake = hook_wake,
+    .forget = hook_forget,
+    .answer = hook_answer,
+    .report = hook_report,
+    .leading = hook_leading,
+    .dropped = hook_dropped,
+    .is_connected = hook_is_connected,
+    .schedule = schedule,
+};
+
+/* ---- turns and timers ---- */
+
+static void on_deadline(struct net_timer *timer);
+
+static void arm(struct server *s)
+{
+    uint64_t at_ms = shards_deadline(s->shards);
+    if (at_ms == s->armed_ms) {
+        return;
+    }
+    s->armed_ms = at_ms;
+    if (at_ms == UINT64_MAX) {
+        net_timer_stop(s->loop, &s->deadline);
+    } else {
+        status_ignore(net_timer_start(s->loop, &s->deadline, at_ms, on_deadline),
+                      "housekeeping arms it again");
+    }
+}
+
+static void on_deadline(struct net_timer *timer)
+{
+    struct server *s = CONTAINER_OF(timer, struct server, deadline);
+    s->armed_ms = UINT64_MAX;
+    shards_tick(s->shards);
+    arm(s);
+}
+
+static void on_turn(struct net_turn *turn)
+{
+    struct server *s = CONTAINER_OF(turn, struct server, turn);
+    if (s->closing) {
+        return;
+    }
+    shards_turn(s->shards); /* the disk first: its write runs beside the sending */
+    peers_turn(s->peers);
+    controllers_turn(s->controllers);
+    arm(s);
+}
+
+static void tell_when_out(struct server *s)
+{
+    if (shards_are_out(s->shards) && !s->out_told) {
+        s->out_told = true;
+        controllers_beat_now(s->controllers);
+    }
+}
+
+static void on_disk(struct net_watch *watch, void *data)
+{
+    (void)watch;
+    struct server *s = data;
+    shards_poll(s->shards);
+    peers_drain(s->peers);
+    tell_when_out(s);
+}
+
+static void check_space(struct server *s)
+{
+    struct statvfs fs;
+    store_check_space(s->store);
+    if (statvfs(s->config->data_dir, &fs) == 0) {
+        controllers_set_disk_bytes(s->controllers, (uint64_t)fs.f_blocks * fs.f_frsize);
+    }
+}
+
+static void on_housekeeping(struct net_timer *timer)
+{
+    struct server *s = CONTAINER_OF(timer, struct server, housekeeping);
+    check_space(s);
+    tell_when_out(s);
+    peers_drain(s->peers);
+    if (now(s) >= s->retention_ms) {
+        s->retention_ms = now(s) + RETENTION_EVERY_MS;
+        retention_run(s->shards, s->route, s->peers, now(s), net_wall_ms());
+    }
+    arm(s);
+    status_ignore(net_timer_start(s->loop, timer, now(s) + HOUSEKEEPING_MS, on_housekeeping),
+                  "a timer that has just fired has its room");
+}
+
+/* ---- what the links say ---- */
+
+/* R16: nothing is deleted because metadata are missing. It is said, and the files stay. */
+static void count_strangers(struct server *s)
+{
+    uint32_t strangers = 0;
+    for (struct shard *shard = shards_next(s->shards, NULL); shard != NULL;
+         shard = shards_next(s->shards, shard)) {
+        strangers += route_shard(s->route, shard->id) == NULL;
+    }
+    if (strangers > s->strangers) {
+        trace(TRACE_WARNING, "server",
+              "%u shards on this disk are not in the metadata: they are kept", strangers);
+    }
+    s->strangers = strangers;
+}
+
+static void route_changed(void *context)
+{
+    struct server *s = context;
+    peers_sync(s->peers, s->route);
+    if (route_version(s->route) != 0) {
+        count_strangers(s);
+    }
+}
+
+static void reset_changed(void *context)
+{
+    struct server *s = context;
+    if (s->controllers != NULL) {
+        controllers_beat_now(s->controllers);
+    }
+}
+
+static void registered(void *context)
+{
+    (void)context;
+}
+
+static void refused(void *context, const struct error *why)
+{
+    struct server *s = context;
+    if (s->refused.status == STATUS_OK) {
+        (void)error_set(&s->refused, why->status, "the controllers refuse this broker: %s",
+                        why->text);
+        net_loop_stop(s->loop);
+    }
+}
+
+static bool is_heard(void *context, uint32_t broker)
+{
+    return peers_is_heard(((struct server *)context)->peers, broker);
+}
+
+/* ---- the listener's sessions ---- */
+
+static bool is_broker(const struct session *session)
+{
+    return session_peer(session)->role == RPC_ROLE_BROKER;
+}
+
+static void opened(struct session *session)
+{
+    struct server *s = session_data(session);
+    if (is_broker(session)) {
+        peers_incoming_opened(s->peers, session);
+    }
+}
+
+static void called(struct session *session, struct session_call *call)
+{
+    struct server *s = session_data(session);
+    if (!api_called(s->api, call)) {
+        session_reply_error(call, STATUS_UNSUPPORTED, NULL, "brokers do not answer this method");
+    }
+}
+
+static void messaged(struct session *session, enum rpc_method method, struct bytes body,
+                     struct bytes attachment)
+{
+    struct server *s = session_data(session);
+    if (s->closing) {
+        return;
+    }
+    if (is_broker(session) && session_peer(session)->id != s->config->id) {
+        peers_incoming(s->peers, session, method, body, attachment);
+    } else if (session_peer(session)->role == RPC_ROLE_CONTROLLER) {
+        session_close(session, STATUS_INVALID, "orders come on the broker's own connection");
+    } else {
+        session_close(session, STATUS_DENIED, "only other brokers send messages here");
+    }
+}
+
+static void closed(struct session *session, const struct error *why)
+{
+    struct server *s = session_data(session);
+    trace(TRACE_DEBUG, "server", "a connection ended: %s", why->text);
+    peers_incoming_closed(s->peers, session);
+}
+
+static const struct session_handlers handlers = {.opened = opened,
+                                                 .called = called,
+                                                 .messaged = messaged,
+                                                 .closed = closed};
+
+/* ---- opening ---- */
+
+NODISCARD static enum status open_identity(struct server *s, struct error *error)
+{
+    const struct server_config *config = s->config;
+    enum status status =
+        net_tls_open(config->ca_file, config->cert_file, config->key_file, &s->tls, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct rpc_identity *self = net_tls_identity(s->tls);
+    if (self->role != RPC_ROLE_BROKER || self->id != config->id) {
+        return error_set(error, STATUS_WRONG_IDENTITY,
+                         "%s is the certificate of %s %s, not of broker-%u", config->cert_file,
+                         rpc_role_name(self->role), self->name, config->id);
+    }
+    return STATUS_OK;
+}
+
+NODISCARD static enum status parse_reserve(const char *text, uint64_t *out, struct error *error)
+{
+    if (strcmp(text, "auto") == 0) {
+        *out = UINT64_MAX;
+        return STATUS_OK;
+    }
+    struct error why;
+    if (config_value_parse(CONFIG_BYTES, text, out, &why) != STATUS_OK) {
+        return error_set(error, STATUS_INVALID, "disk-reserve: %s", why.text);
+    }
+    return STATUS_OK;
+}
+
+NODISCARD static enum status open_store(struct server *s, struct error *error)
+{
+    const struct server_config *config = s->config;
+    struct store_options options;
+    store_options_init(&options);
+    options.dir = config->data_dir;
+    options.broker = config->id;
+    memcpy(options.cluster_id, net_tls_identity(s->tls)->cluster, CLUSTER_ID_BYTES);
+    options.segment_bytes = config->segment_bytes;
+    options.journal_file_bytes = config->journal_file_bytes;
+    options.journal_files = config->journal_files;
+    options.ring_bytes = config->ring_bytes;
+    options.block_bytes = (uint32_t)config->block_bytes;
+    options.backend =
+        strcmp(config->io_backend, "threads") == 0 ? JOURNAL_BACKEND_THREAD : JOURNAL_BACKEND_AUTO;
+    options.buffered = !config->direct_io;
+    enum status status = parse_reserve(config->disk_reserve, &options.reserve_bytes, error);
+    if (status == STATUS_OK) {
+        status = store_open(&options, &s->store, error);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct store_status disk;
+    store_status(s->store, &disk);
+    if (strcmp(config->io_backend, "uring") == 0 && !disk.journal.uring) {
+        return error_set(error, STATUS_UNSUPPORTED,
+                         "io-backend: this machine does not allow io_uring; use auto or threads");
+    }
+    return STATUS_OK;
+}
+
+static void trace_store(struct server *s)
+{
+    struct store_info info;
+    struct store_status disk;
+    store_info(s->store, &info);
+    store_status(s->store, &disk);
+    s->boot = info.boot_id;
+    trace(TRACE_INFO, "server",
+          "%s: boot %llu, %u shards (%u uncertain, %u in quarantine), journal by %s%s",
+          s->config->data_dir, (unsigned long long)info.boot_id, info.shards, info.uncertain_shards,
+          info.quarantined, disk.journal.uring ? "io_uring" : "a thread",
+          disk.journal.direct ? ", direct" : "");
+    if (info.recovery.damaged_blocks > 0) {
+        trace(TRACE_ERROR, "server",
+              "%llu blocks of the journal were damaged after they had been synced",
+              (unsigned long long)info.recovery.damaged_blocks);
+    }
+}
+
+/* How others reach us. */
+static void choose_host(struct server *s)
+{
+    const char *host = s->config->advertised_host;
+    if (host[0] == '\0') {
+        host = s->config->listen_host;
+    }
+    if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0) {
+        if (gethostname(s->advertised_host, sizeof(s->advertised_host) - 1) == 0) {
+            return;
+        }
+        host = "localhost";
+    }
+    (void)snprintf(s->advertised_host, sizeof(s->advertised_host), "%s", host);
+}
+
+NODISCARD static enum status open_parts(struct server *s, struct error *error)
+{
+    const struct server_config *config = s->config;
+    s->route = route_new(net_tls_identity(s->tls)->cluster);
+    struct shards_hooks hooks = shards_hooks_of_server;
+    hooks.context = s;
+    enum status status =
+        s->route == NULL ? STATUS_NO_MEMORY : shards_open(s->store, &hooks, config->id, &s->shards);
+    if (status != STATUS_OK) {
+        return error_set(error, status, "the shards cannot be opened: %s", status_text(status));
+    }
+    const struct peers_options peers = {.loop = s->loop,
+                                        .tls = s->tls,
+                                        .boot = s->boot,
+                                        .broker = config->id,
+                                        .shards = s->shards,
+                                        .context = s,
+                                        .schedule = schedule,
+                                        .reset_changed = reset_changed};
+    s->peers = peers_new(&peers);
+    const struct api_options api = {.loop = s->loop,
+                                    .shards = s->shards,
+                                    .route = s->route,
+                                    .broker = config->id,
+                                    .is_heard = is_heard,
+                                    .context = s};
+    s->api = api_new(&api);
+    return s->peers == NULL || s->api == NULL ? error_set(error, STATUS_NO_MEMORY, "out of memory")
+                                              : STATUS_OK;
+}
+
+NODISCARD static enum status open_controllers(struct server *s, struct error *error)
+{
+    struct store_info info;
+    store_info(s->store, &info);
+    struct controllers_options options = {
+        .loop = s->loop,
+        .tls = s->tls,
+        .boot = s->boot,
+        .broker = s->config->id,
+        .zone = s->config->zone,
+        .host = s->advertised_host,
+        .port =
+            s->config->advertised_port != 0 ? s->config->advertised_port : s->config->listen_port,
+        .shards = s->shards,
+        .peers = s->peers,
+        .route = s->route,
+        .context = s,
+        .schedule = schedule,
+        .route_changed = route_changed,
+        .registered = registered,
+        .refused = refused,
+    };
+    memcpy(options.disk_id, info.disk_id, DISK_ID_BYTES);
+    if (!fill_random(options.process, sizeof(options.process))) {
+        return error_set(error, STATUS_IO, "the system gives no random bytes");
+    }
+    return controllers_open(&options, s->config->controllers, &s->controllers, error);
+}
+
+NODISCARD static enum status open_listener(struct server *s, struct error *error)
+{
+    const struct session_options options = {
+        .loop = s->loop, .tls = s->tls, .boot = s->boot, .handlers = &handlers, .data = s};
+    return net_listener_open(&options, s->config->listen_host, s->config->listen_port,
+                             s->config->connections_max, &s->listener, error);
+}
+
+static void on_signal(uv_signal_t *handle, int signal_number)
+{
+    struct server *s = handle->data;
+    trace(TRACE_INFO, "server", "stopping: %s",
+          signal_number == SIGTERM ? "SIGTERM" : "interrupted");
+    server_stop(s);
+}
+
+NODISCARD static enum status open_loop_parts(struct server *s, struct error *error)
+{
+    struct uv_loop_s *uv = net_loop_uv(s->loop);
+    net_turn_init(&s->turn, on_turn);
+    s->armed_ms = UINT64_MAX;
+    bool ok = uv_signal_init(uv, &s->term) == 0 && uv_signal_init(uv, &s->interrupt) == 0;
+    CHECK(ok); /* they only fill in the handles */
+    s->has_signals = true;
+    s->term.data = s->interrupt.data = s;
+    ok = uv_signal_start(&s->term, on_signal, SIGTERM) == 0 &&
+         uv_signal_start(&s->interrupt, on_signal, SIGINT) == 0;
+    s->disk_watch = net_watch_open(s->loop, store_event_fd(s->store), on_disk, s);
+    if (!ok || s->disk_watch == NULL ||
+        net_timer_start(s->loop, &s->housekeeping, now(s) + HOUSEKEEPING_MS, on_housekeeping) !=
+            STATUS_OK) {
+        return error_set(error, STATUS_NO_MEMORY, "out of memory");
+    }
+    return STATUS_OK;
+}
+
+NODISCARD static enum status open_all(struct server *s, struct error *error)
+{
+    enum status status = open_identity(s, error);
+    status = status == STATUS_OK ? open_store(s, error) : status;
+    if (status != STATUS_OK) {
+        return status;
+    }
+    trace_store(s);
+    choose_host(s);
+    status = open_loop_parts(s, error);
+    status = status == STATUS_OK ? open_parts(s, error) : status;
+    status = status == STATUS_OK ? open_listener(s, error) : status;
+    return status == STATUS_OK ? open_controllers(s, error) : status;
+}
+
+enum status server_open(const struct server_config *config, struct server **out,
+                        struct error *error)
+{
+    struct server *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        return error_set(error, STATUS_NO_MEMORY, "out of memory");
+    }
+    s->config = config;
+    s->loop = net_loop_new(NULL);
+    enum status status =
+        s->loop == NULL ? error_set(error, STATUS_NO_MEMORY, "out of memory") : open_all(s, error);
+    if (status != STATUS_OK) {
+        server_close(s);
+        return status;
+    }
+    check_space(s);
+    trace(TRACE_INFO, "server", "ready: broker-%u in zone %s serves %s:%u", config->id,
+          config->zone, config->listen_host, config->listen_port);
+    *out = s;
+    return STATUS_OK;
+}
+
+enum status server_run(struct server *s, struct error *error)
+{
+    schedule(s); /* what recovery left to read */
+    net_loop_run(s->loop);
+    if (s->refused.status != STATUS_OK) {
+        *error = s->refused;
+    }
+    return s->refused.status;
+}
+
+void server_stop(struct server *s)
+{
+    net_loop_stop(s->loop);
+}
+
+/* ---- closing ---- */
+
+/* Answers whoever waits, then ends the connections. */
+static void close_traffic(struct server *s)
+{
+    s->closing = true;
+    if (s->api != NULL) {
+        api_close(s->api);
+    }
+    shards_close(s->shards);
+    if (s->controllers != NULL) {
+        controllers_close(s->controllers);
+    }
+    if (s->peers != NULL) {
+        peers_close(s->peers);
+    }
+    if (s->listener != NULL) {
+        net_listener_close(s->listener);
+    }
+    net_timer_stop(s->loop, &s->deadline);
+    net_timer_stop(s->loop, &s->housekeeping);
+    list_remove(&s->turn.node);
+    if (s->disk_watch != NULL) {
+        net_watch_close(s->disk_watch);
+    }
+    if (s->has_signals) {
+        uv_close((uv_handle_t *)&s->term, NULL);
+        uv_close((uv_handle_t *)&s->interrupt, NULL);
+    }
+}
+
+void server_close(struct server *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    if (s->loop != NULL) {
+        if (s->turn.node.next == NULL) {
+            net_turn_init(&s->turn, on_turn); /* opening did not come this far */
+        }
+        close_traffic(s);
+    }
+    store_close(s->store); /* ends the reads that are under way: their calls are answered here */
+    net_loop_free(s->loop);
+    shards_free(s->shards);
+    api_free(s->api);
+    peers_free(s->peers);
+    controllers_free(s->controllers);
+    route_free(s->route);
+    if (s->tls != NULL) {
+        net_tls_close(s->tls);
+    }
+    free(s);
+}

@@ -1,0 +1,40 @@
+/* A broker: everything of it on one loop (docs/decisions/0002-one-loop-per-broker.md). */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/status.h"
+
+struct server_config {
+    uint32_t id;
+    char *data_dir, *zone, *controllers;
+    char *listen_host, *advertised_host;
+    uint16_t listen_port, advertised_port;
+    char *ca_file, *cert_file, *key_file;
+    uint64_t segment_bytes, journal_file_bytes, ring_bytes, block_bytes;
+    uint32_t journal_files, connections_max;
+    char *disk_reserve, *io_backend, *log_level;
+    bool direct_io;
+};
+
+struct server;
+
+/* Opens the data directory, the links and the listener. On failure nothing is left open, and *error
+ * has the sentence with which the program ends. */
+NODISCARD enum status server_open(const struct server_config *config, struct server **out,
+                                  struct error *error);
+
+/* Serves until server_stop(), SIGTERM, SIGINT, or until the controllers refuse this broker for
+ * good: then the status and *error say why. */
+NODISCARD enum status server_run(struct server *server, struct error *error);
+
+/* From the loop's thread. */
+void server_stop(struct server *server);
+
+/* Makes everything durable and frees all. NULL is fine. */
+void server_close(struct server *server);
+
+/* config.c: from file, environment and command line. *out_exit: --help or --version was asked. */
+NODISCARD enum status server_config_load(int argc, char **argv, struct server_config *out,
+                                         bool *out_exit, struct error *error);
+void server_config_release(struct server_config *config);

@@ -1,0 +1,176 @@
+/* What others send: appends of a leader, answers of followers, fences and grants of controllers. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/trace.h"
+#include "broker/shard/internal.h"
+
+NODISCARD static enum status scratch_reserve(struct scratch *s, uint32_t count)
+{
+    if (count <= s->capacity) {
+        return STATUS_OK;
+    }
+    uint32_t capacity = s->capacity == 0 ? 256 : s->capacity;
+    while (capacity < count) {
+        capacity *= 2;
+    }
+    struct batch_header *headers = realloc(s->headers, capacity * sizeof(*headers));
+    s->headers = headers != NULL ? headers : s->headers;
+    struct bytes *parts = realloc(s->parts, capacity * sizeof(*parts));
+    s->parts = parts != NULL ? parts : s->parts;
+    struct replica_batch *batches = realloc(s->batches, capacity * sizeof(*batches));
+    s->batches = batches != NULL ? batches : s->batches;
+    if (headers == NULL || parts == NULL || batches == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    s->capacity = capacity;
+    return STATUS_OK;
+}
+
+/* One batch off *data into the scratch arrays: whole, undamaged, of this shard, and in its chain.
+ */
+NODISCARD static enum status take_batch(struct scratch *s, uint64_t shard, struct bytes *data,
+                                        uint32_t at)
+{
+    enum status status = scratch_reserve(s, at + 1);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    struct batch_header *h = &s->headers[at];
+    if (batch_decode(*data, h) != STATUS_OK || h->shard != shard ||
+        (at > 0 && h->prev_crc != s->headers[at - 1].header_crc)) {
+        return STATUS_CORRUPT;
+    }
+    size_t size = batch_bytes(h);
+    s->parts[at] = bytes_of(data->data, size);
+    s->batches[at] = (struct replica_batch){.base = h->base_offset,
+                                            .count = h->count,
+                                            .epoch = h->epoch,
+                                            .crc = h->header_crc,
+                                            .prev_crc = h->prev_crc,
+                                            .bytes = (uint32_t)size};
+    *data = bytes_of(data->data + size, data->size - size);
+    return STATUS_OK;
+}
+
+enum status shard_receive(struct shard *shard, const struct replica_append *head, struct bytes data)
+{
+    struct shards *set = shard->set;
+    if (set->out || set->closing) {
+        return STATUS_IO;
+    }
+    enum status status = data.size == 0 ? STATUS_OK : store_admit(set->store, data.size);
+    if (status == STATUS_DISK_FULL) {
+        data.size = 0; /* a slow follower: it hears of commits and promises, and stores nothing */
+    } else if (status == STATUS_IO) {
+        shards_fail(set, status, "journal");
+        return status;
+    } else if (status != STATUS_OK) {
+        return status;
+    }
+    uint32_t count = 0;
+    while (data.size > 0) {
+        status = take_batch(&set->scratch, shard->id, &data, count);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        count++;
+    }
+    struct replica_input *in = shard_input(shard, REPLICA_RECEIVE_APPEND);
+    in->append = *head;
+    in->append.batches = set->scratch.batches;
+    in->append.batch_count = count;
+    const struct input_batches batches = {
+        .headers = set->scratch.headers, .parts = set->scratch.parts, .parts_each = 1};
+    return shard_step(shard, &batches);
+}
+
+enum status shard_answered(struct shard *shard, struct replica_id from,
+                           const struct replica_answer *answer)
+{
+    struct replica_input *in = shard_input(shard, REPLICA_RECEIVE_ANSWER);
+    in->from = from;
+    in->answer = *answer;
+    return shard_step(shard, NULL);
+}
+
+enum status shard_fence(struct shard *shard, uint32_t epoch, const struct replica_config *config)
+{
+    if (shard->set->out || shard->set->closing) {
+        return STATUS_IO;
+    }
+    struct replica_input *in = shard_input(shard, REPLICA_FENCE);
+    in->epoch = epoch;
+    in->config = *config;
+    return shard_step(shard, NULL);
+}
+
+/* A new leader takes every voter for connected until it is told otherwise. */
+static void tell_who_is_away(struct shard *shard, const struct replica_config *config)
+{
+    struct shards *set = shard->set;
+    for (uint32_t i = 0; i < config->voter_count; i++) {
+        uint32_t broker = config->voter[i].broker;
+        if (broker == set->broker || set->hooks.is_connected(set->hooks.context, broker)) {
+            continue;
+        }
+        shard_input(shard, REPLICA_PEER_DOWN)->from = config->voter[i];
+        status_ignore(shard_step(shard, NULL), "nothing to refuse");
+    }
+}
+
+enum status shard_grant(struct shard *shard, const struct shard_grant *grant)
+{
+    if (shard->set->out || shard->set->closing) {
+        return STATUS_IO;
+    }
+    if (!shard->is_last_ms_known) {
+        /* Append times never go back: first the last batch is read. The newest grant counts. */
+        struct shard_grant *copy = malloc(sizeof(*copy));
+        if (copy == NULL) {
+            return STATUS_NO_MEMORY; /* the controllers grant again */
+        }
+        *copy = *grant;
+        free(shard->waiting_grant);
+        shard->waiting_grant = copy;
+        rebuild_queue(shard, true);
+        return STATUS_OK;
+    }
+    shard->generation = grant->generation;
+    struct replica_input *in = shard_input(shard, REPLICA_GRANT);
+    in->epoch = grant->epoch;
+    in->id = grant->replica;
+    in->boot = grant->boot;
+    in->config = grant->config;
+    enum status status = shard_step(shard, NULL);
+    if (status == STATUS_OK && shard->role == REPLICA_LEADING) {
+        tell_who_is_away(shard, &grant->config);
+        if (!shard->producers_built) {
+            rebuild_queue(shard, true);
+        }
+    }
+    return status;
+}
+
+enum status shard_retain(struct shard *shard, uint64_t offset)
+{
+    if (shard->set->out) {
+        return STATUS_IO;
+    }
+    shard_input(shard, REPLICA_RETAIN)->offset = offset;
+    return shard_step(shard, NULL);
+}
+
+void shard_sent(struct shard_peer *peer, uint64_t upto, uint64_t bytes)
+{
+    struct shard *shard = peer->shard;
+    replica_sent(shard->replica, peer->id, upto, bytes,
+                 shard->set->hooks.now_ms(shard->set->hooks.context));
+    deadline_set(shard, replica_deadline(shard->replica));
+}
+
+uint64_t shard_newest_ms(const struct shard *shard)
+{
+    return shard->is_last_ms_known ? shard->last_ms : 0;
+}

@@ -1,0 +1,217 @@
+/* The shards of a broker: the shell around the replication core and the log.
+ *
+ * This is the only caller of replica_step() in a broker. Inputs come from the links to other
+ * brokers and controllers, from puts, and from the disk; effects are carried out in order: what
+ * must be durable goes into the journal and comes back as SYNCED, what is for others goes to the
+ * hooks. Nothing here knows sockets.
+ *
+ * One home thread. Callbacks of puts and readers come from shards_turn(), never from inside the
+ * call that caused them; hooks are called from inside. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/status.h"
+#include "broker/log/log.h"
+#include "broker/replica/replica.h"
+#include "broker/shard/producer_table.h"
+#include "proto/wire/batch.h"
+
+enum {
+    SHARD_PUTS_MAX = 8192,    /* waiting for their commit; the next one gets BUSY */
+    SHARD_READERS_MAX = 1024, /* waiting for a record; the next one gets BUSY */
+    SHARD_PEERS_MAX = REPLICA_VOTERS_MAX - 1,
+};
+
+struct shards;
+struct shard;
+
+/* Another voter of a shard, as the links see it. `node` and `link_data` are the links' own. */
+struct shard_peer {
+    struct list node;
+    struct shard *shard;
+    struct replica_id id; /* broker 0: unused */
+    bool queued;          /* on a list of the links' */
+    void *link_data;
+};
+
+struct shards_hooks {
+    void *context;
+    uint64_t (*now_ms)(void *context);  /* monotonic */
+    uint64_t (*wall_ms)(void *context); /* Unix */
+    /* Random bytes for secrets; false when there are none. */
+    bool (*random)(void *context, uint8_t *to, size_t size);
+    /* There is something to send: replica_next_append() until it says NOT_FOUND. */
+    void (*wake)(void *context, struct shard_peer *peer);
+    /* The struct is about to go, or its session has nothing to say any more. */
+    void (*forget)(void *context, struct shard_peer *peer);
+    void (*answer)(void *context, const struct shard *shard, struct replica_id to,
+                   const struct replica_answer *answer);
+    void (*report)(void *context, const struct shard *shard, uint32_t epoch,
+                   const struct replica_report *report);
+    void (*leading)(void *context, const struct shard *shard, uint32_t epoch);
+    void (*dropped)(void *context, uint64_t shard);
+    /* Whether there is a session to that broker: a new leader asks. */
+    bool (*is_connected)(void *context, uint32_t broker);
+    /* Call shards_turn() at the end of this turn of the loop. */
+    void (*schedule)(void *context);
+};
+
+/* Read by everyone, written by this folder only. */
+struct shard {
+    struct shards *set;
+    uint64_t id;
+    struct shard_log *log;
+    struct replica *replica;
+    struct replica_log points;
+    struct replica_id self;
+
+    /* What the core said last. */
+    enum replica_role role;
+    bool open; /* leads, and EPOCH_START is committed (R7) */
+    uint32_t epoch;
+    uint64_t end, commit, log_start;
+
+    uint32_t generation; /* recovery generation, from the grant */
+    bool is_last_ms_known;
+    uint64_t last_ms; /* append time of the newest batch: the next one's is never below */
+
+    /* Right up to `producers_upto`; the rest of the log is still being read until it is built. */
+    struct producer_table *producers;
+    bool producers_built, is_rebuilding;
+    uint64_t producers_upto;
+    uint64_t truncations; /* so far: what a read brought may be gone */
+    struct shard_grant *waiting_grant;
+
+    struct list puts, readers; /* puts by rising end */
+    uint32_t put_count, reader_count;
+
+    struct list node; /* on shards->synced while SYNCED is due */
+    struct list job;  /* on shards->jobs */
+    uint64_t synced_seq;
+    uint64_t deadline_ms;
+    uint32_t heap_index; /* 0: no deadline */
+    bool dropped;
+    struct shard_peer peers[SHARD_PEERS_MAX];
+
+    /* For retention (docs/replication.md 2.12). The caller's. */
+    uint32_t retention_hours;
+    bool retention_lowered;
+    uint64_t trimmed_minute_ms;
+    uint32_t trimmed_segments;
+};
+
+/* Takes all shards that the store has. `store` and `hooks` are borrowed; broker is our id. */
+NODISCARD enum status shards_open(struct store *store, const struct shards_hooks *hooks,
+                                  uint32_t broker, struct shards **out);
+/* Waiting puts and readers are told CLOSING, all pointers to shards are gone. Then the owner closes
+ * the store, which ends the reads that are under way, and frees the set. NULL is fine. */
+void shards_close(struct shards *set);
+void shards_free(struct shards *set);
+
+struct store *shards_store(const struct shards *set);
+struct shard *shards_find(const struct shards *set, uint64_t id);         /* NULL: none */
+struct shard *shards_next(const struct shards *set, struct shard *after); /* NULL: first */
+uint32_t shards_count(const struct shards *set, uint32_t *out_leading);
+
+/* A new, empty replica with this disk generation (R14: the controllers said that it is fresh).
+ * EXISTS, NO_MEMORY, BUSY, IO. */
+NODISCARD enum status shards_create(struct shards *set, uint64_t id, uint32_t disk_gen,
+                                    struct shard **out);
+/* The controllers deleted it. hooks->dropped follows once that is durable; waiting puts and readers
+ * are told NOT_FOUND. The pointer is gone afterwards. IO, BUSY: it is still there. */
+NODISCARD enum status shards_drop(struct shards *set, struct shard *shard);
+
+/* Dropped, and not yet durably. */
+bool shards_is_dropping(const struct shards *set, uint64_t id);
+
+/* The disk's part: call store_poll() here whenever store_event_fd() is readable. IO: the disk is
+ * out, every shard refuses to write until the process is started again. */
+void shards_poll(struct shards *set);
+bool shards_are_out(const struct shards *set);
+
+/* Ends a turn: writes what was appended, answers puts, wakes readers. */
+void shards_turn(struct shards *set);
+
+/* When to call shards_tick(), UINT64_MAX for never. */
+uint64_t shards_deadline(const struct shards *set);
+void shards_tick(struct shards *set);
+
+/* A broker's session began or ended: all shards that it has a voter of are told. */
+void shards_peer_up(struct shards *set, uint32_t broker);
+void shards_peer_down(struct shards *set, uint32_t broker);
+
+/* ---- one shard ---- */
+
+/* From the controllers. Errors as replica_step(), and IO when the disk is out. */
+NODISCARD enum status shard_fence(struct shard *shard, uint32_t epoch,
+                                  const struct replica_config *config);
+
+struct shard_grant {
+    uint32_t epoch, generation;
+    struct replica_id replica;
+    uint64_t boot;
+    struct replica_config config;
+};
+NODISCARD enum status shard_grant(struct shard *shard, const struct shard_grant *grant);
+
+/* From a leader. `head` has everything but the batches, which are `data`: they are checked (both
+ * CRCs, their shard, the chain) before the core sees them.
+ * CORRUPT  the data is damaged or no chain: nothing changed
+ * BUSY     the journal is full for the moment: try again after shards_poll()
+ * Else as replica_step(). Below the disk reserve it goes on without the batches. */
+NODISCARD enum status shard_receive(struct shard *shard, const struct replica_append *head,
+                                    struct bytes data);
+/* From a follower. */
+NODISCARD enum status shard_answered(struct shard *shard, struct replica_id from,
+                                     const struct replica_answer *answer);
+
+/* Leader: drop what lies below `offset`. */
+NODISCARD enum status shard_retain(struct shard *shard, uint64_t offset);
+
+/* ---- puts ---- */
+
+/* Embedded in what waits for it. */
+struct shard_put {
+    struct list node;
+    struct shard *shard;
+    uint64_t base_offset, end, append_ms;
+    uint32_t generation;
+    bool duplicate; /* it was in the log already; base_offset is the original's, append_ms 0 */
+    enum status status;
+    /* OK: committed. UNCERTAIN: leadership was lost, it may or may not survive. NOT_FOUND: the
+     * shard was deleted. CLOSING. */
+    void (*done)(struct shard_put *put);
+};
+
+/* Appends a producer's batch. On OK `done` follows; on anything else it does not, and *error has
+ * the sentence. `batch` is copied before it returns.
+ *
+ * NOT_LEADER, NO_QUORUM, IO (the disk is out), BUSY, DISK_FULL
+ * INVALID, CORRUPT, UNSUPPORTED, TOO_LARGE          the batch
+ * OUT_OF_ORDER, PRODUCER_FENCED, UNKNOWN_PRODUCER   its producer (docs/replication.md 2.11) */
+NODISCARD enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put *put,
+                                struct error *error);
+
+/* ---- readers ---- */
+
+/* Waits until offset < commit; embedded, zeroed before its first use. `woken` comes once. */
+struct shard_reader {
+    struct list node;
+    struct shard *shard; /* while it waits, else NULL */
+    bool pending;        /* `woken` will come */
+    uint64_t offset;
+    enum status status; /* OK, NOT_FOUND: deleted, INTERNAL: halted, CLOSING */
+    void (*woken)(struct shard_reader *reader);
+};
+/* BUSY: too many wait. The offset must not be below the commit. */
+NODISCARD enum status shard_wait(struct shard *shard, struct shard_reader *reader);
+void shard_wait_cancel(struct shard_reader *reader); /* harmless when it is not waiting */
+
+/* Append time of the newest committed record as far as we know, 0 if unknown. */
+uint64_t shard_newest_ms(const struct shard *shard);
+
+/* Tells the core what was sent to a peer and moves its deadline. */
+void shard_sent(struct shard_peer *peer, uint64_t upto, uint64_t bytes);
