@@ -330,6 +330,7 @@ void raft_core_tick(struct raft_core *core, uint64_t now)
     }
     if (raft_core_alive(core)) {
         raft_core_read_tick(core);
+        raft_core_snapshot_tick(core);
     }
     raft_core_leave(core);
 }

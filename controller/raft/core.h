@@ -102,8 +102,9 @@ struct raft_write {
 /* A snapshot on its way to one follower. */
 struct raft_transfer_out {
     uint32_t to; /* 0: unused */
-    uint64_t index, term, offset;
-    uint64_t sent_ms, started_ms;
+    uint64_t index, offset;
+    uint64_t sent_ms;  /* the newest chunk */
+    uint64_t asked_ms; /* the follower, or libraft, asked for more */
 };
 
 struct raft_core {
@@ -218,6 +219,7 @@ void raft_core_install(struct raft_core *core, const struct raft_update *update)
 void raft_core_installed(struct raft_core *core);
 void raft_core_snapshot_saved(struct raft_core *core);
 bool raft_core_is_wanted(struct raft_core *core, uint32_t from, const struct raft_message *message);
+void raft_core_snapshot_tick(struct raft_core *core);
 void raft_core_snapshot_maybe_take(struct raft_core *core);
 void raft_core_snapshot_send(struct raft_core *core, const struct raft_message *message);
 void raft_core_snapshot_next(struct raft_core *core, uint32_t from,

@@ -133,6 +133,9 @@ void raft_core_send(struct raft_core *core, const struct raft_message *messages,
 static bool clip(struct raft_core *core, struct raft_append_entries *append)
 {
     uint64_t commit = raft_commit_index(&core->raft);
+    if (commit < core->raft.trail.snapshot.index) {
+        commit = core->raft.trail.snapshot.index; /* being installed: it holds what is committed */
+    }
     if (append->prev_log_index >= commit) {
         return true;
     }
@@ -164,6 +167,7 @@ bool raft_core_is_wanted(struct raft_core *core, uint32_t from, const struct raf
         /* A refusal of what is known to match is late; libraft would step below the match. */
         raft_index match = 0;
         return message->append_entries_result.rejected == 0 ||
+               message->append_entries_result.term != raft_current_term(raft) ||
                raft_match_index(raft, from, &match) != 0 ||
                message->append_entries_result.rejected > match;
     }

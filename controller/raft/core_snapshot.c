@@ -43,8 +43,7 @@ static bool is_sending(const struct raft_core *core)
 {
     for (uint32_t i = 0; i < RAFT_NODE_SERVERS_MAX; i++) {
         const struct raft_transfer_out *transfer = &core->transfers[i];
-        if (transfer->to != 0 && transfer->offset < core->snapshot.bytes &&
-            core->now - transfer->sent_ms < TRANSFER_IDLE_MS) {
+        if (transfer->to != 0 && transfer->offset < core->snapshot.bytes) {
             return true;
         }
     }
@@ -120,9 +119,6 @@ void raft_core_snapshot_saved(struct raft_core *core)
     core->snapshot = core->pending;
     core->bytes_since_snapshot = 0;
     core->retry_snapshot_at = 0;
-    for (uint32_t i = 0; i < RAFT_NODE_SERVERS_MAX; i++) {
-        core->transfers[i] = (struct raft_transfer_out){0}; /* of the older one */
-    }
     if (core->install_waits) {
         raft_core_install(core, NULL);
         return;
@@ -144,6 +140,7 @@ void raft_core_snapshot_saved(struct raft_core *core)
             raft_core_fail(core, status, "the log cannot be compacted: %s", status_text(status));
         }
     }
+    raft_core_snapshot_tick(core);
 }
 
 /* ---- sending ---- */
@@ -192,31 +189,48 @@ static void send_chunk(struct raft_core *core, struct raft_transfer_out *transfe
     free(chunk);
 }
 
-/* libraft asks for it again and again while the follower has not got it: that is also how a lost
- * chunk is found out. */
+/* Sends what was probably lost again, and a newer snapshot instead of the one that it replaced
+ * (libraft, which knows of the older one only, would wait for its timeout of 30 seconds). */
+void raft_core_snapshot_tick(struct raft_core *core)
+{
+    for (uint32_t i = 0; i < RAFT_NODE_SERVERS_MAX && raft_core_alive(core); i++) {
+        struct raft_transfer_out *transfer = &core->transfers[i];
+        raft_index match = 0;
+        if (transfer->to == 0) {
+            continue;
+        }
+        if (raft_match_index(&core->raft, transfer->to, &match) != 0 || match >= transfer->index ||
+            core->now - transfer->asked_ms >= TRANSFER_IDLE_MS) {
+            *transfer = (struct raft_transfer_out){0};
+            continue;
+        }
+        bool all = transfer->offset >= core->snapshot.bytes;
+        uint64_t idle = core->now - transfer->sent_ms;
+        if (transfer->index != core->snapshot.index || (all && idle >= TRANSFER_AGAIN_MS)) {
+            transfer->index = core->snapshot.index;
+            transfer->offset = 0;
+            send_chunk(core, transfer);
+        } else if (!all && idle >= 2 * (uint64_t)core->options.heartbeat_ms) {
+            send_chunk(core, transfer);
+        }
+    }
+}
+
+/* libraft asks for it again and again while the follower has not got it. */
 void raft_core_snapshot_send(struct raft_core *core, const struct raft_message *message)
 {
     uint32_t to = (uint32_t)message->server_id;
     struct raft_transfer_out *transfer = transfer_of(core, to);
-    if (transfer != NULL && transfer->index == core->snapshot.index) {
-        bool all = transfer->offset >= core->snapshot.bytes;
-        uint64_t idle = core->now - transfer->sent_ms;
-        if (idle < (all ? (uint64_t)TRANSFER_AGAIN_MS : 2 * core->options.heartbeat_ms)) {
-            return;
-        }
-        if (all) {
-            transfer->offset = 0;
-        }
-        send_chunk(core, transfer);
+    if (transfer != NULL) {
+        transfer->asked_ms = core->now;
         return;
     }
+    transfer = transfer_of(core, 0);
     if (transfer == NULL) {
-        transfer = transfer_of(core, 0);
-        if (transfer == NULL) {
-            return; /* more followers than the configuration may have */
-        }
+        return; /* more followers than the configuration may have */
     }
-    *transfer = (struct raft_transfer_out){.to = to, .index = core->snapshot.index};
+    *transfer =
+        (struct raft_transfer_out){.to = to, .index = core->snapshot.index, .asked_ms = core->now};
     send_chunk(core, transfer);
 }
 
@@ -229,9 +243,10 @@ void raft_core_snapshot_next(struct raft_core *core, uint32_t from,
         packet->snapshot_index != transfer->index || packet->chunk_offset > core->snapshot.bytes) {
         return;
     }
-    bool late = packet->chunk_offset <= transfer->offset;
-    if (late && core->now - transfer->sent_ms < core->options.heartbeat_ms) {
-        return; /* a duplicate */
+    transfer->asked_ms = core->now;
+    if (packet->chunk_offset == transfer->offset &&
+        core->now - transfer->sent_ms < core->options.heartbeat_ms) {
+        return; /* it is on its way: the question was doubled */
     }
     transfer->offset = packet->chunk_offset;
     transfer->sent_ms = core->now;

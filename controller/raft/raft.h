@@ -135,7 +135,8 @@ NODISCARD enum status raft_node_open(const struct raft_node_options *options,
 /* Takes part from now on. A single controller becomes active at once. */
 NODISCARD enum status raft_node_start(struct raft_node *node, struct error *error);
 
-/* Waits for the writer and the snapshot thread, and frees. Requests are answered before it returns.
+/* Waits for the writer and the snapshot thread; requests are answered, and the last callback has
+ * come, when it returns. Its memory goes with the loop's next turns (net_loop_free() runs them).
  * Not from inside a callback. */
 void raft_node_close(struct raft_node *node);
 

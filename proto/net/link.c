@@ -121,6 +121,11 @@ struct session *net_link_session(const struct net_link *link)
     return link->is_open && session_is_open(link->session) ? link->session : NULL;
 }
 
+bool net_link_is_busy(const struct net_link *link)
+{
+    return link->session != NULL;
+}
+
 void net_link_move(struct net_link *link, const char *host, uint16_t port)
 {
     if (strcmp(link->host, host) == 0 && link->port == port) {

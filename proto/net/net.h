@@ -232,5 +232,8 @@ struct net_link;
 struct net_link *net_link_open(const struct session_options *options, const char *host,
                                uint16_t port, enum rpc_role role, uint32_t id);
 struct session *net_link_session(const struct net_link *link); /* NULL while there is none open */
+/* Whether a session of it exists, open or being dialled: its `closed` is still to come, also after
+ * net_link_close(), which this must be asked before. */
+bool net_link_is_busy(const struct net_link *link);
 void net_link_move(struct net_link *link, const char *host, uint16_t port); /* another address */
 void net_link_close(struct net_link *link); /* no callback comes after the session's `closed` */
