@@ -193,6 +193,10 @@ static void carry_out(struct world *w, struct broker *b, uint32_t shard,
     case REPLICA_DO_REPORT: {
         uint32_t epoch = e->report.ok ? e->report.promised : asked_epoch;
         check_report(w, b, shard, epoch, &e->report);
+        TRACE(w, "broker %u shard %u: %s epoch %u, %s, last epoch %u, end %llu", b->id, shard,
+              e->report.ok ? "promises" : "refuses", epoch,
+              e->report.certain ? "certain" : "uncertain", e->report.last_epoch,
+              (unsigned long long)e->report.end);
         tell_controllers(w, b, shard, MESSAGE_REPORT, epoch, 0, &e->report);
         return;
     }

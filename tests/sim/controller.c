@@ -122,8 +122,9 @@ bool metadata_reconfigure(struct world *w, uint32_t shard, uint32_t slot, uint32
 {
     struct election_row row = w->metadata.row[shard];
     struct broker *b = &w->broker[broker];
-    if (row.phase != ELECTION_ACTIVE || row.prev_cfg.voter_count > 0) {
-        return false;
+    if (row.phase != ELECTION_ACTIVE || row.prev_cfg.voter_count > 0 ||
+        (b->replica[shard].exists && b->replica[shard].medium.uncertain)) {
+        return false; /* what is not certain may follow, but not become a voter */
     }
     for (uint32_t i = 0; i < row.cfg.voter_count; i++) { /* no two voters on one broker */
         if (row.cfg.voter[i].broker == broker &&
@@ -200,6 +201,8 @@ static void send_fence_or_grant(struct world *w, uint32_t index, const struct el
     m->as.fence.leader =
         (struct replica_id){.broker = e->leader.broker, .disk_gen = e->leader.disk_gen};
     m->as.fence.boot = e->boot;
+    TRACE(w, "controller %u: %s %u shard %u epoch %u", index, fence ? "fences" : "grants to",
+          e->broker, shard, e->epoch);
     nemesis_on_control(w, m);
     network_send(w, m);
 }

@@ -64,7 +64,8 @@ void journal_on_synced(struct world *w, struct broker *b, uint64_t boot)
     uint32_t done = j->syncing;
     for (uint32_t i = 0; i < done; i++) {
         apply(&b->replica[j->op[i].shard].medium, &j->op[i]);
-        newest[j->op[i].shard] = j->op[i].seq;
+        uint64_t *seq = &newest[j->op[i].shard];
+        *seq = j->op[i].seq > *seq ? j->op[i].seq : *seq;
     }
     j->count -= done;
     memmove(j->op, j->op + done, j->count * sizeof *j->op);

@@ -79,6 +79,9 @@ static const char *shard_unequal(struct world *w, uint32_t shard)
             return "a voter is missing";
         }
         if (r->commit != view.last.end) {
+            TRACE(w, "broker %u shard %u: commit %llu of %llu, session %d", b->id, shard,
+                  (unsigned long long)r->commit, (unsigned long long)view.last.end,
+                  w->pair[leader->id][b->id].up);
             return "a voter does not know of a commit";
         }
         if (log_end(&r->medium.log) != view.last.end || !log_holds(&r->medium.log, view.last)) {
