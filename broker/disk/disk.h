@@ -44,6 +44,16 @@ struct disk {
 /* The real one. */
 const struct disk *disk_os(void);
 
+/* struct iovec has no const; writing does not change what it points to. */
+static inline struct iovec disk_iovec(const void *data, size_t size)
+{
+    union {
+        const void *in;
+        void *out;
+    } pointer = {.in = data};
+    return (struct iovec){.iov_base = pointer.out, .iov_len = size};
+}
+
 /* OK for >= 0; DISK_FULL for ENOSPC and EDQUOT; NOT_FOUND for ENOENT; EXISTS; DENIED for EACCES,
  * EPERM and EROFS; NO_MEMORY; BUSY for EMFILE and ENFILE; else IO. */
 enum status disk_status(int64_t result);
@@ -51,6 +61,9 @@ enum status disk_status(int64_t result);
 /* Reads up to `size` bytes, fewer only at the end of the file; *out_got says how many. */
 NODISCARD enum status disk_read_all(const struct disk *disk, int fd, void *to, size_t size,
                                     uint64_t at, size_t *out_got);
+/* The iovec array is used up. */
+NODISCARD enum status disk_writev_all(const struct disk *disk, int fd, struct iovec *iov, int count,
+                                      uint64_t at);
 NODISCARD enum status disk_write_all(const struct disk *disk, int fd, const void *from, size_t size,
                                      uint64_t at);
 

@@ -89,8 +89,9 @@ struct journal_options {
     uint64_t ring_bytes;  /* power of two */
     uint32_t block_bytes; /* a block is closed when it reaches this; one batch may be larger */
     enum journal_backend backend;
-    bool buffered; /* no O_DIRECT */
-    int event_fd;  /* written to when journal_poll() has something to do */
+    bool buffered;  /* no O_DIRECT */
+    bool read_only; /* for inspection: journal_start() is refused */
+    int event_fd;   /* written to when journal_poll() has something to do */
     /* Appends a STATE record of every shard with journal_append_state(): a new file begins. */
     enum status (*write_state)(void *context, struct journal *journal);
     uint64_t (*state_bytes)(void *context); /* an upper bound of what write_state() will append */
@@ -185,10 +186,19 @@ uint64_t journal_synced_lsn(const struct journal *j);      /* everything up to i
 uint64_t journal_synced_position(const struct journal *j); /* ditto, in bytes */
 uint64_t journal_next_position(const struct journal *j);
 uint64_t journal_low(const struct journal *j); /* below it the ring has been overwritten */
+/* The bytes of the ring at a position >= journal_low(); no record is split. */
+const uint8_t *journal_at(const struct journal *j, uint64_t position);
 
 /* The end of the oldest file that waits for release, 0 when only the current file is in use: what
  * the owner should make durable next. */
 uint64_t journal_wanted(const struct journal *j);
+
+/* Files are added one by one as they are needed. The number of one that should be made now, or
+ * UINT32_MAX; journal_make_file() prewrites it (blocks; any thread), then it is added. When making
+ * fails, the journal goes on with what it has. */
+uint32_t journal_wants_file(const struct journal *j);
+NODISCARD enum status journal_make_file(const struct journal_options *options, uint32_t number);
+NODISCARD enum status journal_add_file(struct journal *j, uint32_t number);
 
 /* Everything below `written` has left the ring for segments; everything below `durable` is synced
  * there. Both only rise; durable <= written <= synced position. */

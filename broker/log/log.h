@@ -213,26 +213,25 @@ struct log_read {
     void *owner;
 
     /* OK         `data` has whole batches, each with good checksums, from first_base to next
-     * NOT_FOUND  offset < log start, or >= end; or the tail has it
+     * NOT_FOUND  as store_read(): the log was cut or trimmed meanwhile
      * CORRUPT    the bytes there are damaged: never served
      * CANCELLED  the shard was deleted, the store closed;  IO, NO_MEMORY */
     enum status status;
     struct buf data; /* the caller's, to release or to reuse for the next read */
     uint64_t first_base, next;
 
-    struct log_read_private {
-        struct store *store;
-        struct log_read *link;
-        uint64_t shard, segment, at, limit, cuts, hint_offset, hint_segment, hint_at;
-        struct log_point last;
-        char path[512];
-        bool scan;
-    } private_; /* reusing the struct for the following offsets saves the index look-up */
+    struct log_read_hint {
+        uint64_t offset, segment, at;
+        struct log_point point;
+    } hint; /* private: reusing the struct for the offsets behind saves the look-up in the index */
 };
+/* OK: `done` will run. Else it will not:
+ * NOT_FOUND  offset < log start, or >= end, or not in segments yet: the tail has it
+ * NO_MEMORY */
 NODISCARD enum status store_read(struct store *store, struct log_read *read);
 
 /* The first batch that was appended at or after `time_ms`: *offset is its base, or `end` when
- * there is none below `end`. Completes like a read. */
+ * there is none below `end`. Completes like a read; NO_MEMORY at once. */
 struct log_seek {
     struct shard_log *log;
     uint64_t time_ms, end;
@@ -241,10 +240,6 @@ struct log_seek {
 
     enum status status; /* OK, CORRUPT, CANCELLED, IO, NO_MEMORY */
     uint64_t offset;
-
-    struct log_seek_private {
-        struct log_read read;
-    } private_;
 };
 NODISCARD enum status store_seek(struct store *store, struct log_seek *seek);
 

@@ -1,0 +1,438 @@
+/* Replay, and what to make of blocks that are not as they were written: replication.md 2.9.
+ *
+ * The newest header names the oldest block needed, and every header names the one before it, so the
+ * blocks that count are found by walking back from the newest; whatever else carries this journal's
+ * id was torn once and dropped, or is of a file's earlier use. Forward again:
+ *
+ *   a block of the chain is missing or bad, a newer one exists     synced data is damaged (case 1)
+ *   the newest is bad, without its trailer                         torn, dropped        (case 2)
+ *   the newest is bad, with its trailer; a trailer alone           ambiguous: damaged   (case 3)
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/cleanup.h"
+#include "base/crc32c.h"
+#include "broker/journal/private.h"
+#include "broker/journal/scan.h"
+#include "proto/wire/batch.h"
+
+struct replay {
+    struct journal *j;
+    const struct journal_visitor *visitor;
+    struct journal_recovery result;
+    struct scan scan;
+    const struct found_header **chain; /* newest first */
+    uint32_t chain_count;
+    uint64_t newest; /* the greatest number of which anything exists */
+    uint8_t *block;
+    size_t block_capacity;
+};
+
+static enum status damage_all(struct replay *r)
+{
+    r->result.damage_spread = true;
+    return r->visitor->damage(r->visitor->context, 0, true);
+}
+
+static enum status damage_listed(struct replay *r, const uint64_t *shards, uint32_t count)
+{
+    enum status status = STATUS_OK;
+    for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
+        status = r->visitor->damage(r->visitor->context, shards[i], false);
+    }
+    return status;
+}
+
+/* Reads the whole block; bytes that the disk refuses become zeros, which no checksum accepts. */
+static enum status read_block(struct replay *r, const struct found_header *f)
+{
+    if (f->h.bytes > r->block_capacity) {
+        uint8_t *grown = aligned_alloc(BLOCK_UNIT, f->h.bytes);
+        if (grown == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        free(r->block);
+        r->block = grown;
+        r->block_capacity = f->h.bytes;
+    }
+    const struct journal_file *file = &r->j->file[f->file];
+    uint64_t rest = file->bytes - f->offset;
+    size_t size = f->h.bytes < rest ? f->h.bytes : (size_t)rest;
+    size_t got = 0;
+    memset(r->block, 0, f->h.bytes);
+    if (disk_read_all(r->j->disk, file->fd, r->block, size, f->offset, &got) == STATUS_OK) {
+        return STATUS_OK;
+    }
+    for (size_t at = 0; at < size; at += BLOCK_UNIT) {
+        if (disk_read_all(r->j->disk, file->fd, r->block + at, BLOCK_UNIT, f->offset + at, &got) !=
+            STATUS_OK) {
+            memset(r->block + at, 0, BLOCK_UNIT);
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Whether the framing of a block is as written; *all_good also says so of every batch. */
+static bool block_is_good(const struct replay *r, const struct found_header *f, bool *all_good)
+{
+    struct bytes rest = bytes_of(r->block + BLOCK_SECTOR, f->h.used);
+    uint64_t offset = 0;
+    uint32_t crc = 0, records = 0;
+    bool good = true;
+    while (rest.size > 0) {
+        struct journal_record record;
+        const uint8_t *frame = rest.data;
+        if (record_take(&rest, f->file, &offset, &record) != STATUS_OK) {
+            return false;
+        }
+        crc = crc32c(crc, frame, record_covered(record.type, record.body.size));
+        records++;
+        if (record.type == JOURNAL_DATA && !record_batch_is_good(&record)) {
+            good = false;
+        }
+    }
+    *all_good = good;
+    return crc == f->h.records_crc && records == f->h.records;
+}
+
+static bool trailer_is_present(const struct replay *r, const struct found_header *f)
+{
+    const struct found_trailer *t = scan_trailer(&r->scan, f->h.number);
+    return t != NULL && t->t.header_crc == f->h.crc;
+}
+
+/* The shards of block `number`, as the header of the block behind it, `next`, lists them. */
+static enum status damage_from_next(struct replay *r, const struct found_header *next)
+{
+    if (next->h.prev_shard_count != BLOCK_SHARDS_FAR) {
+        return damage_listed(r, next->h.prev_shards, next->h.prev_shard_count);
+    }
+    enum status status = read_block(r, next);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    bool all_good;
+    struct bytes rest = bytes_of(r->block + BLOCK_SECTOR, next->h.used);
+    uint64_t offset = 0;
+    struct journal_record record;
+    if (!block_is_good(r, next, &all_good) ||
+        record_take(&rest, next->file, &offset, &record) != STATUS_OK ||
+        record.type != JOURNAL_SHARDS || record.a != next->h.prev_number) {
+        return damage_all(r);
+    }
+    for (size_t at = 0; status == STATUS_OK && at + 8 <= record.body.size; at += 8) {
+        status = r->visitor->damage(r->visitor->context, get_u64(record.body.data + at), false);
+    }
+    return status;
+}
+
+/* Blocks after `before` (0: none) and before `next` (NULL: the end) are gone. */
+static enum status damage_gap(struct replay *r, uint64_t before, const struct found_header *next)
+{
+    uint64_t last = next != NULL ? next->h.prev_number : r->newest;
+    enum status status = STATUS_OK;
+    for (uint64_t number = before + 1; status == STATUS_OK && number <= last; number++) {
+        r->result.damaged_blocks++;
+        const struct found_trailer *t = scan_trailer(&r->scan, number);
+        if (t != NULL && t->t.shard_count != BLOCK_SHARDS_FAR) {
+            status = damage_listed(r, t->t.shards, t->t.shard_count);
+        } else if (next != NULL && number == last) {
+            status = damage_from_next(r, next);
+        } else {
+            return damage_all(r);
+        }
+    }
+    return status;
+}
+
+static enum status damage_block(struct replay *r, const struct found_header *f,
+                                const struct found_header *next)
+{
+    r->result.damaged_blocks++;
+    const struct found_trailer *t = scan_trailer(&r->scan, f->h.number);
+    if (t != NULL && t->t.shard_count != BLOCK_SHARDS_FAR) {
+        return damage_listed(r, t->t.shards, t->t.shard_count);
+    }
+    if (next != NULL && next->h.prev_number == f->h.number) {
+        return damage_from_next(r, next);
+    }
+    return damage_all(r);
+}
+
+static enum status deliver_records(struct replay *r, const struct found_header *f)
+{
+    struct bytes rest = bytes_of(r->block + BLOCK_SECTOR, f->h.used);
+    uint64_t offset = f->offset + BLOCK_SECTOR;
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && rest.size > 0) {
+        struct journal_record record;
+        status = record_take(&rest, f->file, &offset, &record);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        r->result.records++;
+        if (record.type == JOURNAL_DATA && !record_batch_is_good(&record)) {
+            r->result.damaged_records++;
+            status = r->visitor->damage(r->visitor->context, record.shard, false);
+        } else if (record.type != JOURNAL_SHARDS) {
+            status = r->visitor->record(r->visitor->context, &record);
+        }
+    }
+    return status;
+}
+
+static bool is_newest(const struct replay *r, const struct found_header *f)
+{
+    return f->h.number == r->newest;
+}
+
+/* The new run's first header lists the shards of the last block of this one. */
+static void remember_last(struct journal *j, const struct found_trailer *t)
+{
+    j->prev_shards.count = 0;
+    j->prev_shards.incomplete = t == NULL || t->t.shard_count == BLOCK_SHARDS_FAR;
+    if (j->prev_shards.incomplete || t->t.shard_count == 0) {
+        return;
+    }
+    uint64_t *id = realloc(j->prev_shards.id, BLOCK_TRAILER_SHARDS * sizeof(*id));
+    if (id == NULL) {
+        j->prev_shards.incomplete = true;
+        return;
+    }
+    memcpy(id, t->t.shards, 8 * (size_t)t->t.shard_count);
+    j->prev_shards.id = id;
+    j->prev_shards.count = t->t.shard_count;
+    j->prev_shards.capacity = BLOCK_TRAILER_SHARDS;
+}
+
+static void accept_last(struct replay *r, const struct found_header *f)
+{
+    r->j->prev_number = f->h.number;
+    r->j->prev_crc = f->h.crc;
+    remember_last(r->j, scan_trailer(&r->scan, f->h.number));
+}
+
+static enum status replay_block(struct replay *r, const struct found_header *f,
+                                const struct found_header *next)
+{
+    enum status status = read_block(r, f);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    r->result.blocks++;
+    r->result.bytes += f->h.bytes;
+    bool all_good = false;
+    bool good = block_is_good(r, f, &all_good);
+    if (is_newest(r, f) && !(good && all_good) && !trailer_is_present(r, f)) {
+        r->result.torn_blocks++;
+        return STATUS_OK;
+    }
+    accept_last(r, f);
+    return good ? deliver_records(r, f) : damage_block(r, f, next);
+}
+
+/* Walks back from the newest header. A link to a block that is gone falls back to the next lower
+ * number that exists; damage is reported there in any case. */
+static enum status find_chain(struct replay *r)
+{
+    const struct scan *scan = &r->scan;
+    r->chain = calloc(scan->header_count, sizeof(const struct found_header *));
+    if (r->chain == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    const struct found_header *f = &scan->header[scan->header_count - 1];
+    while (f != NULL && f->h.number >= scan->oldest) {
+        r->chain[r->chain_count++] = f;
+        const struct found_header *before = scan_header(scan, f->h.prev_number);
+        for (const struct found_header *g = f; before == NULL && g > scan->header;) {
+            g--;
+            before = g->h.number < f->h.number ? g : NULL;
+        }
+        f = before;
+    }
+    return STATUS_OK;
+}
+
+static enum status replay_chain(struct replay *r)
+{
+    const struct found_header *before = NULL;
+    for (uint32_t i = r->chain_count; i > 0; i--) {
+        const struct found_header *f = r->chain[i - 1];
+        enum status status = STATUS_OK;
+        if (before == NULL ? f->h.number != r->scan.oldest : f->h.prev_number > before->h.number) {
+            status = damage_gap(r, before == NULL ? r->scan.oldest - 1 : before->h.number, f);
+        } else if (before != NULL && f->h.prev_crc != before->h.crc) {
+            status = damage_block(r, before, f);
+        }
+        if (status == STATUS_OK) {
+            status = replay_block(r, f, i > 1 ? r->chain[i - 2] : NULL);
+        }
+        if (status != STATUS_OK) {
+            return status;
+        }
+        before = f;
+    }
+    return STATUS_OK;
+}
+
+/* What lies behind the newest header: trailers whose headers are gone, sectors that cannot be
+ * read. */
+static enum status replay_end(struct replay *r)
+{
+    const struct found_header *last = r->chain[0];
+    enum status status = STATUS_OK;
+    if (r->newest > last->h.number) {
+        status = damage_gap(r, last->h.number, NULL);
+        /* The next run links to the lost block, so that a second recovery finds the gap again. */
+        r->j->prev_number = r->newest;
+        r->j->prev_crc = 0;
+        remember_last(r->j, scan_trailer(&r->scan, r->newest));
+    }
+    if (status == STATUS_OK && scan_is_blind(&r->scan)) {
+        r->result.damaged_blocks++;
+        status = damage_all(r);
+    }
+    return status;
+}
+
+static void settle_files(struct replay *r)
+{
+    struct journal *j = r->j;
+    for (uint32_t i = 0; i < j->file_count; i++) {
+        if (j->file[i].state == FILE_OLD) {
+            j->file[i].state = FILE_FREE;
+        }
+    }
+    for (uint32_t i = 0; i < r->scan.header_count; i++) {
+        const struct found_header *f = &r->scan.header[i];
+        if (f->h.number >= r->scan.oldest) {
+            j->file[f->file].state = FILE_OLD;
+        }
+        j->run = f->h.run >= j->run ? f->h.run + 1 : j->run;
+    }
+    for (uint32_t i = 0; i < r->scan.trailer_count; i++) {
+        if (r->scan.trailer[i].t.number >= r->scan.oldest) {
+            j->file[r->scan.trailer[i].file].state = FILE_OLD;
+        }
+    }
+    j->oldest_at_start = r->scan.oldest;
+    j->next_number = r->newest + 1;
+}
+
+static enum status replay_all(struct replay *r, struct error *error)
+{
+    enum status status = scan_files(r->j, &r->scan);
+    if (status != STATUS_OK) {
+        return error_set(error, status, "cannot read the journal in %s: %s", r->j->options.dir,
+                         status_text(status));
+    }
+    if (r->scan.newer_format) {
+        return error_set(error, STATUS_UNSUPPORTED, "a newer version wrote the journal in %s",
+                         r->j->options.dir);
+    }
+    if (r->scan.header_count == 0) {
+        return error_set(error, STATUS_CORRUPT,
+                         "%s holds no block of this disk's journal: its promises are lost",
+                         r->j->options.dir);
+    }
+    r->newest = r->scan.header[r->scan.header_count - 1].h.number;
+    if (r->scan.trailer_count > 0) {
+        uint64_t marked = r->scan.trailer[r->scan.trailer_count - 1].t.number;
+        r->newest = marked > r->newest ? marked : r->newest;
+    }
+    status = find_chain(r);
+    if (status == STATUS_OK && r->chain_count == 0) {
+        return error_set(error, STATUS_CORRUPT, "the journal in %s has lost its newest blocks",
+                         r->j->options.dir);
+    }
+    if (status == STATUS_OK) {
+        status = replay_chain(r);
+    }
+    if (status == STATUS_OK) {
+        status = replay_end(r);
+    }
+    if (status != STATUS_OK) {
+        return error_set(error, status, "the journal in %s cannot be replayed: %s",
+                         r->j->options.dir, status_text(status));
+    }
+    settle_files(r);
+    return STATUS_OK;
+}
+
+enum status journal_recover(struct journal *j, const struct journal_visitor *visitor,
+                            struct journal_recovery *out, struct error *error)
+{
+    CHECK(!j->recovered);
+    struct replay r = {.j = j, .visitor = visitor};
+    enum status status = replay_all(&r, error);
+    scan_release(&r.scan);
+    free(r.chain);
+    free(r.block);
+    if (status == STATUS_OK) {
+        j->recovered = true;
+        *out = r.result;
+    }
+    return status;
+}
+
+enum status journal_read(struct journal *j, uint32_t file, uint64_t offset, void *to, size_t size)
+{
+    CHECK(file < j->file_count);
+    CHECK(!j->started);
+    uint64_t from = offset / BLOCK_UNIT * BLOCK_UNIT;
+    size_t span = (size_t)block_align(offset + size - from, BLOCK_UNIT);
+    AUTO(free_pointer) uint8_t *aligned = aligned_alloc(BLOCK_UNIT, span);
+    if (aligned == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    size_t got = 0;
+    enum status status = disk_read_all(j->disk, j->file[file].fd, aligned, span, from, &got);
+    if (status == STATUS_OK && got < offset - from + size) {
+        status = STATUS_CORRUPT;
+    }
+    if (status == STATUS_OK) {
+        memcpy(to, aligned + (offset - from), size);
+    }
+    return status;
+}
+
+enum status journal_format(const struct journal_options *options, struct error *error)
+{
+    const struct disk *disk = options->disk != NULL ? options->disk : disk_os();
+    int made = disk->mkdir(disk->context, options->dir);
+    enum status status = disk_status(made);
+    if (status == STATUS_EXISTS) {
+        status = STATUS_OK;
+    }
+    for (uint32_t i = 0; status == STATUS_OK && i < JOURNAL_FILES_MIN; i++) {
+        status = journal_make_file(options, i);
+    }
+    struct journal *j = NULL;
+    if (status == STATUS_OK) {
+        status = journal_open(options, &j, error);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    AUTO(free_pointer) uint8_t *block = aligned_alloc(BLOCK_UNIT, BLOCK_UNIT);
+    if (status == STATUS_OK && block == NULL) {
+        status = STATUS_NO_MEMORY;
+    }
+    if (status == STATUS_OK) {
+        memset(block, 0, BLOCK_UNIT);
+        struct block_header header = {.number = 1, .oldest = 1, .bytes = BLOCK_UNIT};
+        block_header_encode(&header, options->id, block);
+        struct block_trailer trailer = {.number = 1, .oldest = 1, .header_crc = header.crc};
+        block_trailer_encode(&trailer, options->id, block + BLOCK_UNIT - BLOCK_SECTOR);
+        status = disk_write_all(disk, j->file[0].fd, block, BLOCK_UNIT, 0);
+        if (status == STATUS_OK) {
+            status = disk_status(disk->sync(disk->context, j->file[0].fd));
+        }
+    }
+    journal_close(j);
+    return status == STATUS_OK ? STATUS_OK
+                               : error_set(error, status, "cannot write the journal in %s: %s",
+                                           options->dir, status_text(status));
+}

@@ -1,0 +1,3 @@
+# A broker's disk: broker/disk, broker/journal, broker/log.
+set(storage_support ${CMAKE_SOURCE_DIR}/tests/support/store_fixture.c)
+weir_unit_test(broker/log/store LINK broker_log SOURCES ${storage_support})
