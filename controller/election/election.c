@@ -354,8 +354,8 @@ static enum status on_broker_up(struct election *e, uint64_t now_ms,
     if (b == NULL) {
         return STATUS_NO_MEMORY;
     }
-    if (in->boot < b->boot) {
-        return STATUS_STALE;
+    if (in->disk_gen == b->disk_gen && in->boot < b->boot) {
+        return STATUS_STALE; /* boots of different disks are not comparable */
     }
     b->up = true;
     b->down = false;

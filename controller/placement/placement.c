@@ -36,8 +36,9 @@ static enum status check_possible(const struct placement_broker *brokers, uint32
     char zones[128];
     uint32_t zone_count = list_zones(brokers, count, zones, sizeof(zones));
     if (count < REPLICAS_PER_SHARD) {
-        return error_set(error, STATUS_PLACEMENT, "%d replicas need %d brokers; alive brokers: %u",
-                         REPLICAS_PER_SHARD, REPLICAS_PER_SHARD, count);
+        return error_set(error, STATUS_PLACEMENT,
+                         "%d replicas need %d brokers; %u are alive, in zones: %s",
+                         REPLICAS_PER_SHARD, REPLICAS_PER_SHARD, count, count == 0 ? "-" : zones);
     }
     if (zone_count < REPLICAS_PER_SHARD && !fewer_zones) {
         return error_set(error, STATUS_PLACEMENT,

@@ -170,7 +170,7 @@ static void a_stream_needs_three_brokers_alive_in_three_zones(void **state)
                  "shard 1/0 ELECTING epoch 1 cfg 1:1.1,2.1,4.1 prefers 1\n"
                  "> down 4\nOK\n  v8: brokers 4\n"
                  "> create y fewer=1\n"
-                 "PLACEMENT: 3 replicas need 3 brokers; alive brokers: 2\n");
+                 "PLACEMENT: 3 replicas need 3 brokers; 2 are alive, in zones: a, b\n");
 }
 
 static void an_election_moves_only_along_its_epochs(void **state)

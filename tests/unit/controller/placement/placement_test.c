@@ -115,9 +115,9 @@ static void what_is_missing_is_said_and_nothing_is_changed(void **state)
         bool fewer;
         const char *text;
     } table[] = {
-        {"",     false, "3 replicas need 3 brokers; alive brokers: 0"                   },
-        {"ab",   false, "3 replicas need 3 brokers; alive brokers: 2"                   },
-        {"ab",   true,  "3 replicas need 3 brokers; alive brokers: 2"                   },
+        {"",     false, "3 replicas need 3 brokers; 0 are alive, in zones: -"           },
+        {"ab",   false, "3 replicas need 3 brokers; 2 are alive, in zones: a, b"        },
+        {"ab",   true,  "3 replicas need 3 brokers; 2 are alive, in zones: a, b"        },
         {"aabb", false, "3 replicas need brokers in 3 zones; alive brokers are in: a, b"},
         {"ccc",  false, "3 replicas need brokers in 3 zones; alive brokers are in: c"   },
     };

@@ -81,7 +81,8 @@ struct sim {
     uint64_t *committed; /* command by index */
     uint32_t *leaders;   /* by term */
     uint64_t next_command, acked_index;
-    uint8_t *acked; /* by index */
+    uint8_t *acked;     /* by index */
+    uint64_t *acked_in; /* the last index, by term */
     struct sim_counters counters;
     char violation[256];
 };
@@ -399,8 +400,10 @@ static void op_changed(void *data, bool active, uint64_t term, uint32_t leader)
         } else if (sim->leaders[term] != node->id) {
             violate(sim, "two leaders in term %llu", (unsigned long long)term);
         }
-        if (machine_index(&node->machine) < sim->acked_index) {
-            violate(sim, "controller-%u is active without what was acknowledged", node->id);
+        for (uint64_t earlier = 0; earlier < term; earlier++) {
+            if (machine_index(&node->machine) < sim->acked_in[earlier]) {
+                violate(sim, "controller-%u is active without what was acknowledged", node->id);
+            }
         }
     }
 }
@@ -605,6 +608,7 @@ static void submitted(struct raft_node_request *request, enum status status)
             violate(sim, "acknowledged what was not applied");
         }
         sim->acked[request->index] = 1;
+        sim->acked_in[request->term] = request->index;
         sim->acked_index = sim->acked_index > request->index ? sim->acked_index : request->index;
     } else {
         sim->counters.uncertain++;
@@ -806,12 +810,28 @@ bool sim_settle(struct sim *sim, uint64_t ms)
     if (!is_settled(sim) && getenv("RAFT_SIM_DEBUG") != NULL) {
         for (uint32_t i = 0; i < sim->options.nodes; i++) {
             struct node *n = &sim->nodes[i];
-            fprintf(stderr, "%u up %d state %u term %llu leader %u last %llu stored %llu commit %llu cursor %llu snap %llu trail off %llu snap %llu installing %d waits %d taking %d saving %d incoming %llu/%llu off %llu\n", i+1, n->up, n->core.raft.state, n->core.raft.current_term, raft_core_leader(&n->core),
-              (unsigned long long)raft_core_last(&n->core), n->core.raft.last_stored, n->core.raft.commit_index, (unsigned long long)n->core.cursor, (unsigned long long)n->core.snapshot.index, n->core.raft.trail.offset, n->core.raft.trail.snapshot.index,
-              n->core.raft.snapshot.installing, n->core.install_waits, n->core.taking, n->core.saving, (unsigned long long)n->core.incoming.index, (unsigned long long)n->core.incoming.bytes, (unsigned long long)n->core.incoming_offset);
-            for (int t = 0; t < 9; t++) if (n->core.transfers[t].to) fprintf(stderr, "   to %u index %llu off %llu sent %llu\n", n->core.transfers[t].to, (unsigned long long)n->core.transfers[t].index, (unsigned long long)n->core.transfers[t].offset, (unsigned long long)n->core.transfers[t].sent_ms);
+            fprintf(
+                stderr,
+                "%u up %d state %u term %llu leader %u last %llu stored %llu commit %llu cursor %llu snap %llu trail off %llu snap %llu installing %d waits %d taking %d saving %d incoming %llu/%llu off %llu\n",
+                i + 1, n->up, n->core.raft.state, n->core.raft.current_term,
+                raft_core_leader(&n->core), (unsigned long long)raft_core_last(&n->core),
+                n->core.raft.last_stored, n->core.raft.commit_index,
+                (unsigned long long)n->core.cursor, (unsigned long long)n->core.snapshot.index,
+                n->core.raft.trail.offset, n->core.raft.trail.snapshot.index,
+                n->core.raft.snapshot.installing, n->core.install_waits, n->core.taking,
+                n->core.saving, (unsigned long long)n->core.incoming.index,
+                (unsigned long long)n->core.incoming.bytes,
+                (unsigned long long)n->core.incoming_offset);
+            for (int t = 0; t < 9; t++)
+                if (n->core.transfers[t].to)
+                    fprintf(stderr, "   to %u index %llu off %llu sent %llu\n",
+                            n->core.transfers[t].to, (unsigned long long)n->core.transfers[t].index,
+                            (unsigned long long)n->core.transfers[t].offset,
+                            (unsigned long long)n->core.transfers[t].sent_ms);
         }
-        fprintf(stderr, "delay %u write %u stall %u chunk %u trailing %u\n", sim->options.delay_ms, sim->options.write_ms, sim->options.stall_one_in, sim->options.chunk_bytes, sim->options.trailing_entries);
+        fprintf(stderr, "delay %u write %u stall %u chunk %u trailing %u\n", sim->options.delay_ms,
+                sim->options.write_ms, sim->options.stall_one_in, sim->options.chunk_bytes,
+                sim->options.trailing_entries);
     }
     check_end(sim);
     return is_settled(sim) && sim->violation[0] == 0;
@@ -880,7 +900,9 @@ struct sim *sim_new(const struct sim_options *options)
     sim->acked = calloc(COMMANDS_MAX, 1);
     sim->leaders = calloc(TERMS_MAX, sizeof(*sim->leaders));
     CHECK(sim->messages != NULL && sim->committed != NULL);
+    sim->acked_in = calloc(TERMS_MAX, sizeof(*sim->acked_in));
     CHECK(sim->acked != NULL && sim->leaders != NULL);
+    CHECK(sim->acked_in != NULL);
     memset(sim->links, 1, sizeof(sim->links));
     for (uint32_t i = 0; i < options->nodes; i++) {
         struct node *node = &sim->nodes[i];
@@ -913,5 +935,6 @@ void sim_free(struct sim *sim)
     free(sim->committed);
     free(sim->acked);
     free(sim->leaders);
+    free(sim->acked_in);
     free(sim);
 }

@@ -1,0 +1,134 @@
+/* Private to controller/rpc: the parts of a controller, and who calls whom. */
+#pragma once
+
+#include "controller/db/db.h"
+#include "controller/election/election.h"
+#include "controller/rpc/liveness.h"
+#include "controller/rpc/pipeline.h"
+#include "controller/rpc/rpc.h"
+#include "controller/watch/watch.h"
+#include "proto/net/net.h"
+#include "proto/schema/control.pb-c.h"
+#include "proto/schema/metadata.pb-c.h"
+
+enum {
+    ELECTION_PROPOSAL_SHARDS_MAX = 1000, /* in one command */
+    ELECTION_FRAME_SHARDS_MAX = 4000,    /* in one FENCE or GRANT: 600 KiB */
+    DROPS_FRAME_SHARDS_MAX = 2000,
+    DROPS_RESEND_MS = 1000,
+    WATCH_AHEAD_MS =
+        2000, /* a watcher that knows more than we do waits so long for us to catch up */
+    CHECKPOINT_PAGES = 1000,
+};
+
+/* A session of anybody with us. Its broker fields are set once REGISTER_BROKER has succeeded. */
+struct client {
+    struct list node;
+    struct controller *controller;
+    struct session *session;
+    uint32_t broker; /* 0: not registered */
+    uint32_t disk_gen;
+    uint64_t boot;
+    uint64_t dropped_up_to; /* DROP_SHARDS was sent up to this shard */
+    /* of its last beat, for status pages */
+    uint64_t disk_bytes, disk_free_bytes;
+    uint32_t replicas, leaders;
+    char disk_state[16];
+};
+
+struct controller {
+    struct controller_options options;
+    char *state_path;
+    struct raft_node_server server[RAFT_NODE_SERVERS_MAX]; /* ours, for options.servers */
+    uint8_t cluster[CLUSTER_ID_BYTES];
+    struct db *db;
+    struct watch *watch;
+    struct raft_node *raft;
+    struct net_listener *listener;
+    bool active, closing;
+    uint32_t leader; /* 0: unknown */
+
+    struct pipeline pipeline;
+    struct liveness liveness;
+    struct election *election;
+    struct election_effects effects;
+    struct net_timer liveness_timer, election_timer, drops_timer, ahead_timer;
+
+    struct client nobody; /* of sessions that are not open yet */
+    struct list clients, watchers;
+    struct net_turn turn;          /* flushes what the turn has gathered */
+    bool image_changed;            /* watchers have something to hear */
+    struct checkpoint *checkpoint; /* under way on another thread, or NULL */
+};
+
+/* At the end of this turn: proposals, fences, grants, updates. */
+void controller_wake(struct controller *controller);
+uint64_t controller_now(const struct controller *controller);
+
+/* ---- replies
+ * --------------------------------------------------------------------------------------- */
+
+void reply_message(struct session_call *call, const ProtobufCMessage *message);
+void reply_malformed(struct session_call *call);
+void reply_not_active(const struct controller *controller, struct session_call *call);
+/* "controller-2", or "" when unknown. */
+void leader_name(const struct controller *controller, char out[NODE_NAME_BYTES]);
+
+/* ---- calls and messages: each by its method; a body that does not parse is answered, or ends the
+ * session
+ * ------------------------------------------------------------------------------------------- */
+
+void handle_register(struct controller *c, struct client *client, struct session_call *call);
+void handle_watch(struct controller *c, struct client *client, struct session_call *call);
+void handle_get_metadata(struct controller *c, struct client *client, struct session_call *call);
+void handle_create_stream(struct controller *c, struct client *client, struct session_call *call);
+void handle_delete_stream(struct controller *c, struct client *client, struct session_call *call);
+void handle_change_retention(struct controller *c, struct client *client,
+                             struct session_call *call);
+void handle_allocate_producers(struct controller *c, struct client *client,
+                               struct session_call *call);
+void handle_cluster_status(struct controller *c, struct client *client, struct session_call *call);
+
+/* INVALID: malformed. */
+enum status handle_beat(struct controller *c, struct client *client, struct bytes body);
+enum status handle_fence_report(struct controller *c, struct client *client, struct bytes body);
+enum status handle_leading(struct controller *c, struct client *client, struct bytes body);
+enum status handle_shards_dropped(struct controller *c, struct client *client, struct bytes body);
+
+/* ---- commands
+ * -------------------------------------------------------------------------------------- */
+
+/* Submits a command whose reply the caller of `call` waits for: `answer` turns the body of an OK
+ * result into the reply. Whatever goes wrong is answered here. */
+void command_for_call(struct controller *c, struct session_call *call, Weir__Command *command,
+                      uint32_t weight,
+                      void (*answer)(struct controller *c, struct session_call *call,
+                                     struct bytes body));
+/* A command of our own, whose loss is made good by asking again later. */
+void command_of_ours(struct controller *c, Weir__Command *command, uint32_t weight);
+
+/* ---- the active controller's work
+ * ------------------------------------------------------------------ */
+
+void brokers_activate(struct controller *c);
+void brokers_deactivate(struct controller *c);
+void brokers_session_lost(struct controller *c, struct client *client);
+/* The registered session of a broker; NULL. */
+struct client *brokers_client(const struct controller *c, uint32_t broker);
+/* Sends DROP_SHARDS for what the brokers here owe; again later until they have confirmed. */
+void brokers_send_drops(struct controller *c);
+
+void elections_activate(struct controller *c);
+void elections_deactivate(struct controller *c);
+void elections_row(struct controller *c, const struct db_shard *shard);
+void elections_broker_up(struct controller *c, const struct client *client);
+void elections_broker_down(struct controller *c, uint32_t broker);
+void elections_feed(struct controller *c, const struct election_input *input);
+/* Carries out the effects gathered so far. */
+void elections_flush(struct controller *c);
+
+/* ---- watchers
+ * -------------------------------------------------------------------------------------- */
+
+void watchers_flush(struct controller *c);
+void watchers_close(struct controller *c);

@@ -1,0 +1,169 @@
+#include "controller/rpc/liveness.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void liveness_init(struct liveness *liveness, uint64_t timeout_ms, uint64_t grace_ms)
+{
+    *liveness = (struct liveness){.timeout_ms = timeout_ms, .grace_ms = grace_ms};
+}
+
+void liveness_release(struct liveness *liveness)
+{
+    free(liveness->broker);
+    *liveness = (struct liveness){0};
+}
+
+void liveness_clear(struct liveness *liveness)
+{
+    liveness->count = 0;
+    liveness->checked_ms = 0;
+}
+
+static size_t position(const struct liveness *liveness, uint32_t id)
+{
+    size_t low = 0, high = liveness->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (liveness->broker[middle].id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+struct liveness_broker *liveness_get(const struct liveness *liveness, uint32_t id)
+{
+    size_t at = position(liveness, id);
+    return at < liveness->count && liveness->broker[at].id == id ? &liveness->broker[at] : NULL;
+}
+
+static struct liveness_broker *get_or_add(struct liveness *liveness, uint32_t id)
+{
+    size_t at = position(liveness, id);
+    if (at < liveness->count && liveness->broker[at].id == id) {
+        return &liveness->broker[at];
+    }
+    if (liveness->count == liveness->capacity) {
+        size_t capacity = liveness->capacity == 0 ? 16 : 2 * liveness->capacity;
+        struct liveness_broker *grown = realloc(liveness->broker, capacity * sizeof(*grown));
+        if (grown == NULL) {
+            return NULL;
+        }
+        liveness->broker = grown;
+        liveness->capacity = capacity;
+    }
+    struct liveness_broker *place = &liveness->broker[at];
+    memmove(place + 1, place, (liveness->count - at) * sizeof(*place));
+    liveness->count++;
+    *place = (struct liveness_broker){.id = id};
+    return place;
+}
+
+enum status liveness_expect(struct liveness *liveness, uint64_t now_ms, uint32_t id, uint64_t boot)
+{
+    struct liveness_broker *broker = get_or_add(liveness, id);
+    if (broker == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    *broker = (struct liveness_broker){.id = id, .boot = boot, .beat_ms = now_ms};
+    return STATUS_OK;
+}
+
+enum status liveness_up(struct liveness *liveness, uint64_t now_ms, uint32_t id, uint64_t boot,
+                        uint32_t disk_gen, void *session)
+{
+    struct liveness_broker *broker = get_or_add(liveness, id);
+    if (broker == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    *broker = (struct liveness_broker){
+        .id = id,
+        .disk_gen = disk_gen,
+        .boot = boot,
+        .here = true,
+        .up_ms = now_ms,
+        .beat_ms = now_ms,
+        .session = session,
+    };
+    return STATUS_OK;
+}
+
+void liveness_lost(struct liveness *liveness, uint64_t now_ms, uint32_t id, const void *session)
+{
+    struct liveness_broker *broker = liveness_get(liveness, id);
+    if (broker != NULL && broker->here && broker->session == session) {
+        broker->here = false;
+        broker->session = NULL;
+        broker->lost = true;
+        broker->lost_ms = now_ms;
+    }
+}
+
+void liveness_beat(struct liveness *liveness, uint64_t now_ms, uint32_t id, const uint32_t *reset,
+                   size_t reset_count)
+{
+    struct liveness_broker *broker = liveness_get(liveness, id);
+    if (broker == NULL || !broker->here) {
+        return;
+    }
+    broker->beat_ms = now_ms;
+    broker->reset_count =
+        (uint32_t)(reset_count > LIVENESS_RESETS_MAX ? LIVENESS_RESETS_MAX : reset_count);
+    if (broker->reset_count > 0) {
+        memcpy(broker->reset, reset, broker->reset_count * sizeof(*reset));
+    }
+}
+
+void liveness_tick(struct liveness *liveness, uint64_t now_ms)
+{
+    uint64_t gap = liveness->checked_ms == 0 ? 0 : now_ms - liveness->checked_ms;
+    liveness->checked_ms = now_ms;
+    for (size_t i = 0; gap > LIVENESS_STALL_MS && i < liveness->count; i++) {
+        struct liveness_broker *broker = &liveness->broker[i];
+        broker->beat_ms = broker->beat_ms + gap < now_ms ? broker->beat_ms + gap : now_ms;
+        broker->lost_ms = broker->lost_ms + gap < now_ms ? broker->lost_ms + gap : now_ms;
+    }
+}
+
+/* Whether a living broker's last beat says that the session to `id` was reset; what was said before
+ * `id` came up is about its process before. */
+static bool others_lost_it(const struct liveness *liveness, const struct liveness_broker *it)
+{
+    for (size_t i = 0; i < liveness->count; i++) {
+        const struct liveness_broker *other = &liveness->broker[i];
+        if (!other->here || other->dead || other == it || other->beat_ms < it->up_ms) {
+            continue;
+        }
+        for (uint32_t r = 0; r < other->reset_count; r++) {
+            if (other->reset[r] == it->id) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool is_dead(const struct liveness *liveness, const struct liveness_broker *broker,
+                    uint64_t now_ms)
+{
+    if (now_ms >= broker->beat_ms + liveness->timeout_ms) {
+        return true;
+    }
+    return broker->lost &&
+           (now_ms >= broker->lost_ms + liveness->grace_ms || others_lost_it(liveness, broker));
+}
+
+struct liveness_broker *liveness_next_dead(struct liveness *liveness, uint64_t now_ms)
+{
+    for (size_t i = 0; i < liveness->count; i++) {
+        struct liveness_broker *broker = &liveness->broker[i];
+        if (!broker->dead && is_dead(liveness, broker, now_ms)) {
+            broker->dead = true;
+            return broker;
+        }
+    }
+    return NULL;
+}

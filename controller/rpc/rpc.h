@@ -1,0 +1,62 @@
+/* A running controller: its state machine behind the Raft node, its elections and liveness while it
+ * is the active one, and the methods that it serves (proto/rpc/methods.def).
+ *
+ * Every controller serves WATCH and stale metadata from what it has applied; everything that
+ * changes or must be current is for the active one, the others answer NOT_ACTIVE with its name as
+ * the hint.
+ *
+ * Thread: the loop's. */
+#pragma once
+
+#include "base/limits.h"
+#include "base/status.h"
+#include "controller/raft/raft.h"
+
+struct controller;
+struct net_loop;
+struct net_tls;
+
+enum {
+    CONTROLLER_BEAT_EVERY_MS = 100,
+    CONTROLLER_BROKER_TIMEOUT_MS = 1000,
+    CONTROLLER_SESSION_GRACE_MS = 300,
+    CONTROLLER_CONNECTIONS_MAX = 4096,
+};
+
+struct controller_options {
+    struct net_loop *loop;
+    struct net_tls *tls; /* borrowed; its identity is ours, its cluster the cluster */
+    uint64_t boot;
+    uint32_t id;
+    const char *dir;  /* state.db and Raft's files; must exist, and be ours alone */
+    const char *host; /* to listen on */
+    uint16_t port;
+    uint32_t connections_max;               /* 0 for the defaults above, as those below */
+    const struct raft_node_server *servers; /* the initial set, ourselves included */
+    uint32_t server_count;
+    uint32_t beat_every_ms, broker_timeout_ms, session_grace_ms;
+    uint32_t election_ms, heartbeat_ms;                          /* 0: of raft.h */
+    uint32_t snapshot_entries, snapshot_bytes, trailing_entries; /* ditto */
+    /* The controller cannot go on: the process must end soon, with this code. */
+    void (*failed)(void *data, int exit_code, const struct error *why);
+    void *data;
+};
+
+/* Nothing is opened yet. NULL when out of memory. */
+struct controller *controller_new(const struct controller_options *options);
+
+/* Opens the state, joins the others and listens. Whatever it returns, controller_close() follows
+ * one day. Errors as db_open(), raft_node_open() and net_listener_open(); WRONG_CLUSTER when the
+ * state is another cluster's. */
+NODISCARD enum status controller_open(struct controller *controller, struct error *error);
+
+bool controller_is_active(const struct controller *controller);
+
+/* Asks another controller to become the active one; false when there is nothing to hand over. */
+bool controller_retire(struct controller *controller);
+
+/* Answers what waits, ends the sessions and closes the files. Not from inside a callback. */
+void controller_close(struct controller *controller);
+
+/* After the loop has run its last callbacks (net_loop_free() does). NULL is accepted. */
+void controller_free(struct controller *controller);

@@ -1,0 +1,196 @@
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "controller/server/server.h"
+#include "proto/net/log_sink.h"
+
+#define KEY(name, type, field, fallback, help)                            \
+    {                                                                     \
+        name, type, offsetof(struct server_config, field), fallback, help \
+    }
+
+static const struct config_key keys[] = {
+    KEY("id", CONFIG_U32, id, NULL,
+        "number of this controller; its certificate names controller-ID"),
+    KEY("data-dir", CONFIG_STRING, data_dir, NULL,
+        "directory of the log and the state; made when missing, its parent must exist"),
+    KEY("controllers", CONFIG_STRING, controllers, NULL,
+        "all controllers, this one included, as others reach them: 1=host:port,2=host:port,3=..."),
+    KEY("listen-host", CONFIG_STRING, listen_host, "0.0.0.0", "address to listen on"),
+    KEY("listen-port", CONFIG_PORT, listen_port, "0",
+        "port to listen on; 0: the port of this controller in the list of controllers"),
+    KEY("ca-file", CONFIG_STRING, ca_file, NULL, "PEM: the authority that signs the cluster"),
+    KEY("cert-file", CONFIG_STRING, cert_file, NULL, "PEM: this controller's certificate"),
+    KEY("key-file", CONFIG_STRING, key_file, NULL, "PEM: its key"),
+    KEY("connections-max", CONFIG_U32, connections_max, "4096", "connections served at a time"),
+    KEY("broker-timeout", CONFIG_DURATION, broker_timeout_ms, "1s",
+        "a broker whose beats stop for so long is dead"),
+    KEY("session-grace", CONFIG_DURATION, session_grace_ms, "300ms",
+        "a broker that lost its connection and is not back after so long is dead"),
+    KEY("beat-every", CONFIG_DURATION, beat_every_ms, "100ms", "how often brokers are to beat"),
+    KEY("election-timeout", CONFIG_DURATION, election_timeout_ms, "500ms",
+        "controllers elect another active one after so long without its heartbeats"),
+    KEY("heartbeat", CONFIG_DURATION, heartbeat_ms, "50ms", "between controllers"),
+    KEY("snapshot-entries", CONFIG_U32, snapshot_entries, "20000",
+        "log entries after which the state is copied and the log is cut"),
+    KEY("snapshot-bytes", CONFIG_BYTES, snapshot_bytes, "64MiB",
+        "log bytes after which the state is copied and the log is cut"),
+    KEY("trailing-entries", CONFIG_U32, trailing_entries, "5000",
+        "log entries kept behind a snapshot for controllers that lag"),
+    KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
+    KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
+};
+
+static const struct config_spec spec = {
+    .program = "weir-controller",
+    .summary = "Keeps the cluster's metadata, watches its brokers and elects leaders of shards.",
+    .version = WEIR_VERSION,
+    .keys = keys,
+    .key_count = sizeof(keys) / sizeof(keys[0]),
+};
+
+NODISCARD static enum status set_log(const struct server_config *c, struct error *error)
+{
+    enum log_format format;
+    if (log_format_parse(c->log_format, &format) != STATUS_OK) {
+        return error_set(error, STATUS_INVALID, "log-format: '%s' is not text or json",
+                         c->log_format);
+    }
+    if (log_level_set(c->log_level) != STATUS_OK) {
+        return error_set(error, STATUS_INVALID,
+                         "log-level: '%s' is not error, warning, info or debug", c->log_level);
+    }
+    log_sink_install(format);
+    return STATUS_OK;
+}
+
+NODISCARD static enum status check(const struct server_config *c, struct error *error)
+{
+    const struct {
+        const char *name;
+        uint64_t value, least;
+    } times[] = {
+        {"broker-timeout",   c->broker_timeout_ms,   2 * c->beat_every_ms},
+        {"session-grace",    c->session_grace_ms,    1                   },
+        {"beat-every",       c->beat_every_ms,       10                  },
+        {"election-timeout", c->election_timeout_ms, 2 * c->heartbeat_ms },
+        {"heartbeat",        c->heartbeat_ms,        1                   },
+    };
+    for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+        if (times[i].value < times[i].least || times[i].value > 3600000) {
+            return error_set(error, STATUS_INVALID, "%s: must be between %llums and 1h",
+                             times[i].name, (unsigned long long)times[i].least);
+        }
+    }
+    if (c->id == 0) {
+        return error_set(error, STATUS_INVALID, "id: controllers count from 1");
+    }
+    if (c->snapshot_bytes < 1024 || c->snapshot_bytes > UINT32_MAX) {
+        return error_set(error, STATUS_INVALID, "snapshot-bytes: must be between 1KiB and 4GiB");
+    }
+    if (c->connections_max == 0 || c->snapshot_entries == 0 || c->trailing_entries == 0) {
+        return error_set(error, STATUS_INVALID,
+                         "connections-max, snapshot-entries and trailing-entries must not be 0");
+    }
+    return set_log(c, error);
+}
+
+enum status server_config_load(int argc, char **argv, struct server_config *out, bool *out_exit,
+                               struct error *error)
+{
+    enum config_action action;
+    enum status status = config_load(&spec, &argc, argv, out, &action, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    *out_exit = action == CONFIG_EXIT;
+    if (!*out_exit) {
+        status = check(out, error);
+    }
+    if (status != STATUS_OK) {
+        config_release(&spec, out);
+    }
+    return status;
+}
+
+void server_config_release(struct server_config *config)
+{
+    config_release(&spec, config);
+}
+
+/* ---- the list of controllers
+ * ----------------------------------------------------------------------- */
+
+static bool parse_number(const char *text, size_t size, uint32_t max, uint32_t *out)
+{
+    uint32_t value = 0;
+    for (size_t i = 0; i < size; i++) {
+        if (text[i] < '0' || text[i] > '9' || value > max) {
+            return false;
+        }
+        value = value * 10 + (uint32_t)(text[i] - '0');
+    }
+    *out = value;
+    return size > 0 && size < 10 && value > 0 && value <= max;
+}
+
+/* "3=host:port"; an IPv6 address stands in brackets. */
+static bool parse_server(const char *text, size_t size, struct raft_node_server *out)
+{
+    const char *equals = memchr(text, '=', size);
+    const char *colon = memrchr(text, ':', size);
+    if (equals == NULL || colon == NULL || colon < equals) {
+        return false;
+    }
+    const char *host = equals + 1, *end = colon, *rest = text + size;
+    uint32_t port = 0;
+    if (end - host >= 2 && host[0] == '[' && end[-1] == ']') {
+        host++;
+        end--;
+    }
+    struct raft_node_server server = {0};
+    if (end <= host || (size_t)(end - host) >= sizeof(server.host) ||
+        !parse_number(text, (size_t)(equals - text), INT32_MAX / 10, &server.id) ||
+        !parse_number(colon + 1, (size_t)(rest - colon - 1), UINT16_MAX, &port)) {
+        return false;
+    }
+    memcpy(server.host, host, (size_t)(end - host));
+    server.port = (uint16_t)port;
+    *out = server;
+    return true;
+}
+
+enum status server_list_parse(const char *text, struct raft_node_server out[RAFT_NODE_SERVERS_MAX],
+                              uint32_t *out_count, struct error *error)
+{
+    uint32_t count = 0;
+    while (*text != '\0') {
+        text += strspn(text, " ,");
+        size_t size = strcspn(text, " ,");
+        if (size == 0) {
+            break;
+        }
+        if (count == RAFT_NODE_SERVERS_MAX) {
+            return error_set(error, STATUS_INVALID, "controllers: more than %d",
+                             RAFT_NODE_SERVERS_MAX);
+        }
+        if (!parse_server(text, size, &out[count])) {
+            return error_set(error, STATUS_INVALID, "controllers: '%.*s' is not ID=HOST:PORT",
+                             (int)(size < 100 ? size : 100), text);
+        }
+        if (count > 0 && out[count].id <= out[count - 1].id) {
+            return error_set(error, STATUS_INVALID, "controllers: ids must rise along the list");
+        }
+        count++;
+        text += size;
+    }
+    if (count != 1 && count != 3 && count != 5) {
+        return error_set(error, STATUS_INVALID,
+                         "controllers: the list must have 1, 3 or 5 controllers, not %u", count);
+    }
+    *out_count = count;
+    return STATUS_OK;
+}

@@ -1,0 +1,52 @@
+/* The parts of weir-controller's main program. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/limits.h"
+#include "base/status.h"
+#include "controller/raft/raft.h"
+
+/* ---- configuration: docs/configuration.md has every key
+ * -------------------------------------------- */
+
+struct server_config {
+    uint32_t id;
+    char *data_dir, *controllers, *listen_host;
+    uint16_t listen_port;
+    char *ca_file, *cert_file, *key_file;
+    uint32_t connections_max;
+    uint64_t broker_timeout_ms, session_grace_ms, beat_every_ms;
+    uint64_t election_timeout_ms, heartbeat_ms;
+    uint32_t snapshot_entries, trailing_entries;
+    uint64_t snapshot_bytes;
+    char *log_level, *log_format;
+};
+
+/* INVALID, NOT_FOUND, IO with a sentence. *out_exit: help or version was printed. */
+NODISCARD enum status server_config_load(int argc, char **argv, struct server_config *out,
+                                         bool *out_exit, struct error *error);
+void server_config_release(struct server_config *config);
+
+/* "1=host:port,2=host:port,3=host:port": one, three or five, ids ascending from any number. INVALID
+ * with a sentence. */
+NODISCARD enum status server_list_parse(const char *text,
+                                        struct raft_node_server out[RAFT_NODE_SERVERS_MAX],
+                                        uint32_t *out_count, struct error *error);
+
+/* ---- the data directory
+ * ---------------------------------------------------------------------------- */
+
+/* Makes it when it is missing, locks it for this process (until it ends), and checks that it
+ * belongs to this controller of this cluster; an empty one is marked as such. Raises the boot id,
+ * durably.
+ *
+ * BUSY            another process uses it
+ * WRONG_CLUSTER   it is another cluster's
+ * WRONG_IDENTITY  it is another controller's
+ * CORRUPT         it has files but no identity, or one that cannot be read
+ * IO */
+NODISCARD enum status server_directory_open(const char *path,
+                                            const uint8_t cluster[CLUSTER_ID_BYTES], uint32_t id,
+                                            uint64_t *out_boot, struct error *error);
