@@ -168,10 +168,10 @@ struct shard_log *map_get(const struct shard_map *map, uint64_t shard);
 void map_remove(struct shard_map *map, uint64_t shard);
 NODISCARD enum status shard_new(struct store *store, uint64_t shard, struct shard_log **out);
 void shard_free(struct shard_log *log);
-NODISCARD enum status history_reserve(struct shard_log *log);
-void history_note(struct shard_log *log, uint32_t epoch, uint64_t start);
-void history_cut(struct shard_log *log, uint64_t end);
-void history_drop(struct shard_log *log, uint32_t count); /* the oldest */
+NODISCARD enum status log_history_reserve(struct shard_log *log);
+void log_history_note(struct shard_log *log, uint32_t epoch, uint64_t start);
+void log_history_cut(struct shard_log *log, uint64_t end);
+void log_history_drop(struct shard_log *log, uint32_t count); /* the oldest */
 enum status shards_write_state(void *context, struct journal *journal);
 uint64_t shards_state_bytes(void *context);
 NODISCARD enum status segment_new(struct shard_log *log, uint64_t base, struct segment **out);

@@ -201,12 +201,12 @@ static enum status scan_from_start(struct shard_log *log)
 static enum status history_set(struct shard_log *log, const struct epoch_pair *pairs,
                                uint32_t count)
 {
-    history_drop(log, log->history_count);
+    log_history_drop(log, log->history_count);
     enum status status = STATUS_OK;
     for (uint32_t i = 0; status == STATUS_OK && i < count; i++) {
-        status = history_reserve(log);
+        status = log_history_reserve(log);
         if (status == STATUS_OK) {
-            history_note(log, pairs[i].epoch, pairs[i].start);
+            log_history_note(log, pairs[i].epoch, pairs[i].start);
         }
     }
     return status;
@@ -513,19 +513,19 @@ enum status recovery_replay(struct recovery *recovery, struct journal_recovery *
 static enum status settle_history(struct shard_log *log)
 {
     const struct recovering *r = log->recovering;
-    history_cut(log, r->known.point.end);
+    log_history_cut(log, r->known.point.end);
     for (uint32_t i = 0; i < r->count; i++) {
-        enum status status = history_reserve(log);
+        enum status status = log_history_reserve(log);
         if (status != STATUS_OK) {
             return status;
         }
-        history_note(log, r->batch[i].epoch, r->batch[i].base);
+        log_history_note(log, r->batch[i].epoch, r->batch[i].base);
     }
     uint32_t drop = 0;
     while (drop + 1 < log->history_count && log->history[drop + 1].start <= log->log_start) {
         drop++;
     }
-    history_drop(log, drop);
+    log_history_drop(log, drop);
     return STATUS_OK;
 }
 

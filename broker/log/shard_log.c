@@ -109,7 +109,7 @@ static enum status plan_append(struct shard_log *log, const struct batch_header 
         status = tail_reserve(log);
     }
     if (status == STATUS_OK) {
-        status = history_reserve(log);
+        status = log_history_reserve(log);
     }
     if (status == STATUS_OK && full) {
         status = seal_prepare(plan.segment, &plan.seal);
@@ -171,7 +171,7 @@ static void append_commit(struct shard_log *log, const struct batch_header *h,
                                .bytes = bytes};
     tail_push(log, &entry);
     index_note(&segment->index, h->base_offset, h->append_ms, segment->bytes);
-    history_note(log, h->epoch, h->base_offset);
+    log_history_note(log, h->epoch, h->base_offset);
     segment->bytes += bytes;
     segment->end = point.end;
     segment->last_ms = h->append_ms;
@@ -322,7 +322,7 @@ enum status shard_log_truncate(struct shard_log *log, uint64_t end, uint32_t epo
     }
     cut_segments(log, &cut, &span);
     tail_cut(log, end);
-    history_cut(log, end);
+    log_history_cut(log, end);
     log->last = cut.point;
     log->cut_lsn = span.lsn;
     log->cuts++;
@@ -344,7 +344,7 @@ static void history_trim(struct shard_log *log)
     while (drop + 1 < log->history_count && log->history[drop + 1].start <= log->log_start) {
         drop++;
     }
-    history_drop(log, drop);
+    log_history_drop(log, drop);
 }
 
 enum status shard_log_trim(struct shard_log *log, uint64_t offset, uint64_t *out_lsn)

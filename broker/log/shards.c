@@ -117,7 +117,7 @@ void shard_free(struct shard_log *log)
     free(log);
 }
 
-enum status history_reserve(struct shard_log *log)
+enum status log_history_reserve(struct shard_log *log)
 {
     if (log->history_count < log->history_capacity) {
         return STATUS_OK;
@@ -132,7 +132,7 @@ enum status history_reserve(struct shard_log *log)
     return STATUS_OK;
 }
 
-void history_note(struct shard_log *log, uint32_t epoch, uint64_t start)
+void log_history_note(struct shard_log *log, uint32_t epoch, uint64_t start)
 {
     if (log->history_count > 0 && log->history[log->history_count - 1].epoch == epoch) {
         return;
@@ -143,7 +143,7 @@ void history_note(struct shard_log *log, uint32_t epoch, uint64_t start)
     log->store->state_bytes += state_bytes_of(log);
 }
 
-void history_cut(struct shard_log *log, uint64_t end)
+void log_history_cut(struct shard_log *log, uint64_t end)
 {
     log->store->state_bytes -= state_bytes_of(log);
     while (log->history_count > 0 && log->history[log->history_count - 1].start >= end) {
@@ -152,7 +152,7 @@ void history_cut(struct shard_log *log, uint64_t end)
     log->store->state_bytes += state_bytes_of(log);
 }
 
-void history_drop(struct shard_log *log, uint32_t count)
+void log_history_drop(struct shard_log *log, uint32_t count)
 {
     if (count == 0) {
         return;
