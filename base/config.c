@@ -228,12 +228,20 @@ static enum status load_file(struct loader *loader, const char *path)
     return STATUS_OK;
 }
 
+static char env_char(char c)
+{
+    static const char lower[] = "abcdefghijklmnopqrstuvwxyz-.";
+    static const char upper[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ__";
+    const char *at = c == '\0' ? NULL : strchr(lower, c);
+    return at == NULL ? c : upper[at - lower];
+}
+
 static void env_name(const struct config_spec *spec, const char *name, char out[ENV_NAME_BYTES])
 {
     const char *prefix = spec->env_prefix == NULL ? env_prefix_default : spec->env_prefix;
     (void)snprintf(out, ENV_NAME_BYTES, "%s%s", prefix, name);
     for (char *at = out + strlen(prefix); *at != '\0'; at++) {
-        *at = *at == '-' || *at == '.' ? '_' : (char)toupper((unsigned char)*at);
+        *at = env_char(*at);
     }
 }
 

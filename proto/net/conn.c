@@ -404,7 +404,7 @@ static void step(struct conn *conn)
         conn->events->established(conn);
     }
     read_plaintext(conn);
-    if (conn->out_bytes > 0) {
+    if (conn->out_bytes > 0 && !conn->is_closing) {
         net_turn_schedule(conn->loop, &conn->flush); /* a key update, an alert */
     }
 }
@@ -549,6 +549,7 @@ void conn_linger(struct conn *conn)
 
 void conn_release(struct conn *conn)
 {
+    net_turn_cancel(&conn->flush); /* whoever sent after the close may have scheduled it again */
     SSL_free(conn->ssl);
     chunk_free(conn->loop, conn->rx);
     chunk_free(conn->loop, conn->tx);

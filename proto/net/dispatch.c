@@ -28,12 +28,13 @@ static enum status put_reply(struct session *session, struct frame_header *h,
 void session_put_error(struct session *session, uint64_t call, unsigned method, enum status status,
                        const char *hint, const char *text)
 {
+    char text_copy[ERROR_TEXT_BYTES], hint_copy[NODE_NAME_BYTES]; /* protobuf-c has no const */
     Weir__ErrorReply reply;
     weir__error_reply__init(&reply);
-    reply.text = (char *)(uintptr_t)text; /* not written to */
-    if (hint != NULL) {
-        reply.hint = (char *)(uintptr_t)hint;
-    }
+    (void)snprintf(text_copy, sizeof(text_copy), "%s", text);
+    (void)snprintf(hint_copy, sizeof(hint_copy), "%s", hint == NULL ? "" : hint);
+    reply.text = text_copy;
+    reply.hint = hint_copy;
     struct frame_header h = {
         .kind = FRAME_REPLY,
         .call = call,

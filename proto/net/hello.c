@@ -7,6 +7,8 @@
 #include "proto/net/session.h"
 #include "proto/schema/common.pb-c.h"
 
+enum { SOFTWARE_BYTES = 64 };
+
 static bool same_cluster(const struct session *session, const uint8_t *cluster)
 {
     const struct rpc_identity *own = net_tls_identity(session->options.tls);
@@ -62,18 +64,27 @@ static enum status check_hello(const struct session *session, const Weir__Hello 
     return STATUS_OK;
 }
 
-/* Borrows from the session; the strings are not written to. */
-static void fill_hello(struct session *session, char *software, Weir__Hello *out)
+/* What a HELLO of ours points to: protobuf-c has no const. */
+struct hello_fields {
+    uint8_t cluster[CLUSTER_ID_BYTES];
+    char name[NODE_NAME_BYTES];
+    char software[SOFTWARE_BYTES];
+};
+
+static void fill_hello(const struct session *session, struct hello_fields *fields, Weir__Hello *out)
 {
     const struct rpc_identity *own = net_tls_identity(session->options.tls);
+    memcpy(fields->cluster, own->cluster, CLUSTER_ID_BYTES);
+    memcpy(fields->name, own->name, NODE_NAME_BYTES);
+    (void)snprintf(fields->software, SOFTWARE_BYTES, "%s", WEIR_SOFTWARE);
     weir__hello__init(out);
-    out->cluster.data = (uint8_t *)(uintptr_t)own->cluster;
+    out->cluster.data = fields->cluster;
     out->cluster.len = CLUSTER_ID_BYTES;
-    out->name = (char *)(uintptr_t)own->name;
+    out->name = fields->name;
     out->boot = session->options.boot;
     out->protocol_min = PROTOCOL_VERSION;
     out->protocol_max = PROTOCOL_VERSION;
-    out->software = software;
+    out->software = fields->software;
 }
 
 void session_opened(struct session *session)
@@ -127,9 +138,9 @@ static void on_hello_reply(struct session_request *request, const struct session
 
 static void say_hello(struct session *session)
 {
-    char software[] = WEIR_SOFTWARE;
+    struct hello_fields fields;
     Weir__Hello hello;
-    fill_hello(session, software, &hello);
+    fill_hello(session, &fields, &hello);
     enum status status =
         session_put_call(session, RPC_HELLO, (struct session_payload){.body = &hello.base}, 0,
                          &session->hello, on_hello_reply);
@@ -185,9 +196,9 @@ void session_on_hello(struct session *session, const struct frame_header *h, str
         refuse_other(session, &why);
         return;
     }
-    char software[] = WEIR_SOFTWARE;
+    struct hello_fields fields;
     Weir__Hello hello;
-    fill_hello(session, software, &hello);
+    fill_hello(session, &fields, &hello);
     struct frame_header reply = {.kind = FRAME_REPLY, .call = h->call, .method = RPC_HELLO};
     status = session_put_frame(session, &reply, (struct session_payload){.body = &hello.base});
     if (status != STATUS_OK) {

@@ -266,7 +266,9 @@ static void end_calls(struct session *session)
         bool may_have_left = session->conn.taken > request->sent_from;
         session_finish(session, request, may_have_left ? STATUS_UNCERTAIN : STATUS_UNAVAILABLE,
                        session->why.text);
+        tell_cancelled(session); /* one `done` may cancel other calls */
     }
+    net_turn_cancel(&session->tell_cancelled);
 }
 
 /* ---- life ---- */
@@ -354,7 +356,6 @@ static void on_closed(struct conn *conn)
     struct session *session = session_of(conn);
     struct net_loop *loop = session->options.loop;
     net_timer_stop(loop, &session->deadline);
-    net_turn_cancel(&session->tell_cancelled);
     end_calls(session);
     session_end_incoming(session);
     if (session->link != NULL) {

@@ -1,6 +1,6 @@
 #include "bench.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -408,6 +408,58 @@ static void a_frame_in_single_bytes_is_a_frame(void **state)
     bench_until(bench, &bench->accepted.closed, 1);
 }
 
+/* Calls with a large attachment, which the listener echoes, written as far as the socket takes
+ * them; nothing is read unless `reads`. Until all are written, or nothing moves any more. */
+static void pump(struct bench *bench, struct hostile *hostile, const uint8_t *calls, size_t size,
+                 size_t *written, bool reads)
+{
+    static uint8_t sink[65536];
+    for (unsigned idle = 0; idle < 50 && (*written < size || reads); idle++) {
+        size_t done = 0;
+        while (*written < size && SSL_write_ex(hostile->ssl, calls + *written, 65536, &done) == 1) {
+            *written += done;
+            idle = 0;
+        }
+        while (reads && SSL_read_ex(hostile->ssl, sink, sizeof(sink), &done) == 1) {
+            idle = 0;
+        }
+        bench_run_ms(bench, 1);
+    }
+}
+
+static void who_does_not_read_its_replies_is_not_read_either(void **state)
+{
+    enum { CALLS = 120, CALL_BYTES = 1 << 20 };
+    struct bench *bench = *state;
+    struct hostile hostile;
+    size_t size = (size_t)CALLS * CALL_BYTES, written = 0;
+    uint8_t *calls = calloc(1, size);
+    assert_non_null(calls);
+    for (uint64_t i = 0; i < CALLS; i++) {
+        struct frame_header h = {.kind = FRAME_CALL,
+                                 .call = i + 1,
+                                 .method = RPC_RESOLVE,
+                                 .attachment_bytes = CALL_BYTES - FRAME_HEADER_BYTES};
+        frame_encode(&h, calls + i * CALL_BYTES);
+    }
+    hostile_enter(bench, &hostile);
+    (void)SSL_set_mode(hostile.ssl,
+                       SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    assert_int_equal(fcntl(hostile.fd, F_SETFL, O_NONBLOCK), 0);
+    pump(bench, &hostile, calls, size, &written, false);
+    assert_true(written < size);
+    assert_in_range(session_queued(bench->accepted.session), SESSION_QUEUE_MAX,
+                    SESSION_QUEUE_MAX + 2 * CALL_BYTES);
+    assert_true(bench->accepted.called < CALLS);
+    pump(bench, &hostile, calls, size, &written, true);
+    assert_int_equal(written, size);
+    assert_int_equal(bench->accepted.called, CALLS);
+    assert_int_equal(session_queued(bench->accepted.session), 0);
+    hostile_close(&hostile);
+    bench_until(bench, &bench->accepted.closed, 1);
+    free(calls);
+}
+
 static void connections_beyond_the_limit_are_turned_away(void **state)
 {
     struct bench *bench = *state;
@@ -471,6 +523,7 @@ int main(void)
         T(a_message_that_its_role_may_not_send_ends_the_connection),
         T(a_call_outside_the_table_is_answered_and_the_connection_stays),
         T(a_frame_in_single_bytes_is_a_frame),
+        T(who_does_not_read_its_replies_is_not_read_either),
         T(connections_beyond_the_limit_are_turned_away),
         T(an_address_in_use_is_named),
     };

@@ -169,6 +169,41 @@ static void the_end_of_a_session_ends_its_calls(void **state)
     session_reply_error(bench->accepted.call, STATUS_INTERNAL, NULL, "nobody hears");
 }
 
+/* A call whose end makes its owner give up another. */
+struct pair {
+    struct session_request first;
+    struct outcome second;
+    unsigned done;
+};
+
+static void on_first_done(struct session_request *request, const struct session_reply *reply)
+{
+    struct pair *pair = CONTAINER_OF(request, struct pair, first);
+    assert_int_equal(reply->status, STATUS_UNCERTAIN);
+    pair->done++;
+    session_cancel(&pair->second.request);
+}
+
+static void one_ending_call_may_cancel_another(void **state)
+{
+    struct bench *bench = *state;
+    struct pair pair = {0};
+    Weir__Resolve resolve = WEIR__RESOLVE__INIT;
+    bench->accepted.answer = ANSWER_LATER;
+    assert_int_equal(session_call(bench->dialer.session, RPC_RESOLVE,
+                                  (struct session_payload){.body = &resolve.base}, 0, &pair.first,
+                                  on_first_done),
+                     STATUS_OK);
+    bench_until(bench, &bench->accepted.called, 1);
+    session_reply(bench->accepted.call, (struct session_payload){0});
+    assert_int_equal(bench_call(bench->dialer.session, &pair.second, 0, 0, 0), STATUS_OK);
+    session_close(bench->accepted.session, STATUS_CLOSING, "before the reply has left");
+    bench_until(bench, &bench->dialer.closed, 1);
+    assert_int_equal(pair.done, 1);
+    assert_true(pair.second.done);
+    assert_int_equal(pair.second.status, STATUS_CANCELLED);
+}
+
 static void messages_arrive_in_order(void **state)
 {
     struct bench *bench = *state;
@@ -250,6 +285,7 @@ int main(void)
         T(a_call_that_is_late_times_out_and_is_cancelled_there),
         T(cancelling_tells_both_sides_and_not_from_inside),
         T(the_end_of_a_session_ends_its_calls),
+        T(one_ending_call_may_cancel_another),
         T(messages_arrive_in_order),
         T(what_is_too_large_is_refused_at_the_source),
         T(a_method_that_the_roles_forbid_is_not_even_sent),
