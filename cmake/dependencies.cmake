@@ -7,7 +7,6 @@ pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3>=3.40)
 pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c>=1.4)
 pkg_check_modules(OPENSSL REQUIRED IMPORTED_TARGET openssl>=3.0)
 pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing>=2.3)
-pkg_check_modules(INIH REQUIRED IMPORTED_TARGET inih)
 
 # 0.15, in Debian 12's main suite, commits entries of an earlier term by counting replicas (the Raft
 # paper's section 5.4.2 forbids it): acknowledged metadata could be lost. docs/decisions/0001.

@@ -336,7 +336,9 @@ static enum status open_core(struct raft_node *node, struct error *error)
         return status;
     }
     unsigned seed = options->id;
-    (void)getrandom(&seed, sizeof(seed), 0);
+    if (getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
+        seed = options->id; /* controllers still differ, and that is all that elections need */
+    }
     struct raft_core_options core = {
         .ops = &ops,
         .data = node,

@@ -298,7 +298,7 @@ def full_disk(bin_dir):
         os.rmdir(directory)
 
 
-FULL_DISK_SETTINGS = ["journal-file-bytes=4MiB", "journal-files=4", "disk-reserve-bytes=8MiB"]
+FULL_DISK_SETTINGS = ["journal-file-bytes=4MiB", "journal-files=4", "disk-reserve=8MiB"]
 
 
 def main():

@@ -53,7 +53,7 @@ static int set_up(void **state)
 
 static void remove_dir(const char *dir)
 {
-    char command[128];
+    char command[512];
     (void)snprintf(command, sizeof(command), "rm -rf -- '%s'", dir);
     assert_int_equal(system(command), 0);
 }
