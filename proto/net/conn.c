@@ -346,9 +346,13 @@ static void read_failed(struct conn *conn, int ssl_error)
         return;
     }
     long verified = SSL_get_verify_result(conn->ssl);
-    int code = ERR_GET_REASON(ERR_peek_last_error());
+    unsigned long last = ERR_peek_last_error();
+    int code = ERR_GET_REASON(last);
     tls_reason(reason);
-    if (!conn->is_established && verified != X509_V_OK) {
+    if (last == 0) {
+        /* Not OpenSSL's complaint but conn_bio_write()'s. */
+        conn_fail(conn, STATUS_NO_MEMORY, "%s: out of memory for TLS", conn->address);
+    } else if (!conn->is_established && verified != X509_V_OK) {
         conn_fail(conn, STATUS_DENIED, "%s has a certificate that we do not accept: %s",
                   conn->address, X509_verify_cert_error_string(verified));
     } else if (code == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE) {

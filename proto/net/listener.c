@@ -8,16 +8,16 @@
 enum { BACKLOG = 1024 };
 
 struct net_listener {
-    uv_tcp_t tcp;
+    uv_tcp_t tcp, spare; /* spare: to turn connections away with */
     struct session_options options;
     struct list sessions;
     uint32_t session_count, connections_max;
-    bool is_closing, is_tcp_closed;
+    bool is_closing, is_tcp_closed, is_spare_busy, is_waiting;
 };
 
 static void free_if_done(struct net_listener *listener)
 {
-    if (listener->is_tcp_closed && list_empty(&listener->sessions)) {
+    if (listener->is_tcp_closed && !listener->is_spare_busy && list_empty(&listener->sessions)) {
         listener->options.loop->objects--;
         free(listener);
     }
@@ -30,23 +30,32 @@ void listener_session_ended(struct net_listener *listener, struct session *sessi
     free_if_done(listener);
 }
 
+static void on_connection(uv_stream_t *stream, int rc);
+
 static void on_turned_away(uv_handle_t *handle)
 {
-    free(handle);
+    struct net_listener *listener = CONTAINER_OF(handle, struct net_listener, spare);
+    listener->is_spare_busy = false;
+    if (listener->is_waiting && !listener->is_closing) {
+        listener->is_waiting = false;
+        on_connection((uv_stream_t *)&listener->tcp, 0);
+    }
+    free_if_done(listener);
 }
 
-/* Accepts and closes: what is left in the backlog would keep its senders waiting. */
-static void turn_away(struct net_listener *listener)
+/* Accepts and closes: what is left in the backlog would keep its senders waiting. It needs no
+ * memory, because uv accepts nothing more before this connection is taken; one at a time. */
+static void turn_away(struct net_listener *listener, const char *why)
 {
-    uv_tcp_t *tcp = malloc(sizeof(*tcp));
-    if (tcp == NULL) {
-        return; /* it waits in uv, and the next connection takes its turn */
+    if (listener->is_spare_busy) {
+        listener->is_waiting = true;
+        return;
     }
-    CHECK(uv_tcp_init(listener->options.loop->uv, tcp) == 0);
-    (void)uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)tcp);
-    uv_close((uv_handle_t *)tcp, on_turned_away);
-    net_trace(listener->options.loop, "connection refused: there are %u already",
-              listener->session_count);
+    listener->is_spare_busy = true;
+    CHECK(uv_tcp_init(listener->options.loop->uv, &listener->spare) == 0);
+    (void)uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&listener->spare);
+    uv_close((uv_handle_t *)&listener->spare, on_turned_away);
+    net_trace(listener->options.loop, "connection turned away: %s", why);
 }
 
 static void on_connection(uv_stream_t *stream, int rc)
@@ -57,12 +66,12 @@ static void on_connection(uv_stream_t *stream, int rc)
         return;
     }
     if (listener->session_count >= listener->connections_max) {
-        turn_away(listener);
+        turn_away(listener, "the limit of connections is reached");
         return;
     }
     struct session *session = session_accept(&listener->options, listener, stream);
     if (session == NULL) {
-        turn_away(listener);
+        turn_away(listener, "out of memory");
         return;
     }
     list_push(&listener->sessions, &session->listener_node);

@@ -16,3 +16,6 @@ weir_unit_test(proto/net/refuse LINK proto_net SOURCES ${net_bench})
 weir_unit_test(proto/net/link LINK proto_net SOURCES ${net_bench})
 weir_unit_test(proto/net/loop LINK proto_net SOURCES ${net_bench})
 weir_unit_test(proto/net/log_sink LINK proto_net)
+weir_unit_test(proto/net/memory LINK proto_net SOURCES ${net_bench})
+target_link_options(proto_net_memory_test PRIVATE
+    -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc)
