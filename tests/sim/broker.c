@@ -83,8 +83,10 @@ static void carry_commit(struct world *w, struct broker *b, uint32_t shard, uint
         check_acked(w, shard, p->attempt, batch->core.base, p->epoch);
         send_put_done(w, b, shard, p, STATUS_OK, batch->core.base);
     }
-    r->puts -= done;
-    memmove(r->put, r->put + done, r->puts * sizeof *r->put);
+    if (done > 0) {
+        r->puts -= done;
+        memmove(r->put, r->put + done, r->puts * sizeof *r->put);
+    }
 }
 
 static void fail_puts(struct world *w, struct broker *b, uint32_t shard)
@@ -495,8 +497,13 @@ void broker_recover(struct world *w, struct broker *b, uint32_t shard)
     r->tick_us = UINT64_MAX;
     r->puts = 0;
     r->resigned_us = 0;
-    uint64_t end = log_end(&r->live);
-    r->commit = r->medium.commit_hint < end ? r->medium.commit_hint : end;
+    struct replica_view view;
+    replica_view(r->core, &view);
+    if (view.commit > log_end(&w->truth[shard].log)) {
+        violated(w, "I7: broker %u shard %u recovers commit %llu", b->id, shard,
+                 (unsigned long long)view.commit);
+    }
+    r->commit = view.commit;
 }
 
 void broker_restart(struct world *w, struct broker *b)

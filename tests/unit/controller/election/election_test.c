@@ -527,61 +527,6 @@ static void a_view_tells_how_far_an_election_is(void **state)
     assert_false(view.opened);
 }
 
-/* --------------------------------------------------------------- the n-th allocation fails */
-
-static int allocations_left = -1;
-
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static int may_allocate(void)
-{
-    if (allocations_left == 0) {
-        return 0;
-    }
-    allocations_left -= allocations_left > 0;
-    return 1;
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return may_allocate() ? __real_calloc(count, size) : NULL;
-}
-
-void *__wrap_realloc(void *old, size_t size)
-{
-    return may_allocate() ? __real_realloc(old, size) : NULL;
-}
-
-/* Whatever allocation fails, once: feeding the same again, or a tick, makes up for it. */
-static void every_failing_allocation_only_delays(void **state)
-{
-    for (int n = 0; n < 12; n++) {
-        allocations_left = n;
-        for (uint32_t id = 1; id <= 3; id++) {
-            if (feed(up(id, 10 * (uint64_t)id)) != STATUS_OK) {
-                allocations_left = -1;
-                assert_int_equal(feed(up(id, 10 * (uint64_t)id)), STATUS_OK);
-            }
-        }
-        struct election_row row = new_row(1, ELECTION_ELECTING, 5);
-        if (feed(row_input(&row)) != STATUS_OK) {
-            allocations_left = -1;
-            assert_int_equal(feed(row_input(&row)), STATUS_OK);
-        }
-        allocations_left = -1;
-        now_ms += ELECTION_RESEND_MS;
-        EXPECT(STATUS_OK, (tick()),
-               "fence to 1 shard 1 epoch 5\n"
-               "fence to 2 shard 1 epoch 5\n"
-               "fence to 3 shard 1 epoch 5\n");
-        stop(state);
-        assert_int_equal(start(state), 0);
-    }
-}
-
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -609,7 +554,6 @@ int main(void)
         TEST(a_row_beyond_the_limits_is_refused),
         TEST(five_thousand_shards_fail_over_with_one_message_run_per_broker),
         TEST(a_view_tells_how_far_an_election_is),
-        TEST(every_failing_allocation_only_delays),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
