@@ -11,7 +11,10 @@ static void finish(struct cluster_call *call, const struct cluster_reply *reply)
     net_timer_stop(call->cluster->loop, &call->deadline);
     list_remove(&call->waiter.node);
     list_remove(&call->node);
+    struct buf parts = call->parts; /* `done` may free the call */
+    call->parts = (struct buf){0};
     call->done(call, reply);
+    buf_release(&parts);
 }
 
 static void give_up(struct cluster_call *call)
@@ -105,22 +108,47 @@ static bool is_final(enum status status)
     }
 }
 
+/* A long answer comes in parts; one after another their bytes are one message, as protobuf defines
+ * it. */
+NODISCARD static enum status keep_part(struct cluster_call *call, const struct session_reply *reply)
+{
+    if (!reply->more && call->parts.size == 0) {
+        return STATUS_OK; /* the usual one, in one part */
+    }
+    if (reply->body.size > PARTS_BYTES_MAX - call->parts.size) {
+        return STATUS_TOO_LARGE;
+    }
+    return buf_append(&call->parts, reply->body.data, reply->body.size);
+}
+
 static void on_reply(struct session_request *request, const struct session_reply *reply)
 {
     struct cluster_call *call = CONTAINER_OF(request, struct cluster_call, request);
     struct cluster *cluster = call->cluster;
+    enum status status = reply->status;
+    if (status == STATUS_OK) {
+        status = keep_part(call, reply);
+        if (reply->more && status == STATUS_OK) {
+            return;
+        }
+        if (reply->more) {
+            session_cancel(request); /* then it is tried again */
+            return;
+        }
+    }
     call->asking = false;
-    if (is_final(reply->status)) {
-        if (reply->status == STATUS_OK) {
+    if (is_final(status)) {
+        if (status == STATUS_OK) {
             cluster->active_hint = cluster->peers[call->peer]->id;
         }
         struct cluster_reply final = {
-            .status = reply->status,
-            .text = reply->error.text[0] != '\0' ? reply->error.text : status_text(reply->status),
-            .body = reply->body};
+            .status = status,
+            .text = reply->error.text[0] != '\0' ? reply->error.text : status_text(status),
+            .body = call->parts.size > 0 ? buf_bytes(&call->parts) : reply->body};
         finish(call, &final);
         return;
     }
+    call->parts.size = 0;
     call->trouble = reply->error;
     if (reply->status != STATUS_NOT_ACTIVE && reply->status != STATUS_BUSY) {
         call->maybe = true;

@@ -103,6 +103,7 @@ struct cluster_call {
     struct peer_waiter waiter;
     struct session_request request;
     struct net_timer retry, deadline;
+    struct buf parts;     /* of an answer in several */
     struct error trouble; /* of the last attempt */
 };
 

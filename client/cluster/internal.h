@@ -13,6 +13,7 @@ enum {
     WATCH_BACKOFF_MAX_MS = 1000,
     DOUBT_EVERY_MS = 250,
     DOUBT_TIMEOUT_MS = 2000,
+    PARTS_BYTES_MAX = 256 * 1024 * 1024, /* a million shards */
 };
 
 /* A controller that we know of, by the bootstrap list or by the metadata. */

@@ -102,6 +102,12 @@ const struct metadata_stream *metadata_stream_by_name(const struct metadata *met
     return NULL;
 }
 
+const struct metadata_stream *metadata_stream_alive(const struct metadata *metadata, uint32_t id)
+{
+    const struct metadata_stream *stream = metadata_stream(metadata, id);
+    return stream != NULL && stream->state != WEIR__STREAM_STATE__STREAM_DELETING ? stream : NULL;
+}
+
 /* ---- taking rows ------------------------------------------------------------------------------
  */
 

@@ -82,6 +82,9 @@ const struct metadata_stream *metadata_stream(const struct metadata *metadata, u
 const struct metadata_stream *metadata_stream_by_name(const struct metadata *metadata,
                                                       const char *name);
 
+/* It is there, and not being deleted. Borrowed as above. */
+const struct metadata_stream *metadata_stream_alive(const struct metadata *metadata, uint32_t id);
+
 /* Every row of its shards has come, and together they cover the hash keys without hole or overlap.
  */
 bool metadata_stream_is_whole(const struct metadata_stream *stream);

@@ -90,7 +90,8 @@ static void on_asked(struct cluster_call *call, const struct cluster_reply *repl
     if (!find->over && reply->status == STATUS_OK) {
         Weir__MetadataUpdate *update =
             weir__metadata_update__unpack(NULL, reply->body.size, reply->body.data);
-        if (update != NULL && update->n_streams == 0) {
+        if (update != NULL && (update->n_streams == 0 ||
+                               update->streams[0]->state == WEIR__STREAM_STATE__STREAM_DELETING)) {
             not_found(find);
         }
         weir__metadata_update__free_unpacked(update, NULL);

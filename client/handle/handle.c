@@ -108,6 +108,18 @@ enum weir_status waiter_wait(struct waiter *waiter, void **out, struct weir_erro
     return waiter->error.status;
 }
 
+enum weir_status waiter_wait_begun(struct waiter *waiter, enum status begun,
+                                   const struct error *why, void **out, struct weir_error *error)
+{
+    if (begun != STATUS_OK) {
+        struct weir_error refused;
+        (void)handle_error(&refused, begun, "%s",
+                           why->text[0] != '\0' ? why->text : status_text(begun));
+        waiter_wake(waiter, NULL, &refused);
+    }
+    return waiter_wait(waiter, out, error);
+}
+
 void waiter_done(const struct weir_error *error, void *context)
 {
     waiter_wake(context, NULL, error);

@@ -65,6 +65,10 @@ void waiter_init(struct waiter *waiter);
 void waiter_wake(struct waiter *waiter, void *result, const struct weir_error *error);
 /* Returns what it was woken with; releases it. `out` and `error` may be NULL. */
 NODISCARD enum weir_status waiter_wait(struct waiter *waiter, void **out, struct weir_error *error);
+/* The same for what was begun with status `begun`, and `why` when that is not OK. */
+NODISCARD enum weir_status waiter_wait_begun(struct waiter *waiter, enum status begun,
+                                             const struct error *why, void **out,
+                                             struct weir_error *error);
 /* waiter_wake() as a weir_done_fn. */
 void waiter_done(const struct weir_error *error, void *context);
 

@@ -170,7 +170,7 @@ void producer_on_change(struct cluster_watcher *watcher)
 {
     struct weir_producer *producer = CONTAINER_OF(watcher, struct weir_producer, watcher);
     const struct metadata *metadata = cluster_metadata(producer->client->cluster);
-    bool deleted = metadata->known && metadata_stream(metadata, producer->stream) == NULL;
+    bool deleted = metadata->known && metadata_stream_alive(metadata, producer->stream) == NULL;
     if (deleted && !producer->gone) {
         (void)pthread_mutex_lock(&producer->lock);
         producer->gone = true;

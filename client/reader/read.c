@@ -15,7 +15,8 @@ static const struct metadata_shard *shard_row(const struct weir_reader *reader)
 
 static bool is_deleted(const struct weir_reader *reader)
 {
-    return cluster_metadata(reader->client->cluster)->known && shard_row(reader) == NULL;
+    const struct metadata *metadata = cluster_metadata(reader->client->cluster);
+    return metadata->known && metadata_stream_alive(metadata, reader->stream) == NULL;
 }
 
 /* The leader; without one any replica with which we have a session, in turn. NULL: none yet. */

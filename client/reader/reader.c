@@ -395,13 +395,8 @@ enum weir_status weir_reader_open(struct weir_client *client, const char *stream
     waiter_init(&waiter);
     enum status begun =
         open_async(client, stream, shard, options, timeout_ms, opened_for_waiter, &waiter, &bad);
-    if (begun != STATUS_OK) {
-        struct weir_error refused;
-        (void)handle_error(&refused, begun, "%s", bad.text);
-        waiter_wake(&waiter, NULL, &refused);
-    }
     void *result = NULL;
-    status = waiter_wait(&waiter, &result, error);
+    status = waiter_wait_begun(&waiter, begun, &bad, &result, error);
     if (status == WEIR_OK) {
         *out = result;
     }
