@@ -63,25 +63,29 @@ static struct chunk *out_tail(struct conn *conn)
     return chunk;
 }
 
-int conn_bio_write(BIO *bio, const char *data, int size)
+static bool out_append(struct conn *conn, const uint8_t *data, size_t size)
 {
-    struct conn *conn = BIO_get_data(bio);
-    BIO_clear_retry_flags(bio);
-    size_t left = (size_t)size;
-    while (left > 0) {
+    while (size > 0) {
         struct chunk *tail = out_tail(conn);
         if (tail == NULL) {
-            return -1;
+            return false;
         }
         size_t room = tail->capacity - tail->end;
-        size_t take = left < room ? left : room;
+        size_t take = size < room ? size : room;
         memcpy(tail->data + tail->end, data, take);
         tail->end += take;
         conn->out_bytes += take;
         data += take;
-        left -= take;
+        size -= take;
     }
-    return size;
+    return true;
+}
+
+int conn_bio_write(BIO *bio, const char *data, int size)
+{
+    struct conn *conn = BIO_get_data(bio);
+    BIO_clear_retry_flags(bio);
+    return out_append(conn, (const uint8_t *)data, (size_t)size) ? size : -1;
 }
 
 static bool make_ssl(struct conn *conn)
@@ -110,9 +114,15 @@ static void encrypt(struct conn *conn, const uint8_t *data, size_t size)
     if (size == 0 || conn->is_closing || conn->is_lingering) {
         return;
     }
+    if (conn->ssl == NULL) {
+        if (!out_append(conn, data, size)) {
+            conn_fail(conn, STATUS_NO_MEMORY, "%s: out of memory", conn->address);
+        }
+        return;
+    }
     ERR_clear_error();
     conn->key_bytes += size;
-    if (conn->key_bytes > key_bytes_max) {
+    if (conn->key_bytes > key_bytes_max && SSL_version(conn->ssl) >= TLS1_3_VERSION) {
         conn->key_bytes = 0;
         (void)SSL_key_update(conn->ssl, SSL_KEY_UPDATE_NOT_REQUESTED);
     }
@@ -391,8 +401,31 @@ static void read_plaintext(struct conn *conn)
     }
 }
 
+/* Without TLS: what was read is what was sent. */
+static void read_cleartext(struct conn *conn)
+{
+    while (conn->in.size > 0 && !conn->is_closing && !conn->is_lingering) {
+        if (!rx_make_room(conn)) {
+            conn_fail(conn, STATUS_NO_MEMORY, "%s: out of memory", conn->address);
+            return;
+        }
+        struct chunk *rx = conn->rx;
+        size_t room = rx->capacity - rx->end;
+        size_t take = conn->in.size < room ? conn->in.size : room;
+        memcpy(rx->data + rx->end, conn->in.data, take);
+        rx->end += take;
+        conn->in = bytes_of(conn->in.data + take, conn->in.size - take);
+        conn->events->received(conn);
+        rx_give_back(conn);
+    }
+}
+
 static void step(struct conn *conn)
 {
+    if (conn->ssl == NULL) {
+        read_cleartext(conn);
+        return;
+    }
     if (!conn->is_established) {
         ERR_clear_error();
         int rc = SSL_do_handshake(conn->ssl);
@@ -491,7 +524,7 @@ void conn_start(struct conn *conn)
 {
     conn->is_connected = true;
     set_socket_options(conn);
-    if (!make_ssl(conn)) {
+    if (conn->tls != NULL && !make_ssl(conn)) {
         conn_fail(conn, STATUS_NO_MEMORY, "%s: out of memory for TLS", conn->address);
         return;
     }
@@ -500,7 +533,9 @@ void conn_start(struct conn *conn)
         conn_fail(conn, STATUS_IO, "%s: cannot read: %s", conn->address, uv_strerror(rc));
         return;
     }
-    if (conn->is_dialer) {
+    if (conn->ssl == NULL) {
+        conn->is_established = true;
+    } else if (conn->is_dialer) {
         step(conn);
     }
 }

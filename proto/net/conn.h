@@ -1,4 +1,5 @@
-/* A TLS connection as a stream of plaintext each way: no frames, no identities.
+/* A TLS connection as a stream of plaintext each way: no frames, no identities. With tls == NULL
+ * the bytes travel as they are; such a connection is established from its start, without the event.
  *
  * Outwards: plaintext gathers in `tx` until the turn ends, is then encrypted into as few records as
  * possible, and leaves in one write. Large pieces go past `tx`, straight into the encryption. What

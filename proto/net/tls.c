@@ -76,7 +76,7 @@ static long bio_ctrl(BIO *bio, int command, long number, void *pointer)
     return command == BIO_CTRL_FLUSH ? 1 : 0;
 }
 
-static BIO_METHOD *make_bio_method(void)
+BIO_METHOD *tls_bio_method(void)
 {
     BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "conn");
     if (method != NULL && BIO_meth_set_read(method, conn_bio_read) == 1 &&
@@ -90,14 +90,14 @@ static BIO_METHOD *make_bio_method(void)
 
 /* ---- opening ---- */
 
-static enum status fail(struct error *error, const char *what, const char *file)
+enum status tls_file_error(struct error *error, const char *what, const char *file)
 {
     char reason[TLS_REASON_BYTES];
     tls_reason(reason);
     return error_set(error, STATUS_INVALID, "%s: %s: %s", file, what, reason);
 }
 
-static enum status check_dates(X509 *certificate, const char *file, struct error *error)
+enum status tls_check_dates(X509 *certificate, const char *file, struct error *error)
 {
     if (X509_cmp_current_time(X509_get0_notBefore(certificate)) >= 0) {
         return error_set(error, STATUS_INVALID, "%s: the certificate is not valid yet", file);
@@ -126,23 +126,23 @@ static enum status load_files(struct net_tls *tls, const char *ca_file, const ch
                               const char *key_file, struct error *error)
 {
     if (SSL_CTX_load_verify_file(tls->ctx, ca_file) != 1) {
-        return fail(error, "cannot read the authority's certificate", ca_file);
+        return tls_file_error(error, "cannot read the authority's certificate", ca_file);
     }
     if (SSL_CTX_use_certificate_chain_file(tls->ctx, cert_file) != 1) {
-        return fail(error, "cannot read the certificate", cert_file);
+        return tls_file_error(error, "cannot read the certificate", cert_file);
     }
     if (SSL_CTX_use_PrivateKey_file(tls->ctx, key_file, SSL_FILETYPE_PEM) != 1) {
-        return fail(error, "cannot use the private key", key_file);
+        return tls_file_error(error, "cannot use the private key", key_file);
     }
     if (SSL_CTX_check_private_key(tls->ctx) != 1) {
-        return fail(error, "the private key does not fit the certificate", key_file);
+        return tls_file_error(error, "the private key does not fit the certificate", key_file);
     }
     X509 *certificate = SSL_CTX_get0_certificate(tls->ctx);
     struct error why;
     if (tls_identity_of(certificate, &tls->identity, &why) != STATUS_OK) {
         return error_set(error, STATUS_INVALID, "%s: %s", cert_file, why.text);
     }
-    return check_dates(certificate, cert_file, error);
+    return tls_check_dates(certificate, cert_file, error);
 }
 
 enum status net_tls_open(const char *ca_file, const char *cert_file, const char *key_file,
@@ -154,7 +154,7 @@ enum status net_tls_open(const char *ca_file, const char *cert_file, const char 
         return error_set(error, STATUS_NO_MEMORY, "out of memory");
     }
     tls->ctx = SSL_CTX_new(TLS_method());
-    tls->bio = make_bio_method();
+    tls->bio = tls_bio_method();
     if (tls->ctx == NULL || tls->bio == NULL || !set_options(tls->ctx)) {
         net_tls_close(tls);
         return error_set(error, STATUS_NO_MEMORY, "OpenSSL cannot be set up for TLS 1.3");

@@ -21,6 +21,12 @@ NODISCARD enum status tls_identity_of(X509 *certificate, struct rpc_identity *ou
 /* Why the last OpenSSL call of this thread failed; empties its queue of errors. */
 void tls_reason(char out[TLS_REASON_BYTES]);
 
+/* For tls.c and tls_public.c, which open certificates: the method of our BIOs (NULL when out of
+ * memory), a sentence about a file from OpenSSL's queue of errors, a certificate's dates. */
+BIO_METHOD *tls_bio_method(void);
+NODISCARD enum status tls_file_error(struct error *error, const char *what, const char *file);
+NODISCARD enum status tls_check_dates(X509 *certificate, const char *file, struct error *error);
+
 /* Names OpenSSL's call back for a conn's input and output (conn.c). */
 int conn_bio_read(BIO *bio, char *data, int size);
 int conn_bio_write(BIO *bio, const char *data, int size);
