@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/config.h"
-#include "base/trace.h"
 #include "broker/server/server.h"
+#include "proto/net/log_sink.h"
 
 #define KEY(name, type, field, fallback, help)                            \
     {                                                                     \
@@ -41,6 +41,7 @@ static const struct config_key keys[] = {
     KEY("direct-io", CONFIG_BOOL, direct_io, "true", "write the journal past the page cache"),
     KEY("connections-max", CONFIG_U32, connections_max, "4096", "connections served at a time"),
     KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
+    KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
 };
 
 static const struct config_spec spec = {
@@ -67,14 +68,17 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     if (c->block_bytes > UINT32_MAX) {
         return error_set(error, STATUS_INVALID, "block-bytes: too large");
     }
-    for (enum trace_level level = TRACE_ERROR; level <= TRACE_DEBUG; level++) {
-        if (strcmp(c->log_level, trace_level_name(level)) == 0) {
-            trace_set_level(level);
-            return STATUS_OK;
-        }
+    enum log_format format;
+    if (log_format_parse(c->log_format, &format) != STATUS_OK) {
+        return error_set(error, STATUS_INVALID, "log-format: '%s' is not text or json",
+                         c->log_format);
     }
-    return error_set(error, STATUS_INVALID, "log-level: '%s' is not error, warning, info or debug",
-                     c->log_level);
+    if (log_level_set(c->log_level) != STATUS_OK) {
+        return error_set(error, STATUS_INVALID,
+                         "log-level: '%s' is not error, warning, info or debug", c->log_level);
+    }
+    log_sink_install(format);
+    return STATUS_OK;
 }
 
 enum status server_config_load(int argc, char **argv, struct server_config *out, bool *out_exit,

@@ -1,22 +1,8 @@
 /* weir-broker: reads its configuration, serves, ends. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
-#include "base/trace.h"
 #include "broker/server/server.h"
-
-static void print_event(enum trace_level level, const char *part, const char *text)
-{
-    struct timespec now = {0};
-    struct tm utc = {0};
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    (void)gmtime_r(&now.tv_sec, &utc);
-    char at[32];
-    (void)strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%S", &utc);
-    (void)fprintf(stderr, "%s.%03ldZ %-7s %s: %s\n", at, now.tv_nsec / 1000000,
-                  trace_level_name(level), part, text);
-}
 
 static int fail(const struct error *error)
 {
@@ -35,7 +21,6 @@ int main(int argc, char **argv)
     if (exit_now) {
         return EXIT_SUCCESS;
     }
-    trace_set_sink(print_event);
     struct server *server = NULL;
     enum status status = server_open(&config, &server, &error);
     if (status == STATUS_OK) {
