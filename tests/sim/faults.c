@@ -128,8 +128,8 @@ static void crash_all(struct world *w)
 static void reconfigure(struct world *w)
 {
     uint32_t shard = (uint32_t)draw(w, 0, w->plan.shards - 1);
-    uint32_t slot = (uint32_t)draw(w, 0, 2);
-    metadata_reconfigure(w, shard, slot, (uint32_t)draw(w, 1, w->plan.brokers), chance(w, 300));
+    uint32_t slot = (uint32_t)draw(w, 0, 2), to = (uint32_t)draw(w, 1, w->plan.brokers);
+    metadata_reconfigure(w, shard, slot, to, chance(w, 300));
 }
 
 static void reset_one(struct world *w)
@@ -138,6 +138,19 @@ static void reset_one(struct world *w)
     if (a != b) {
         network_reset(w, a, b);
     }
+}
+
+static void pause_one(struct world *w)
+{
+    struct broker *b = any_broker(w);
+    broker_pause(w, b, draw_exponential(w, 500 * MS));
+}
+
+static void block_one_way(struct world *w)
+{
+    uint32_t from = (uint32_t)draw(w, 1, w->plan.brokers);
+    uint32_t to = (uint32_t)draw(w, 1, BROKERS_MAX + w->plan.controllers);
+    network_block(w, from, to, draw_exponential(w, 500 * MS));
 }
 
 static void retain(struct world *w)
@@ -159,15 +172,13 @@ static void do_fault(struct world *w, enum fault fault)
         crash_all(w);
         return;
     case FAULT_PAUSE:
-        broker_pause(w, any_broker(w), draw_exponential(w, 500 * MS));
+        pause_one(w);
         return;
     case FAULT_PARTITION:
         partition(w);
         return;
     case FAULT_ONE_WAY:
-        network_block(w, (uint32_t)draw(w, 1, w->plan.brokers),
-                      (uint32_t)draw(w, 1, BROKERS_MAX + w->plan.controllers),
-                      draw_exponential(w, 500 * MS));
+        block_one_way(w);
         return;
     case FAULT_RESET:
         reset_one(w);

@@ -105,6 +105,7 @@ static enum crash_how draw_loss(struct world *w)
 
 static void lone_holder(struct world *w, uint32_t step, struct cast c)
 {
+    enum crash_how how;
     switch (step) {
     case 0: /* the second follower hears nothing for a while */
         cut(w, c.second, c.leader, draw(w, 300, 900) * MS);
@@ -113,7 +114,8 @@ static void lone_holder(struct world *w, uint32_t step, struct cast c)
     case 1: /* the first one comes back with less; nemesis_on_connect() goes on */
         w->nemesis.first[c.shard] = c.first;
         w->nemesis.leader[c.shard] = c.leader;
-        broker_crash(w, &w->broker[c.first], draw_loss(w), draw(w, 200, 5 * MS));
+        how = draw_loss(w);
+        broker_crash(w, &w->broker[c.first], how, draw(w, 200, 5 * MS));
         next_step(w, STORY_LONE_HOLDER, 2, c, draw(w, 20, 60) * MS);
         return;
     case 2:

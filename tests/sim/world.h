@@ -356,6 +356,7 @@ bool world_run(struct world *w, uint64_t seed, bool trace);
 void world_release(struct world *w);
 
 void schedule(struct world *w, uint64_t delay_us, struct event event);
+/* Never two draws among the arguments of one call: compilers order them differently. */
 uint64_t draw(struct world *w, uint64_t low, uint64_t high);
 bool chance(struct world *w, uint32_t per_1000);
 /* Exponential with this mean, at least 1. */
