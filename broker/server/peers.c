@@ -204,6 +204,9 @@ void peers_incoming_opened(struct peers *peers, struct session *session)
     struct peer *peer = find_or_add(peers, session_peer(session)->id);
     if (peer != NULL) {
         peer->incoming = session;
+        if (peer->link != NULL && peer->session == NULL) {
+            net_link_hurry(peer->link); /* it is back: do not wait for our back-off */
+        }
     }
 }
 

@@ -142,6 +142,14 @@ void net_link_move(struct net_link *link, const char *host, uint16_t port)
     wait(link, 0);
 }
 
+void net_link_hurry(struct net_link *link)
+{
+    if (link->session == NULL && !link->is_closing) {
+        link->backoff_ms = BACKOFF_FIRST_MS;
+        wait(link, 0);
+    }
+}
+
 void net_link_close(struct net_link *link)
 {
     if (link == NULL || link->is_closing) {

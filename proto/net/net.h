@@ -236,4 +236,6 @@ struct session *net_link_session(const struct net_link *link); /* NULL while the
  * net_link_close(), which this must be asked before. */
 bool net_link_is_busy(const struct net_link *link);
 void net_link_move(struct net_link *link, const char *host, uint16_t port); /* another address */
+/* The other side is known to be up: dials now if it is waiting to dial again. */
+void net_link_hurry(struct net_link *link);
 void net_link_close(struct net_link *link); /* no callback comes after the session's `closed` */
