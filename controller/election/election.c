@@ -204,6 +204,24 @@ static enum status pursue_active(struct election *e, struct shard *s, uint64_t n
     return STATUS_OK;
 }
 
+/* The first two replies are a quorum; were the leader always one of them, the brokers that are a
+ * little quicker would lead everything. So the preferred leader gets a moment to be the third. */
+static bool waits_for_preferred(struct election *e, struct shard *s, uint64_t now_ms)
+{
+    bool may_reply = false;
+    for (uint32_t i = 0; i < s->slot_count; i++) {
+        const struct slot *slot = &s->slot[i];
+        if (slot->id.broker == s->row.preferred && !slot->replied && slot->asked &&
+            reachable(e, slot->id) != NULL) {
+            may_reply = true;
+        }
+    }
+    if (may_reply && s->waiting != WAITING_PREFERRED) {
+        wait_for(e, s, WAITING_PREFERRED, now_ms + ELECTION_PATIENCE_MS);
+    }
+    return may_reply && now_ms < s->due_ms;
+}
+
 static enum status pursue_electing(struct election *e, struct shard *s, uint64_t now_ms,
                                    struct election_effects *out)
 {
@@ -212,7 +230,8 @@ static enum status pursue_electing(struct election *e, struct shard *s, uint64_t
     }
     const struct slot *best = quorum_replied(s) ? choose_leader(e, s) : NULL;
     if (best != NULL) {
-        return propose_active(e, s, best, now_ms, out);
+        return waits_for_preferred(e, s, now_ms) ? STATUS_OK
+                                                 : propose_active(e, s, best, now_ms, out);
     }
     return fence_voters(e, s, now_ms, out);
 }

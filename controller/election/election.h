@@ -36,6 +36,7 @@ enum {
     ELECTION_RESEND_MS = 500,      /* an unanswered FENCE or GRANT goes again; doubles from here */
     ELECTION_RESEND_MAX_MS = 4000, /* up to here */
     ELECTION_PROPOSE_MS = 1000,    /* a proposal that has not committed is made again */
+    ELECTION_PATIENCE_MS = 20,     /* with a quorum, for the reply of the preferred leader */
     ELECTION_HEADROOM = 1 << 20,   /* above a promise that our rows do not know (2.9) */
 };
 

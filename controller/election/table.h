@@ -18,9 +18,10 @@ struct slot {
 
 enum waiting {
     WAITING_NOTHING,
-    WAITING_COMMIT,  /* a proposal is under way */
-    WAITING_REPORTS, /* ELECTING: fences are out */
-    WAITING_OPENED,  /* ACTIVE: a grant is out */
+    WAITING_COMMIT,    /* a proposal is under way */
+    WAITING_REPORTS,   /* ELECTING: fences are out */
+    WAITING_PREFERRED, /* ELECTING: there is a quorum, and the preferred leader may reply soon */
+    WAITING_OPENED,    /* ACTIVE: a grant is out */
 };
 
 struct shard {

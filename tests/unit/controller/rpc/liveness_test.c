@@ -1,0 +1,159 @@
+#include "controller/rpc/liveness.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* Sessions are only compared. */
+static int sessions[8];
+
+static int open_three(void **state)
+{
+    static struct liveness l;
+    liveness_init(&l, 1000, 300);
+    liveness_tick(&l, 5000);
+    for (uint32_t id = 1; id <= 3; id++) {
+        assert_int_equal(liveness_up(&l, 5000, id, id * 10, 1, &sessions[id]), STATUS_OK);
+    }
+    *state = &l;
+    return 0;
+}
+
+static int release(void **state)
+{
+    liveness_release(*state);
+    return 0;
+}
+
+/* The ids that are found dead, "2 3". */
+static void expect_dead(struct liveness *l, uint64_t now, const char *text)
+{
+    char found[64] = "";
+    const struct liveness_broker *dead;
+    while ((dead = liveness_next_dead(l, now)) != NULL) {
+        size_t used = strlen(found);
+        (void)snprintf(found + used, sizeof(found) - used, "%s%u", used == 0 ? "" : " ", dead->id);
+    }
+    assert_string_equal(found, text);
+}
+
+/* Time passes in steps that are no stall of ours; those of `ids` beat in each of them. */
+static uint64_t pass(struct liveness *l, uint64_t from, uint64_t to, const char *ids)
+{
+    for (uint64_t now = from; now <= to; now += 100) {
+        liveness_tick(l, now);
+        for (const char *id = ids; *id != '\0'; id++) {
+            liveness_beat(l, now, (uint32_t)(*id - '0'), NULL, 0);
+        }
+    }
+    return to;
+}
+
+static void a_broker_whose_beats_stop_is_dead_after_the_timeout(void **state)
+{
+    struct liveness *l = *state;
+    (void)pass(l, 5100, 5900, "12");
+    expect_dead(l, 5999, "");
+    expect_dead(l, 6000, "3");
+    expect_dead(l, 6001, ""); /* once */
+}
+
+static void a_lost_session_is_a_death_after_the_grace(void **state)
+{
+    struct liveness *l = *state;
+    (void)pass(l, 5100, 5100, "123");
+    liveness_lost(l, 5100, 2, &sessions[2]);
+    (void)pass(l, 5200, 5300, "13");
+    expect_dead(l, 5399, "");
+    expect_dead(l, 5400, "2");
+}
+
+static void a_session_that_is_back_in_time_is_none(void **state)
+{
+    struct liveness *l = *state;
+    liveness_lost(l, 5100, 2, &sessions[2]);
+    assert_int_equal(liveness_up(l, 5300, 2, 20, 1, &sessions[5]), STATUS_OK);
+    liveness_lost(l, 5350, 2, &sessions[2]); /* late news of the old one */
+    (void)pass(l, 5300, 5800, "123");
+    expect_dead(l, 5800, "");
+    assert_ptr_equal(liveness_get(l, 2)->session, &sessions[5]);
+}
+
+static void two_who_lost_it_are_enough_at_once(void **state)
+{
+    struct liveness *l = *state;
+    const uint32_t lost[] = {2};
+    liveness_beat(l, 5100, 1, lost, 1);
+    expect_dead(l, 5100, ""); /* the word of another broker alone */
+    liveness_lost(l, 5101, 2, &sessions[2]);
+    expect_dead(l, 5101, "2");
+}
+
+static void an_old_report_of_a_loss_says_nothing_of_the_new_process(void **state)
+{
+    struct liveness *l = *state;
+    const uint32_t lost[] = {2};
+    liveness_beat(l, 5100, 1, lost, 1);
+    assert_int_equal(liveness_up(l, 5150, 2, 21, 1, &sessions[5]), STATUS_OK);
+    liveness_lost(l, 5160, 2, &sessions[5]);
+    expect_dead(l, 5160, "");
+    liveness_beat(l, 5200, 1, lost, 1);
+    expect_dead(l, 5200, "2");
+}
+
+static void the_word_of_the_dead_counts_for_nothing(void **state)
+{
+    struct liveness *l = *state;
+    const uint32_t lost[] = {2};
+    liveness_beat(l, 5100, 1, lost, 1);
+    liveness_lost(l, 5110, 1, &sessions[1]);
+    liveness_lost(l, 5120, 2, &sessions[2]);
+    expect_dead(l, 5120, "");
+}
+
+static void a_new_active_controller_gives_everybody_a_full_timeout(void **state)
+{
+    struct liveness *l = *state;
+    liveness_clear(l);
+    liveness_tick(l, 9000);
+    assert_int_equal(liveness_expect(l, 9000, 1, 10), STATUS_OK);
+    assert_int_equal(liveness_expect(l, 9000, 2, 20), STATUS_OK);
+    assert_int_equal(liveness_up(l, 9500, 2, 20, 1, &sessions[2]), STATUS_OK);
+    (void)pass(l, 9100, 9900, "2");
+    expect_dead(l, 9999, "");
+    expect_dead(l, 10000, "1");
+}
+
+static void a_stall_of_our_own_counts_for_nobody(void **state)
+{
+    struct liveness *l = *state;
+    (void)pass(l, 5100, 5200, "123");
+    liveness_lost(l, 5200, 3, &sessions[3]);
+    liveness_tick(l, 25200); /* stopped for 20 s */
+    expect_dead(l, 25200, "");
+    (void)pass(l, 25250, 25450, "12");
+    expect_dead(l, 25500, "3");
+    (void)pass(l, 25550, 26150, "1");
+    expect_dead(l, 26449, "");
+    expect_dead(l, 26450, "2");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_three, release)
+    const struct CMUnitTest tests[] = {
+        TEST(a_broker_whose_beats_stop_is_dead_after_the_timeout),
+        TEST(a_lost_session_is_a_death_after_the_grace),
+        TEST(a_session_that_is_back_in_time_is_none),
+        TEST(two_who_lost_it_are_enough_at_once),
+        TEST(an_old_report_of_a_loss_says_nothing_of_the_new_process),
+        TEST(the_word_of_the_dead_counts_for_nothing),
+        TEST(a_new_active_controller_gives_everybody_a_full_timeout),
+        TEST(a_stall_of_our_own_counts_for_nobody),
+    };
+    return cmocka_run_group_tests_name("liveness", tests, NULL, NULL);
+}
