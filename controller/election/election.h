@@ -108,13 +108,17 @@ struct election_input {
  *   PROPOSE_ELECTING  only if row.epoch < .epoch, and the row is not SEALED or DELETED
  *   PROPOSE_ACTIVE    only if row.epoch == .epoch and the row is ELECTING (or NO_QUORUM)
  *   PROPOSE_STABLE    only if row.epoch == .epoch and the row is ACTIVE: drops prev_cfg
- * else it changes nothing. So a number is used once (R1), whoever proposes and however often. */
+ * else it changes nothing. So a number is used once (R1), whoever proposes and however often.
+ *
+ * A command that changes the voters makes the row ELECTING with the next epoch, the new voters as
+ * .cfg and the old ones as .prev_cfg (R15). It applies only to an ACTIVE row without a prev_cfg,
+ * replaces one voter, leaves no two voters on one broker, and takes in no uncertain replica. */
 enum election_effect_type {
     ELECTION_PROPOSE_ELECTING, /* .shard, .epoch; configurations stay */
     ELECTION_PROPOSE_ACTIVE,   /* .shard, .epoch, .leader, .boot, .cfg, .prev_cfg */
     ELECTION_PROPOSE_STABLE,   /* .shard, .epoch */
-    ELECTION_FENCE,            /* to .broker: .shard, .epoch, .cfg */
-    ELECTION_GRANT,            /* to .broker: .shard, .epoch, .leader, .boot, .cfg, .prev_cfg */
+    ELECTION_FENCE, /* to .broker: .shard, .epoch; names the voters of .cfg and .prev_cfg */
+    ELECTION_GRANT, /* to .broker: .shard, .epoch, .leader, .boot, .cfg, .prev_cfg */
 };
 
 struct election_effect {
