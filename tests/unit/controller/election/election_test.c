@@ -232,6 +232,30 @@ static void among_equals_the_broker_that_leads_least_wins_then_the_preferred_one
     EXPECT(STATUS_OK, (two), "active shard 2 epoch 6 leader 2.1 boot 20 v1\n");
 }
 
+static void the_preferred_leader_gets_a_moment_to_reply_and_no_more(void **state)
+{
+    (void)state;
+    all_up();
+    struct election_row row = new_row(1, ELECTION_ELECTING, 5);
+    row.preferred = 3;
+    assert_int_equal(feed(row_input(&row)), STATUS_OK);
+    EXPECT(STATUS_OK, (report(1, 5, 4, 7)), "");
+    EXPECT(STATUS_OK, (report(2, 5, 4, 7)), "");
+    assert_int_equal(election_deadline(e), now_ms + ELECTION_PATIENCE_MS);
+    now_ms += ELECTION_PATIENCE_MS;
+    EXPECT(STATUS_OK, (tick()), "active shard 1 epoch 5 leader 1.1 boot 10 v1\n");
+    row.epoch = 6;
+    assert_int_equal(feed(row_input(&row)), STATUS_OK);
+    EXPECT(STATUS_OK, (report(1, 6, 4, 7)), "");
+    EXPECT(STATUS_OK, (report(2, 6, 4, 7)), "");
+    EXPECT(STATUS_OK, (report(3, 6, 4, 7)), "active shard 1 epoch 6 leader 3.1 boot 30 v1\n");
+    row.epoch = 7;
+    assert_int_equal(feed(row_input(&row)), STATUS_OK);
+    EXPECT(STATUS_OK, (report(1, 7, 4, 7)), "");
+    EXPECT(STATUS_OK, (report(2, 7, 4, 7)), "");
+    EXPECT(STATUS_OK, (down(3)), "active shard 1 epoch 7 leader 1.1 boot 10 v1\n");
+}
+
 static void a_lost_broker_s_shards_are_spread_before_any_of_them_commits(void **state)
 {
     (void)state;
@@ -536,6 +560,7 @@ int main(void)
         TEST(the_greatest_last_epoch_wins_over_the_longest_log),
         TEST(the_longer_log_wins_in_one_epoch),
         TEST(among_equals_the_broker_that_leads_least_wins_then_the_preferred_one),
+        TEST(the_preferred_leader_gets_a_moment_to_reply_and_no_more),
         TEST(a_lost_broker_s_shards_are_spread_before_any_of_them_commits),
         TEST(an_uncertain_reply_counts_only_when_everybody_has_replied),
         TEST(two_certain_replies_do_without_the_uncertain_one),
