@@ -42,6 +42,20 @@ void weir_sequence_number(const struct weir_position *position,
     seqnum_to_decimal(&seqnum, out);
 }
 
+enum weir_status weir_sequence_number_parse(const char *text, struct weir_position *out)
+{
+    struct seqnum seqnum;
+    if (seqnum_from_decimal(text, &seqnum) != STATUS_OK) {
+        return WEIR_INVALID;
+    }
+    *out = (struct weir_position){.shard_created_s = seqnum.created_s,
+                                  .shard = seqnum.shard_number,
+                                  .generation = seqnum.generation,
+                                  .offset = seqnum.offset,
+                                  .arrival_ms = seqnum.record_s * 1000};
+    return WEIR_OK;
+}
+
 void weir_shard_id(uint32_t shard, char out[WEIR_SHARD_ID_BYTES])
 {
     (void)snprintf(out, WEIR_SHARD_ID_BYTES, "shardId-%012u", shard);

@@ -82,6 +82,11 @@ struct weir_position {
 void weir_sequence_number(const struct weir_position *position,
                           char out[WEIR_SEQUENCE_NUMBER_BYTES]);
 
+/* The other way: shard_created_s, shard, generation and offset; arrival_ms in whole seconds.
+ * INVALID: not a sequence number. */
+WEIR_NODISCARD enum weir_status weir_sequence_number_parse(const char *text,
+                                                           struct weir_position *out);
+
 /* "shardId-000000000007" */
 void weir_shard_id(uint32_t shard, char out[WEIR_SHARD_ID_BYTES]);
 

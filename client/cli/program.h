@@ -1,0 +1,91 @@
+/* What the programs weir and weirctl share: options that both have, the connection, exit codes,
+ * errors. */
+#pragma once
+
+#include <weir/weir.h>
+
+#include "client/cli/args.h"
+#include "client/cli/json.h"
+#include "client/cli/table.h"
+
+enum exit_code {
+    EXIT_CODE_OK = 0,
+    EXIT_CODE_FAILED = 1,
+    EXIT_CODE_USAGE = 2,
+    EXIT_CODE_NOT_FOUND = 3,
+    EXIT_CODE_UNAVAILABLE = 4,
+    EXIT_CODE_EXISTS = 5,
+    EXIT_CODE_DENIED = 6,
+};
+
+/* For the ends of both --help texts. */
+#define PROGRAM_COMMON_HELP                                                            \
+    "Options of all commands:\n"                                                       \
+    "  --timeout TIME     how long to look for somebody who answers: 500ms, 30s, 5m\n" \
+    "                     (default 30s)\n"                                             \
+    "  --bootstrap LIST   controllers, host:port,host:port; any one that answers is\n" \
+    "                     enough (environment: WEIR_BOOTSTRAP)\n"                      \
+    "  --ca FILE          PEM file of the cluster's certificate authority (WEIR_CA)\n" \
+    "  --cert FILE        PEM file of our certificate (WEIR_CERT)\n"                   \
+    "  --key-file FILE    PEM file of its key (WEIR_KEY)\n"                            \
+    "  -h, --help         this text\n"                                                 \
+    "  --version          the program's version\n"                                     \
+    "\n"                                                                               \
+    "Exit codes:\n"                                                                    \
+    "  0  done\n"                                                                      \
+    "  1  failed, for a reason that is told\n"                                         \
+    "  2  bad usage or options\n"                                                      \
+    "  3  no such stream or shard\n"                                                   \
+    "  4  nobody who could answer was reached in time, or the outcome is unknown\n"    \
+    "  5  it exists already\n"                                                         \
+    "  6  the certificate's role does not allow it\n"
+
+/* The command line of either program. */
+struct program {
+    const char *name, *help;
+    struct args args;
+    struct weir_options connection;
+    uint32_t timeout_ms;
+    struct weir_client *client;
+    /* Options; each command says which of them it takes by using them. */
+    bool want_help, want_version, json, follow, key_random, allow_fewer_zones, no_wait, quiet;
+    const char *timeout, *shards, *retention, *key, *key_field, *delimiter, *ack_log, *from,
+        *from_what, *shard, *count;
+};
+
+struct command {
+    const char *first, *second; /* "stream", "create"; second NULL: one word */
+    size_t words;               /* that must follow */
+    const char *usage;
+    int (*run)(struct program *program, const char *const *words);
+};
+
+/* Parses, connects and runs: the exit code. */
+int program_main(const char *name, const char *help, const struct command *commands, size_t count,
+                 int argc, char **argv);
+
+/* Prints "weir: TEXT" to standard error; returns the exit code for `status`. */
+int program_fail(const struct program *program, enum weir_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+int program_error(const struct program *program, const struct weir_error *error);
+
+/* Prints what was written, with a line end; releases it. The exit code. */
+int program_print_json(const struct program *program, struct json *json);
+int program_print_table(const struct program *program, struct table *table);
+
+/* streams.c */
+int run_stream_create(struct program *program, const char *const *words);
+int run_stream_delete(struct program *program, const char *const *words);
+int run_stream_list(struct program *program, const char *const *words);
+int run_stream_describe(struct program *program, const char *const *words);
+int run_stream_retention(struct program *program, const char *const *words);
+int run_shard_list(struct program *program, const char *const *words);
+
+/* operate.c */
+int run_cluster_status(struct program *program, const char *const *words);
+int run_broker_list(struct program *program, const char *const *words);
+int run_controller_list(struct program *program, const char *const *words);
+
+/* put.c, get.c */
+int run_put(struct program *program, const char *const *words);
+int run_get(struct program *program, const char *const *words);

@@ -1,0 +1,64 @@
+/* weir: produce and consume from a terminal. */
+#include "client/cli/program.h"
+
+static const char help[] =
+    "weir: put records into streams of a Weir cluster, and get them out again.\n"
+    "\n"
+    "Usage:\n"
+    "  weir put STREAM [options] < lines\n"
+    "  weir get STREAM [options]\n"
+    "  weir stream create STREAM [--shards N] [--retention HOURS]\n"
+    "  weir stream delete STREAM\n"
+    "  weir stream list [--json]\n"
+    "  weir stream describe STREAM [--json]\n"
+    "\n"
+    "put: every line of standard input becomes a record, without its line end. Lines\n"
+    "with the same partition key go to the same shard and stay in order. Each line is\n"
+    "stored exactly once, whatever happens to brokers meanwhile. At the end a line on\n"
+    "standard error tells the counts; the exit code is 1 if a record failed.\n"
+    "  --key-field N      the key is field N of the line, from 1\n"
+    "  --delimiter D      fields are separated by this character (\\t: tab); default:\n"
+    "                     by any number of blanks and tabs\n"
+    "  --key K            all lines have this key\n"
+    "  --key-random       each line has a random key (the default): spread evenly,\n"
+    "                     without an order among them\n"
+    "  --ack-log FILE     write a line for each line that is stored, as soon as it is:\n"
+    "                     number of the input line, shard, sequence number\n"
+    "  --quiet            no progress and no counts\n"
+    "\n"
+    "get: prints the records, one a line. Without --follow it ends when every shard is\n"
+    "at its newest record. Shards are printed as they come: in order within each.\n"
+    "  --from WHERE       where to begin; one of\n"
+    "                       trim-horizon           the oldest record (the default)\n"
+    "                       latest                 only what comes from now on\n"
+    "                       at-timestamp TIME      the first that arrived then or\n"
+    "                                              later: 1700000000.5 (seconds since\n"
+    "                                              1970) or 2026-03-01T12:00:00Z\n"
+    "                       at-sequence NUMBER     this record, in its shard\n"
+    "                       after-sequence NUMBER  the one behind it\n"
+    "  --shard ID         only this shard: shardId-000000000002, or 2\n"
+    "  --follow           wait for more, for ever\n"
+    "  --count N          end after N records\n"
+    "  --json             one object a line: shard, sequence_number, partition_key,\n"
+    "                     arrival_ms, and data, or data_base64 where that is not UTF-8\n"
+    "\n"
+    "stream: as weirctl stream; see weirctl --help.\n"
+    "\n" PROGRAM_COMMON_HELP "\n"
+    "Examples:\n"
+    "  weir stream create orders --shards 4\n"
+    "  weir put orders --key-field 1 < orders.txt\n"
+    "  weir get orders --from latest --follow --json\n";
+
+static const struct command commands[] = {
+    {"put",    NULL,       1, "put STREAM [options] < lines",      run_put            },
+    {"get",    NULL,       1, "get STREAM [options]",              run_get            },
+    {"stream", "create",   1, "stream create STREAM [--shards N]", run_stream_create  },
+    {"stream", "delete",   1, "stream delete STREAM",              run_stream_delete  },
+    {"stream", "list",     0, "stream list",                       run_stream_list    },
+    {"stream", "describe", 1, "stream describe STREAM",            run_stream_describe},
+};
+
+int main(int argc, char **argv)
+{
+    return program_main("weir", help, commands, sizeof(commands) / sizeof(commands[0]), argc, argv);
+}

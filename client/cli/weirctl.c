@@ -1,0 +1,57 @@
+/* weirctl: inspect and operate a cluster. */
+#include "client/cli/program.h"
+
+static const char help[] =
+    "weirctl: inspect and operate a Weir cluster.\n"
+    "\n"
+    "Usage:\n"
+    "  weirctl cluster status\n"
+    "  weirctl controller list\n"
+    "  weirctl broker list\n"
+    "  weirctl stream list\n"
+    "  weirctl stream describe STREAM\n"
+    "  weirctl stream create STREAM [--shards N] [--retention HOURS]\n"
+    "                               [--allow-fewer-zones] [--no-wait]\n"
+    "  weirctl stream delete STREAM [--no-wait]\n"
+    "  weirctl stream retention STREAM HOURS\n"
+    "  weirctl shard list STREAM\n"
+    "\n"
+    "Lists are tables for people; with --json they are one JSON object.\n"
+    "\n"
+    "cluster status: controllers with their terms and indices (the active one reports\n"
+    "its own in full, and how far the others have its log), brokers with zone, state\n"
+    "and disk, and how many shards have no leader.\n"
+    "\n"
+    "shard list: for each shard its leader, epoch and replicas. \"in_sync\" means that a\n"
+    "replica holds everything that is committed; \"lag\" counts the records that it is\n"
+    "behind the leader's newest. The leaders are asked for this; the replicas of one\n"
+    "that does not answer are unknown.\n"
+    "\n"
+    "stream create: the name may have letters, digits, '_', '.' and '-', 128 at most.\n"
+    "  --shards N           default 1\n"
+    "  --retention HOURS    default 24; 1 to 8760\n"
+    "  --allow-fewer-zones  place replicas of a shard into the same zone when there are\n"
+    "                       fewer than three (never onto the same broker)\n"
+    "  --no-wait            do not wait until the stream is ACTIVE (delete: gone)\n"
+    "\n" PROGRAM_COMMON_HELP "\n"
+    "Examples:\n"
+    "  weirctl stream create orders --shards 4\n"
+    "  weirctl shard list orders --json\n";
+
+static const struct command commands[] = {
+    {"cluster",    "status",    0, "cluster status [--json]",                 run_cluster_status  },
+    {"controller", "list",      0, "controller list [--json]",                run_controller_list },
+    {"broker",     "list",      0, "broker list [--json]",                    run_broker_list     },
+    {"stream",     "list",      0, "stream list [--json]",                    run_stream_list     },
+    {"stream",     "describe",  1, "stream describe STREAM [--json]",         run_stream_describe },
+    {"stream",     "create",    1, "stream create STREAM [--shards N] [...]", run_stream_create   },
+    {"stream",     "delete",    1, "stream delete STREAM [--no-wait]",        run_stream_delete   },
+    {"stream",     "retention", 2, "stream retention STREAM HOURS",           run_stream_retention},
+    {"shard",      "list",      1, "shard list STREAM [--json]",              run_shard_list      },
+};
+
+int main(int argc, char **argv)
+{
+    return program_main("weirctl", help, commands, sizeof(commands) / sizeof(commands[0]), argc,
+                        argv);
+}
