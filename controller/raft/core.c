@@ -351,6 +351,7 @@ static void written(struct raft_core *core, const struct raft_write *write)
 {
     switch (write->kind) {
     case RAFT_WRITE_ENTRIES:
+        /* Those that a snapshot replaces come before its own write. */
         if (write->last >= write->first && write->last > core->raft.last_stored &&
             !core->raft.snapshot.installing) {
             struct raft_event event = {.type = RAFT_PERSISTED_ENTRIES};

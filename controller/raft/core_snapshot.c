@@ -355,12 +355,6 @@ void raft_core_install(struct raft_core *core, const struct raft_update *update)
         struct raft_configuration configuration = update->snapshot.metadata.configuration;
         raft_configuration_close(&configuration);
         CHECK(update->snapshot.metadata.index == core->incoming.index);
-        LIST_FOR_EACH (node, &core->writes) {
-            struct raft_write *write = CONTAINER_OF(node, struct raft_write, node);
-            if (write->kind == RAFT_WRITE_ENTRIES) {
-                write->last = write->first - 1;
-            }
-        }
         raft_tail_reset(&core->tail, core->incoming.index + 1);
     }
     core->install_waits = core->taking || core->saving;

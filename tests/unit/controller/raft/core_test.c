@@ -154,6 +154,121 @@ static void a_follower_that_was_away_does_not_disturb_the_leader(void **state)
     sim_free(sim);
 }
 
+/* libraft answers a pre-vote with the candidate's own term, so that the one with the longer log
+ * would never learn why it is refused. */
+static void a_longer_log_in_an_older_term_is_elected(void **state)
+{
+    (void)state;
+    struct sim_options options = calm(3);
+    struct sim *sim = sim_new(&options);
+    put(sim, 5);
+    uint32_t longer = sim_active(sim), shorter = longer % 3 + 1;
+    sim_cut(sim, longer, true);
+    assert_true(sim_submit(sim, longer));
+    sim_run(sim, 20);
+    for (uint32_t id = 1; id <= 3; id++) {
+        sim_crash(sim, id);
+    }
+    sim_cut(sim, longer, false);
+    sim_raise_term(sim, shorter, 4);
+    sim_restart(sim, longer);
+    sim_restart(sim, shorter);
+    sim_run(sim, 3000);
+    assert_int_equal(sim_active(sim), longer);
+    assert_sound(sim);
+    sim_free(sim);
+}
+
+static void a_candidate_that_is_cut_off_does_not_raise_its_term(void **state)
+{
+    (void)state;
+    struct sim_options options = calm(3);
+    struct sim *sim = sim_new(&options);
+    put(sim, 5);
+    uint32_t active = sim_active(sim), to = active % 3 + 1;
+    uint64_t term = sim_core(sim, active)->raft.current_term;
+    assert_int_equal(raft_core_transfer(sim_core(sim, active), sim_now(sim), to), STATUS_OK);
+    while (sim_core(sim, to)->raft.state != RAFT_CANDIDATE && sim_now(sim) < 10000) {
+        sim_run(sim, 1);
+    }
+    sim_cut(sim, to, true);
+    sim_run(sim, 5000);
+    assert_int_equal(sim_core(sim, to)->raft.current_term, term + 1);
+    sim_cut(sim, to, false);
+    assert_true(sim_settle(sim, 3000));
+    assert_sound(sim);
+    sim_free(sim);
+}
+
+static void a_late_answer_to_a_pre_vote_does_not_depose_the_leader(void **state)
+{
+    (void)state;
+    struct sim_options options = calm(3);
+    struct sim *sim = sim_new(&options);
+    put(sim, 5);
+    uint32_t active = sim_active(sim), other = active % 3 + 1;
+    for (uint32_t id = 1; id <= 3; id++) {
+        struct raft_core *core = sim_core(sim, id);
+        uint64_t term = core->raft.current_term;
+        struct raft_packet packet = {.type = RAFT_REQUEST_VOTE_RESULT, .term = term + 1};
+        packet.message.type = RAFT_REQUEST_VOTE_RESULT;
+        packet.message.request_vote_result = (struct raft_request_vote_result){
+            .version = 2, .term = term + 1, .vote_granted = true, .pre_vote = true};
+        raft_core_receive(core, sim_now(sim), id == other ? active : other, &packet);
+        assert_int_equal(core->raft.current_term, term);
+    }
+    assert_int_equal(sim_active(sim), active);
+    sim_free(sim);
+}
+
+/* libraft's follower records a configuration under the index of its message's first entry. */
+static void a_configuration_among_others_keeps_its_index(void **state)
+{
+    (void)state;
+    struct sim_options options = calm(3);
+    struct sim *sim = sim_new(&options);
+    put(sim, 5);
+    uint32_t active = sim_active(sim), away = active % 3 + 1;
+    sim_cut(sim, away, true);
+    put(sim, 3);
+    assert_true(sim_change(sim, active));
+    put(sim, 3);
+    sim_cut(sim, away, false);
+    assert_true(sim_settle(sim, 3000));
+    assert_int_equal(sim_core(sim, away)->raft.configuration_committed_index,
+                     sim_core(sim, active)->raft.configuration_committed_index);
+    assert_true(sim_core(sim, away)->raft.configuration_committed_index > 1);
+    assert_sound(sim);
+    sim_free(sim);
+}
+
+static void only_answers_of_this_round_and_term_confirm_a_read(void **state)
+{
+    (void)state;
+    struct sim_options options = calm(3);
+    struct sim *sim = sim_new(&options);
+    put(sim, 5);
+    uint32_t active = sim_active(sim), other = active % 3 + 1;
+    struct raft_core *core = sim_core(sim, active);
+    sim_cut(sim, active, true);
+    assert_true(sim_read(sim, active));
+    struct raft_packet answer = {.type = RAFT_READ_ANSWER, .round = 1};
+    answer.term = core->raft.current_term;
+    raft_core_receive(core, sim_now(sim), other, &answer);
+    answer.round = core->round - 1;
+    raft_core_receive(core, sim_now(sim), other, &answer);
+    answer.round = core->round;
+    answer.term = core->raft.current_term + 1;
+    raft_core_receive(core, sim_now(sim), other, &answer);
+    answer.term = core->raft.current_term;
+    raft_core_receive(core, sim_now(sim), active, &answer); /* our own voice counts once */
+    raft_core_receive(core, sim_now(sim), 9, &answer);
+    assert_int_equal(sim_counters(sim)->reads, 0);
+    raft_core_receive(core, sim_now(sim), other, &answer);
+    assert_int_equal(sim_counters(sim)->reads, 1);
+    sim_free(sim);
+}
+
 static void a_follower_far_behind_gets_a_snapshot_in_chunks(void **state)
 {
     (void)state;
@@ -173,6 +288,10 @@ static void a_follower_far_behind_gets_a_snapshot_in_chunks(void **state)
     assert_int_equal(sim_applied_count(sim, away), 405);
     assert_true(sim_counters(sim)->restores > restores);
     assert_int_equal(sim_active(sim), active);
+    sim_run(sim, 50);
+    for (uint32_t i = 0; i < RAFT_NODE_SERVERS_MAX; i++) {
+        assert_int_equal(sim_core(sim, active)->transfers[i].to, 0);
+    }
     /* and it takes part with the snapshot as its whole log */
     sim_crash(sim, away);
     sim_restart(sim, away);
@@ -271,7 +390,7 @@ static void no_history_diverges_and_nothing_acknowledged_is_lost_under_chaos(voi
             .write_ms = (uint32_t)rng_between(&rng, 0, 30),
             .snapshot_entries = (uint32_t)rng_between(&rng, 20, 300),
             .trailing_entries = (uint32_t)rng_between(&rng, 0, 60),
-            .chunk_bytes = (uint32_t)rng_between(&rng, 64, 4000),
+            .chunk_bytes = (uint32_t)rng_between(&rng, 500, 4000),
             .tail_bytes = rng_once_in(&rng, 2) ? 0 : 20000,
         };
         struct sim *sim = sim_new(&options);
@@ -312,6 +431,11 @@ int main(void)
         cmocka_unit_test(a_suspected_leader_is_replaced_at_once),
         cmocka_unit_test(a_partitioned_leader_steps_down_and_cannot_acknowledge),
         cmocka_unit_test(a_follower_that_was_away_does_not_disturb_the_leader),
+        cmocka_unit_test(a_longer_log_in_an_older_term_is_elected),
+        cmocka_unit_test(a_candidate_that_is_cut_off_does_not_raise_its_term),
+        cmocka_unit_test(a_late_answer_to_a_pre_vote_does_not_depose_the_leader),
+        cmocka_unit_test(a_configuration_among_others_keeps_its_index),
+        cmocka_unit_test(only_answers_of_this_round_and_term_confirm_a_read),
         cmocka_unit_test(a_follower_far_behind_gets_a_snapshot_in_chunks),
         cmocka_unit_test(leadership_is_handed_over_on_request),
         cmocka_unit_test(what_waits_is_bounded_and_checked),

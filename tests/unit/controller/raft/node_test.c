@@ -1,10 +1,12 @@
 /* Controllers' nodes on one real loop, with mutual TLS over loopback and their logs on disk. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -541,6 +543,47 @@ static void bad_options_are_refused(void **state)
     assert_int_equal(raft_node_exit_code(STATUS_IO), RAFT_NODE_EXIT_RETRY);
 }
 
+static void a_failing_disk_ends_the_node(void **state)
+{
+    (void)state;
+    struct cluster *cluster = cluster_new(1, 0);
+    struct controller *self = &cluster->controllers[0];
+    put_many(cluster, 10);
+    struct rlimit before, limit;
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 4096;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    struct request entry = {.cluster = cluster}, read = entry;
+    assert_int_equal(
+        raft_node_submit(self->node, bytes_of("12345678", 8), &entry.request, was_done), STATUS_OK);
+    uint64_t until = now_us() + 5000000;
+    while ((self->failures == 0 || !entry.done) && now_us() < until) {
+        turn(cluster);
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(self->failures, 1);
+    assert_true(self->failure == STATUS_IO || self->failure == STATUS_DISK_FULL);
+    assert_true(entry.done && entry.status == STATUS_UNCERTAIN);
+    assert_false(self->active);
+    assert_int_equal(self->count, 10);
+    assert_int_equal(
+        raft_node_submit(self->node, bytes_of("12345678", 8), &entry.request, was_done),
+        STATUS_UNAVAILABLE);
+    assert_int_equal(raft_node_read_barrier(self->node, &read.request, was_done),
+                     STATUS_UNAVAILABLE);
+    struct raft_node_status status;
+    raft_node_status(self->node, &status);
+    assert_string_equal(status.state, "failed");
+    self->failures = 0;
+    stop(cluster, 1);
+    start(cluster, 1);
+    put_many(cluster, 1);
+    assert_true(self->count == 11);
+    cluster_free(cluster);
+}
+
 static void a_shorter_log_than_the_state_machine_is_refused(void **state)
 {
     (void)state;
@@ -576,6 +619,7 @@ int main(void)
         cmocka_unit_test(what_waits_is_answered_when_the_node_is_closed),
         cmocka_unit_test(leadership_moves_on_request_and_status_tells),
         cmocka_unit_test(bad_options_are_refused),
+        cmocka_unit_test(a_failing_disk_ends_the_node),
         cmocka_unit_test(a_shorter_log_than_the_state_machine_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -667,6 +667,29 @@ bool sim_read(struct sim *sim, uint32_t id)
     return true;
 }
 
+bool sim_change(struct sim *sim, uint32_t id)
+{
+    struct node *node = &sim->nodes[id - 1];
+    struct raft_buffer encoded;
+    if (!node->up || !raft_core_is_active(&node->core) ||
+        raft_configuration_encode(&node->core.raft.configuration, &encoded) != 0) {
+        return false;
+    }
+    struct raft_entry entry = {.term = node->core.raft.current_term,
+                               .type = RAFT_CHANGE,
+                               .buf = encoded,
+                               .batch = encoded.base};
+    struct raft_event event = {.type = RAFT_SUBMIT};
+    event.submit.entries = &entry;
+    event.submit.n = 1;
+    int rv = 0;
+    bool taken = raft_core_step(&node->core, &event, &rv);
+    if (rv != 0) {
+        raft_free(encoded.base);
+    }
+    return taken;
+}
+
 /* ---- the run ---- */
 
 static void chaos(struct sim *sim)
@@ -704,6 +727,9 @@ static void chaos(struct sim *sim)
     }
     if (rng_once_in(&sim->rng, 15)) {
         (void)sim_read(sim, id);
+    }
+    if (rng_once_in(&sim->rng, 100)) {
+        (void)sim_change(sim, id);
     }
     for (uint32_t i = 0; i < sim->options.nodes; i++) {
         struct node *other = &sim->nodes[i];
@@ -807,32 +833,6 @@ bool sim_settle(struct sim *sim, uint64_t ms)
     do {
         sim_run(sim, 5);
     } while (sim->now < until && sim->violation[0] == 0 && !is_settled(sim));
-    if (!is_settled(sim) && getenv("RAFT_SIM_DEBUG") != NULL) {
-        for (uint32_t i = 0; i < sim->options.nodes; i++) {
-            struct node *n = &sim->nodes[i];
-            fprintf(
-                stderr,
-                "%u up %d state %u term %llu leader %u last %llu stored %llu commit %llu cursor %llu snap %llu trail off %llu snap %llu installing %d waits %d taking %d saving %d incoming %llu/%llu off %llu\n",
-                i + 1, n->up, n->core.raft.state, n->core.raft.current_term,
-                raft_core_leader(&n->core), (unsigned long long)raft_core_last(&n->core),
-                n->core.raft.last_stored, n->core.raft.commit_index,
-                (unsigned long long)n->core.cursor, (unsigned long long)n->core.snapshot.index,
-                n->core.raft.trail.offset, n->core.raft.trail.snapshot.index,
-                n->core.raft.snapshot.installing, n->core.install_waits, n->core.taking,
-                n->core.saving, (unsigned long long)n->core.incoming.index,
-                (unsigned long long)n->core.incoming.bytes,
-                (unsigned long long)n->core.incoming_offset);
-            for (int t = 0; t < 9; t++)
-                if (n->core.transfers[t].to)
-                    fprintf(stderr, "   to %u index %llu off %llu sent %llu\n",
-                            n->core.transfers[t].to, (unsigned long long)n->core.transfers[t].index,
-                            (unsigned long long)n->core.transfers[t].offset,
-                            (unsigned long long)n->core.transfers[t].sent_ms);
-        }
-        fprintf(stderr, "delay %u write %u stall %u chunk %u trailing %u\n", sim->options.delay_ms,
-                sim->options.write_ms, sim->options.stall_one_in, sim->options.chunk_bytes,
-                sim->options.trailing_entries);
-    }
     check_end(sim);
     return is_settled(sim) && sim->violation[0] == 0;
 }
@@ -866,6 +866,14 @@ void sim_wipe_log_behind_back(struct sim *sim, uint32_t id)
 {
     struct node *node = &sim->nodes[id - 1];
     disk_truncate(node, node->first + 1);
+}
+
+void sim_raise_term(struct sim *sim, uint32_t id, uint64_t by)
+{
+    struct node *node = &sim->nodes[id - 1];
+    CHECK(!node->up);
+    node->term += by;
+    node->voted_for = 0;
 }
 
 static void bootstrap(struct node *node, uint32_t nodes)

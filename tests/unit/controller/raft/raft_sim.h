@@ -39,10 +39,12 @@ void sim_crash(struct sim *sim, uint32_t id);
 void sim_restart(struct sim *sim, uint32_t id);
 void sim_cut(struct sim *sim, uint32_t id, bool cut); /* from everybody */
 void sim_wipe_log_behind_back(struct sim *sim, uint32_t id);
+void sim_raise_term(struct sim *sim, uint32_t id, uint64_t by); /* of one that is down */
 
 uint32_t sim_active(const struct sim *sim); /* 0: none */
 bool sim_submit(struct sim *sim, uint32_t id);
 bool sim_read(struct sim *sim, uint32_t id);
+bool sim_change(struct sim *sim, uint32_t id);            /* commits the configuration anew */
 struct raft_core *sim_core(struct sim *sim, uint32_t id); /* NULL while it is down */
 uint64_t sim_applied_count(const struct sim *sim, uint32_t id);
 uint64_t sim_now(const struct sim *sim);
