@@ -86,11 +86,16 @@ static void activate(struct db *db, const Weir__CmdActive__Shard *in)
     row.leader =
         (struct db_replica){.broker = in->leader->broker, .disk_gen = in->leader->disk_gen};
     row.leader_boot = in->boot;
-    row.cfg = cfg;
-    row.prev_cfg = prev;
-    db_shard_put(db, &row);
     if (swapped) {
+        cfg = row.prev_cfg;
+        prev = row.cfg;
+        row.cfg = cfg;
+        row.prev_cfg = prev;
         db_shard_configs_put(db, &row);
+    }
+    db_shard_put(db, &row);
+    for (size_t i = 0; i < in->n_made; i++) {
+        db_replica_made(db, row.id, in->made[i]->broker, in->made[i]->disk_gen);
     }
     if (first) {
         count_first_leader(db, (uint32_t)(row.id >> 32));

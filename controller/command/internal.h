@@ -7,18 +7,19 @@
 #include "proto/schema/metadata.pb-c.h"
 
 /* The kinds: name in Weir__Command, name of its case. */
-#define COMMAND_KINDS(X)                  \
-    X(bootstrap, BOOTSTRAP)               \
-    X(register_broker, REGISTER_BROKER)   \
-    X(broker_down, BROKER_DOWN)           \
-    X(create_stream, CREATE_STREAM)       \
-    X(delete_stream, DELETE_STREAM)       \
-    X(change_retention, CHANGE_RETENTION) \
-    X(electing, ELECTING)                 \
-    X(active, ACTIVE)                     \
-    X(stable, STABLE)                     \
-    X(shards_dropped, SHARDS_DROPPED)     \
-    X(allocate_producers, ALLOCATE_PRODUCERS)
+#define COMMAND_KINDS(X)                      \
+    X(bootstrap, BOOTSTRAP)                   \
+    X(register_broker, REGISTER_BROKER)       \
+    X(broker_down, BROKER_DOWN)               \
+    X(create_stream, CREATE_STREAM)           \
+    X(delete_stream, DELETE_STREAM)           \
+    X(change_retention, CHANGE_RETENTION)     \
+    X(electing, ELECTING)                     \
+    X(active, ACTIVE)                         \
+    X(stable, STABLE)                         \
+    X(shards_dropped, SHARDS_DROPPED)         \
+    X(allocate_producers, ALLOCATE_PRODUCERS) \
+    X(replicas_made, REPLICAS_MADE)
 
 #define X(name, kind) \
     void command_##name(struct db *db, const Weir__Command *command, struct db_result *result);

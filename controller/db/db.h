@@ -105,6 +105,7 @@ uint64_t db_producers_take(struct db *db, uint64_t count); /* the first of them 
 
 struct db_replica {
     uint32_t broker, disk_gen; /* broker 0: none */
+    bool made; /* a voter that has reported to a fence: until then it may be made (R14) */
 };
 
 struct db_config {
@@ -198,6 +199,8 @@ void db_stream_each(struct db *db, void (*visit)(const struct db_stream *stream,
 bool db_shard_get(struct db *db, uint64_t id, struct db_shard *out);
 void db_shard_put(struct db *db, const struct db_shard *shard); /* leaves its configurations */
 void db_shard_configs_put(struct db *db, const struct db_shard *shard); /* only those */
+/* The replica exists from now on, whichever configuration it is in. */
+void db_replica_made(struct db *db, uint64_t shard, uint32_t broker, uint32_t disk_gen);
 /* Ascending by id; of one stream, or of all when `stream` is 0. The visitor may put shards. */
 void db_shard_each(struct db *db, uint32_t stream,
                    void (*visit)(const struct db_shard *shard, void *context), void *context);

@@ -69,6 +69,7 @@ const char *const db_schema =
     "  position INTEGER NOT NULL,\n"
     "  broker   INTEGER NOT NULL,\n"
     "  disk_gen INTEGER NOT NULL, -- a replica without its disk is another replica\n"
+    "  made     INTEGER NOT NULL, -- it has reported to a fence: it exists on that disk\n"
     "  PRIMARY KEY (shard, config, position)\n"
     ") STRICT, WITHOUT ROWID;\n"
 

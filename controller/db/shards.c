@@ -28,8 +28,8 @@ static void read_configs(struct db *db, struct db_shard *shard)
     while (db_row(db, get)) {
         struct db_config *config = db_u32(get, 0) == 0 ? &shard->cfg : &shard->prev_cfg;
         if (config->voter_count < DB_VOTERS_MAX) {
-            config->voter[config->voter_count++] =
-                (struct db_replica){.broker = db_u32(get, 1), .disk_gen = db_u32(get, 2)};
+            config->voter[config->voter_count++] = (struct db_replica){
+                .broker = db_u32(get, 1), .disk_gen = db_u32(get, 2), .made = db_u32(get, 3) != 0};
         }
     }
 }
@@ -112,7 +112,20 @@ void db_shard_configs_put(struct db *db, const struct db_shard *shard)
             db_bind_u64(put, 3, v);
             db_bind_u64(put, 4, configs[c]->voter[v].broker);
             db_bind_u64(put, 5, configs[c]->voter[v].disk_gen);
+            db_bind_u64(put, 6, configs[c]->voter[v].made);
             db_run(db, put);
         }
+    }
+}
+
+void db_replica_made(struct db *db, uint64_t shard, uint32_t broker, uint32_t disk_gen)
+{
+    sqlite3_stmt *made = db_use(db, DB_REPLICA_MADE);
+    db_bind_u64(made, 1, shard);
+    db_bind_u64(made, 2, broker);
+    db_bind_u64(made, 3, disk_gen);
+    db_run(db, made);
+    if (!db->failed && sqlite3_changes(db->sql) > 0) {
+        db_note(db, DB_KIND_SHARD, shard);
     }
 }

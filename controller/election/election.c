@@ -104,15 +104,19 @@ static enum status propose_active(struct election *e, struct shard *s, const str
     const struct broker *b = table_broker(e, best->id.broker);
     CHECK(b != NULL);
     count_leader(e, s, best->id.broker);
-    return propose(e, s, now_ms,
-                   &(struct election_effect){.type = ELECTION_PROPOSE_ACTIVE,
-                                             .shard = s->row.shard,
-                                             .epoch = s->row.epoch,
-                                             .leader = best->id,
-                                             .boot = b->boot,
-                                             .cfg = stays ? s->row.cfg : s->row.prev_cfg,
-                                             .prev_cfg = stays ? s->row.prev_cfg : s->row.cfg},
-                   out);
+    struct election_effect active = {.type = ELECTION_PROPOSE_ACTIVE,
+                                     .shard = s->row.shard,
+                                     .epoch = s->row.epoch,
+                                     .leader = best->id,
+                                     .boot = b->boot,
+                                     .cfg = stays ? s->row.cfg : s->row.prev_cfg,
+                                     .prev_cfg = stays ? s->row.prev_cfg : s->row.cfg};
+    for (uint32_t i = 0; i < s->slot_count; i++) {
+        if (s->slot[i].replied) {
+            active.reported[active.reported_count++] = s->slot[i].id;
+        }
+    }
+    return propose(e, s, now_ms, &active, out);
 }
 
 /* ------------------------------------------------------------ what a shard needs next */
@@ -205,14 +209,15 @@ static enum status pursue_active(struct election *e, struct shard *s, uint64_t n
 }
 
 /* The first two replies are a quorum; were the leader always one of them, the brokers that are a
- * little quicker would lead everything. So the preferred leader gets a moment to be the third. */
-static bool waits_for_preferred(struct election *e, struct shard *s, uint64_t now_ms)
+ * little quicker would lead everything. So the preferred leader gets a moment to be the third; and
+ * in a shard's first election everybody does, because its replicas are made by it. */
+static bool waits_for_more(struct election *e, struct shard *s, uint64_t now_ms)
 {
     bool may_reply = false;
     for (uint32_t i = 0; i < s->slot_count; i++) {
         const struct slot *slot = &s->slot[i];
-        if (slot->id.broker == s->row.preferred && !slot->replied && slot->asked &&
-            reachable(e, slot->id) != NULL) {
+        bool awaited = slot->id.broker == s->row.preferred || s->row.epoch == 1;
+        if (awaited && !slot->replied && slot->asked && reachable(e, slot->id) != NULL) {
             may_reply = true;
         }
     }
@@ -230,8 +235,7 @@ static enum status pursue_electing(struct election *e, struct shard *s, uint64_t
     }
     const struct slot *best = quorum_replied(s) ? choose_leader(e, s) : NULL;
     if (best != NULL) {
-        return waits_for_preferred(e, s, now_ms) ? STATUS_OK
-                                                 : propose_active(e, s, best, now_ms, out);
+        return waits_for_more(e, s, now_ms) ? STATUS_OK : propose_active(e, s, best, now_ms, out);
     }
     return fence_voters(e, s, now_ms, out);
 }

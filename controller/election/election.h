@@ -36,7 +36,7 @@ enum {
     ELECTION_RESEND_MS = 500,      /* an unanswered FENCE or GRANT goes again; doubles from here */
     ELECTION_RESEND_MAX_MS = 4000, /* up to here */
     ELECTION_PROPOSE_MS = 1000,    /* a proposal that has not committed is made again */
-    ELECTION_PATIENCE_MS = 20,     /* with a quorum, for the reply of the preferred leader */
+    ELECTION_PATIENCE_MS = 20,     /* with a quorum, for the preferred leader's reply too */
     ELECTION_HEADROOM = 1 << 20,   /* above a promise that our rows do not know (2.9) */
 };
 
@@ -128,6 +128,8 @@ struct election_effect {
     uint64_t shard, boot, order;
     struct election_replica leader;
     struct election_config cfg, prev_cfg;
+    uint32_t reported_count; /* PROPOSE_ACTIVE: the voters whose replies made the choice */
+    struct election_replica reported[2 * ELECTION_VOTERS_MAX];
 };
 
 /* A zeroed struct is empty. Owned by the caller. */

@@ -29,6 +29,7 @@ static void attach(struct controller *c, struct client *client)
     }
     client->dropped_up_to = 0;
     elections_broker_up(c, client);
+    replicas_look_again(c);
     brokers_send_drops(c);
     controller_wake(c);
 }

@@ -25,6 +25,7 @@ static void turn_fired(struct net_turn *turn)
 {
     struct controller *c = CONTAINER_OF(turn, struct controller, turn);
     elections_flush(c);
+    replicas_flush(c);
     if (c->active) {
         pipeline_flush(&c->pipeline);
     }
@@ -104,6 +105,9 @@ static enum status fsm_apply(void *data, const struct raft_node_command *command
             if (shard != NULL) {
                 elections_row(c, shard);
             }
+        }
+        if (changes->shards.count > 0) {
+            replicas_look_again(c);
         }
         if (changes->drops) {
             brokers_send_drops(c);
@@ -463,6 +467,7 @@ void controller_close(struct controller *c)
     net_timer_stop(c->options.loop, &c->election_timer);
     net_timer_stop(c->options.loop, &c->drops_timer);
     net_timer_stop(c->options.loop, &c->ahead_timer);
+    net_timer_stop(c->options.loop, &c->replicas_timer);
     watchers_close(c);
     if (c->raft != NULL) {
         raft_node_close(c->raft);
@@ -484,6 +489,7 @@ void controller_free(struct controller *c)
     watch_free(c->watch);
     election_free(c->election);
     election_effects_release(&c->effects);
+    buf_release(&c->made);
     liveness_release(&c->liveness);
     free(c->state_path);
     free(c);

@@ -64,12 +64,14 @@ void elections_activate(struct controller *c)
     for (size_t i = 0; i < count; i++) {
         elections_row(c, &shards[i]);
     }
+    replicas_look_again(c);
 }
 
 void elections_deactivate(struct controller *c)
 {
     elections_feed(c, &(struct election_input){.type = ELECTION_DEACTIVATED});
     election_effects_clear(&c->effects);
+    replicas_deactivate(c);
     net_timer_stop(c->options.loop, &c->election_timer);
 }
 
@@ -97,6 +99,12 @@ enum status handle_fence_report(struct controller *c, struct client *client, str
         const Weir__ReportShard *shard = report->shards[i];
         if (shard->replica == NULL) {
             continue;
+        }
+        if (shard->ok && shard->replica->broker == client->broker &&
+            shard->replica->disk_gen == client->disk_gen) {
+            replicas_reported(c, shard->shard,
+                              (struct db_replica){.broker = shard->replica->broker,
+                                                  .disk_gen = shard->replica->disk_gen});
         }
         elections_feed(c, &(struct election_input){
                               .type = ELECTION_REPORT,
@@ -182,6 +190,8 @@ struct item {
     } message;
     Weir__ReplicaId replica;
     struct config_message cfg, prev;
+    Weir__ReplicaId reported[2 * ELECTION_VOTERS_MAX];
+    Weir__ReplicaId *made[2 * ELECTION_VOTERS_MAX];
 };
 
 /* Effects of one type (and of one broker) become one message; these are its items. */
@@ -197,7 +207,8 @@ static void batch_release(struct batch *batch)
     free(batch->pointer);
 }
 
-static void fill_active(struct item *item, const struct election_effect *effect)
+static void fill_active(const struct controller *c, struct item *item,
+                        const struct election_effect *effect)
 {
     Weir__CmdActive__Shard *out = &item->message.active;
     weir__cmd_active__shard__init(out);
@@ -208,6 +219,16 @@ static void fill_active(struct item *item, const struct election_effect *effect)
     out->boot = effect->boot;
     out->config = config_message(&item->cfg, &effect->cfg);
     out->prev_config = config_message(&item->prev, &effect->prev_cfg);
+    const struct db_shard *row = watch_shard(c->watch, effect->shard);
+    out->made = item->made;
+    for (uint32_t i = 0; row != NULL && i < effect->reported_count; i++) {
+        const struct election_replica *reported = &effect->reported[i];
+        if (!replica_is_made(row, reported->broker, reported->disk_gen)) {
+            item->reported[out->n_made] = replica_message(*reported);
+            item->made[out->n_made] = &item->reported[out->n_made];
+            out->n_made++;
+        }
+    }
 }
 
 static void fill_fence(const struct controller *c, struct item *item,
@@ -224,7 +245,7 @@ static void fill_fence(const struct controller *c, struct item *item,
     out->config = config_message(&item->cfg, &effect->cfg);
     out->prev_config = config_message(&item->prev, &effect->prev_cfg);
     out->replica = &item->replica;
-    out->fresh = row != NULL && !row->granted;
+    out->fresh = row != NULL && !replica_is_made(row, effect->broker, client->disk_gen);
 }
 
 static void fill_grant(const struct controller *c, struct item *item,
@@ -253,7 +274,7 @@ static void fill(const struct controller *c, struct item *item,
         item->message.electing.epoch = effect->epoch;
         break;
     case ELECTION_PROPOSE_ACTIVE:
-        fill_active(item, effect);
+        fill_active(c, item, effect);
         break;
     case ELECTION_PROPOSE_STABLE:
         weir__cmd_stable__shard__init(&item->message.stable);

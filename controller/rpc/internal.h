@@ -16,6 +16,7 @@ enum {
     ELECTION_FRAME_SHARDS_MAX = 4000,    /* in one FENCE or GRANT: 600 KiB */
     DROPS_FRAME_SHARDS_MAX = 2000,
     DROPS_RESEND_MS = 1000,
+    REPLICAS_LOOK_MS = 500,
     WATCH_AHEAD_MS =
         2000, /* a watcher that knows more than we do waits so long for us to catch up */
     CHECKPOINT_PAGES = 1000,
@@ -36,6 +37,11 @@ struct client {
     char disk_state[16];
 };
 
+struct made_replica {
+    uint64_t shard;
+    uint32_t broker, disk_gen;
+};
+
 struct controller {
     struct controller_options options;
     char *state_path;
@@ -52,12 +58,13 @@ struct controller {
     struct liveness liveness;
     struct election *election;
     struct election_effects effects;
-    struct net_timer liveness_timer, election_timer, drops_timer, ahead_timer;
+    struct net_timer liveness_timer, election_timer, drops_timer, ahead_timer, replicas_timer;
 
     struct client nobody; /* of sessions that are not open yet */
     struct list clients, watchers;
-    struct net_turn turn;          /* flushes what the turn has gathered */
-    bool image_changed;            /* watchers have something to hear */
+    struct net_turn turn; /* flushes what the turn has gathered */
+    struct buf made;      /* of struct made_replica: reported in this turn, to be committed */
+    bool image_changed;   /* watchers have something to hear */
     struct checkpoint *checkpoint; /* under way on another thread, or NULL */
 };
 
@@ -91,6 +98,15 @@ void handle_cluster_status(struct controller *c, struct client *client, struct s
 
 /* INVALID: malformed. */
 enum status handle_beat(struct controller *c, struct client *client, struct bytes body);
+/* Watches for voters whose replicas have never been made: a broker that was away during the shard's
+ * first elections. They are fenced into existence in the epoch that is led. */
+void replicas_look_again(struct controller *c);
+void replicas_deactivate(struct controller *c);
+void replicas_flush(struct controller *c);
+bool replica_is_made(const struct db_shard *shard, uint32_t broker, uint32_t disk_gen);
+/* A voter has reported to the fence of a shard that has its leader. */
+void replicas_reported(struct controller *c, uint64_t shard, struct db_replica replica);
+
 enum status handle_fence_report(struct controller *c, struct client *client, struct bytes body);
 enum status handle_leading(struct controller *c, struct client *client, struct bytes body);
 enum status handle_shards_dropped(struct controller *c, struct client *client, struct bytes body);

@@ -200,6 +200,22 @@ static void an_election_moves_only_along_its_epochs(void **state)
                  "stream 1 s ACTIVE hours 24 shards 2 waiting 0 created 0\n");
 }
 
+static void a_replica_that_has_reported_is_made_once_and_for_all(void **state)
+{
+    script_check(*state, THREE_BROKERS
+                 "> create s\nOK, stream 1 at version 5\n  v5: streams 1 shards 1/0\n"
+                 "> active 1/0 epoch=1 leader=1 made=1.1,2.1,9.9\nOK\n  v6: streams 1 shards 1/0\n"
+                 "> show shards\n"
+                 "shard 1/0 ACTIVE epoch 1 leader 1.1 boot 1 cfg 1:1.1!,2.1!,3.1 prefers 1\n"
+                 "> made 1/0 replica=3.2\nOK\n"
+                 "> made 1/0 replica=3.1\nOK\n  v7: shards 1/0\n"
+                 "> made 1/0 replica=3.1\nOK\n"
+                 "> electing 1/0 epoch=2\nOK\n  v8: shards 1/0\n"
+                 "> active 1/0 epoch=2 leader=2\nOK\n  v9: shards 1/0\n"
+                 "> show shards\n"
+                 "shard 1/0 ACTIVE epoch 2 leader 2.1 boot 1 cfg 1:1.1!,2.1!,3.1! prefers 1\n");
+}
+
 static void the_commands_of_an_entry_see_each_other_and_share_a_version(void **state)
 {
     script_check(*state, THREE_BROKERS ">> create s\n"
@@ -352,6 +368,7 @@ int main(void)
         TEST(a_bad_stream_is_refused_with_a_sentence),
         TEST(a_stream_needs_three_brokers_alive_in_three_zones),
         TEST(an_election_moves_only_along_its_epochs),
+        TEST(a_replica_that_has_reported_is_made_once_and_for_all),
         TEST(the_commands_of_an_entry_see_each_other_and_share_a_version),
         TEST(a_deleted_stream_goes_when_the_living_have_dropped_it),
         TEST(a_death_finishes_a_deletion_that_waited_for_it),

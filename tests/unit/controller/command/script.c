@@ -97,6 +97,9 @@ struct made {
     Weir__CmdShardsDropped dropped;
     uint64_t dropped_shards[LIST_MAX];
     Weir__CmdAllocateProducers producers;
+    Weir__CmdReplicasMade replicas_made;
+    Weir__CmdReplicasMade__Replica late[1], *lates[1];
+    Weir__ReplicaId made_id[LIST_MAX], *made_ids[LIST_MAX];
 };
 
 static void make_broker(struct made *m, struct line *line)
@@ -140,6 +143,21 @@ static Weir__ReplicaConfig *make_config(struct made *m, int which, char *text)
     return config;
 }
 
+/* "made=1.1,2.1" */
+static size_t make_replicas(struct made *m, char *text)
+{
+    size_t count = 0;
+    while (*text != '\0' && count < LIST_MAX) {
+        Weir__ReplicaId *id = &m->made_id[count];
+        weir__replica_id__init(id);
+        id->broker = (uint32_t)strtoul(text, &text, 10);
+        id->disk_gen = (uint32_t)strtoul(text + 1, &text, 10);
+        m->made_ids[count++] = id;
+        text += *text == ',' ? 1 : 0;
+    }
+    return count;
+}
+
 static void make_election(struct made *m, struct line *line)
 {
     const char *kind = line->word[0];
@@ -177,6 +195,8 @@ static void make_election(struct made *m, struct line *line)
         m->active_shard->boot = number(line, "boot", 1);
         m->active_shard->config = make_config(m, 0, option(line, "cfg", "1:1.1,2.1,3.1"));
         m->active_shard->prev_config = make_config(m, 1, option(line, "prev", ""));
+        m->active_shard->n_made = make_replicas(m, option(line, "made", ""));
+        m->active_shard->made = m->made_ids;
         m->active_shards[0] = m->active_shard;
         m->active.n_shards = 1;
         m->active.shards = m->active_shards;
@@ -237,6 +257,17 @@ static void make_rest(struct made *m, struct line *line)
         }
         m->command.kind_case = WEIR__COMMAND__KIND_SHARDS_DROPPED;
         m->command.shards_dropped = &m->dropped;
+    } else if (strcmp(kind, "made") == 0) {
+        weir__cmd_replicas_made__init(&m->replicas_made);
+        weir__cmd_replicas_made__replica__init(m->late);
+        assert_int_equal(make_replicas(m, option(line, "replica", "")), 1);
+        m->late->shard = shard_of(line->word[1]);
+        m->late->replica = m->made_ids[0];
+        m->lates[0] = m->late;
+        m->replicas_made.n_replicas = 1;
+        m->replicas_made.replicas = m->lates;
+        m->command.kind_case = WEIR__COMMAND__KIND_REPLICAS_MADE;
+        m->command.replicas_made = &m->replicas_made;
     } else {
         assert_string_equal(kind, "producers");
         weir__cmd_allocate_producers__init(&m->producers);
@@ -334,8 +365,8 @@ static void show_config(struct script *script, const char *name, const struct db
     }
     say(script, " %s %u:", name, config->version);
     for (uint32_t v = 0; v < config->voter_count; v++) {
-        say(script, "%s%u.%u", v == 0 ? "" : ",", config->voter[v].broker,
-            config->voter[v].disk_gen);
+        say(script, "%s%u.%u%s", v == 0 ? "" : ",", config->voter[v].broker,
+            config->voter[v].disk_gen, config->voter[v].made ? "!" : "");
     }
 }
 

@@ -173,6 +173,26 @@ static void a_broker_whose_session_and_links_are_reset_is_replaced_at_once(void 
     weir__metadata_update__free_unpacked(u, NULL);
 }
 
+static bool broker_three_has_its_replicas(struct rig *rig)
+{
+    return rig->broker[3].fresh == 2;
+}
+
+static void a_broker_that_was_away_gets_its_replicas_made_once(void **state)
+{
+    struct rig *rig = *state;
+    three_up(rig);
+    rig->broker[3].mute = true; /* as good as a fence that was lost */
+    assert_int_equal(create(rig, "s", 2, 0), STATUS_OK);
+    expect(rig, "s:ACTIVE 0@1>1 1@1>2;");
+    rig_broker_close(rig, 3);
+    rig_broker_up(rig, 3, 11);
+    rig_until(rig, broker_three_has_its_replicas);
+    rig_run_ms(rig, 1200);
+    assert_int_equal(rig->broker[3].fresh, 2); /* it is known now */
+    expect(rig, "s:ACTIVE 0@1>1 1@1>2;");
+}
+
 static void a_restarted_leader_does_not_lead_on(void **state)
 {
     struct rig *rig = *state;
@@ -391,6 +411,7 @@ int main(void)
         TEST(a_call_that_is_wrong_gets_a_sentence),
         TEST(a_retry_of_a_request_gets_its_first_result),
         TEST(a_broker_whose_session_and_links_are_reset_is_replaced_at_once),
+        TEST(a_broker_that_was_away_gets_its_replicas_made_once),
         TEST(a_restarted_leader_does_not_lead_on),
         TEST(a_silent_broker_is_dead_and_told_to_register_again),
         TEST(a_broker_registers_only_as_itself),
