@@ -11,11 +11,11 @@ enum {
     RING_MIN = 4,
     /* id, last_ms, count; then each batch */
     PRODUCER_ENCODED_BYTES = 8 + 8 + 4,
-    ENTRY_ENCODED_BYTES = 8 + 4 + 2 + 2,
+    ENTRY_ENCODED_BYTES = 8 + 8 + 4 + 2 + 2,
 };
 
 struct entry {
-    uint64_t base;
+    uint64_t base, append_ms;
     uint32_t seq;
     uint16_t epoch;
     uint16_t count;
@@ -170,6 +170,15 @@ static const struct entry *original(const struct producer *p, const struct batch
     return NULL;
 }
 
+uint64_t producer_table_original_ms(const struct producer_table *table,
+                                    const struct batch_header *h)
+{
+    const struct producer *p = find(table, h->producer_id);
+    const struct entry *e = p != NULL ? original(p, h) : NULL;
+    CHECK(e != NULL);
+    return e->append_ms;
+}
+
 static uint32_t uncommitted(const struct producer *p, uint64_t commit)
 {
     uint32_t n = 0;
@@ -290,6 +299,7 @@ enum status producer_table_add(struct producer_table *table, const struct batch_
     }
     p->count++;
     *entry_at(p, p->count - 1) = (struct entry){.base = h->base_offset,
+                                                .append_ms = h->append_ms,
                                                 .seq = h->producer_seq,
                                                 .epoch = h->producer_epoch,
                                                 .count = (uint16_t)h->count};
@@ -337,9 +347,10 @@ static uint8_t *encode_producer(const struct producer *p, uint32_t entries, uint
     for (uint32_t i = 0; i < entries; i++, at += ENTRY_ENCODED_BYTES) {
         const struct entry *e = entry_at(p, i);
         put_u64(at, e->base);
-        put_u32(at + 8, e->seq);
-        put_u16(at + 12, e->epoch);
-        put_u16(at + 14, e->count);
+        put_u64(at + 8, e->append_ms);
+        put_u32(at + 16, e->seq);
+        put_u16(at + 20, e->epoch);
+        put_u16(at + 22, e->count);
     }
     return at;
 }
@@ -391,6 +402,7 @@ NODISCARD static enum status decode_producer(struct producer_table *table, struc
             return status;
         }
         struct entry e = {.base = reader_u64(reader)};
+        e.append_ms = reader_u64(reader);
         e.seq = reader_u32(reader);
         e.epoch = reader_u16(reader);
         e.count = reader_u16(reader);

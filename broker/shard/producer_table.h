@@ -43,6 +43,11 @@ NODISCARD enum status producer_table_check(const struct producer_table *table,
                                            const struct batch_header *h, uint64_t commit,
                                            uint64_t *out_original);
 
+/* When the original of a batch that producer_table_check() said EXISTS of was appended: part of the
+ * sequence numbers that its records have. */
+uint64_t producer_table_original_ms(const struct producer_table *table,
+                                    const struct batch_header *h);
+
 /* The batch is in the log now (base_offset and append_ms assigned). Never fails for a batch without
  * a producer id. NO_MEMORY: the table is as before. */
 NODISCARD enum status producer_table_add(struct producer_table *table,

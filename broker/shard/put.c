@@ -104,7 +104,7 @@ static void answer_duplicate(struct shard *shard, const struct batch_header *h, 
 {
     put->base_offset = original;
     put->end = original + h->count;
-    put->append_ms = 0;
+    put->append_ms = producer_table_original_ms(shard->producers, h);
     put->duplicate = true;
     if (put->end <= shard->commit) {
         finish(put, STATUS_OK);

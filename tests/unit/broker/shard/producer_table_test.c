@@ -54,6 +54,8 @@ static void a_retry_gets_the_offset_of_the_original(void **state)
         uint64_t original = 0;
         assert_int_equal(check(t, batch(5, 0, i * 2, 2, 0), 1000, &original), STATUS_EXISTS);
         assert_int_equal(original, 100 + i * 3);
+        struct batch_header retry = batch(5, 0, i * 2, 2, 0);
+        assert_int_equal(producer_table_original_ms(t, &retry), 1000000);
     }
     uint64_t original = 0;
     assert_int_equal(check(t, batch(5, 0, 1, 2, 0), 1000, &original), STATUS_OUT_OF_ORDER);
