@@ -1,6 +1,7 @@
+set(raft_tests ${CMAKE_SOURCE_DIR}/tests/unit/controller/raft)
 weir_unit_test(controller/raft/core LINK controller_raft_core
-    SOURCES ${CMAKE_CURRENT_LIST_DIR}/controller/raft/raft_sim.c)
+    SOURCES ${raft_tests}/raft_sim.c ${raft_tests}/raft_sim_disk.c)
 weir_unit_test(controller/raft/message LINK controller_raft_core)
 weir_unit_test(controller/raft/store LINK controller_raft)
 weir_unit_test(controller/raft/node LINK controller_raft PkgConfig::UV PkgConfig::OPENSSL
-    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/proto/net/certs.c)
+    SOURCES ${raft_tests}/node_cluster.c ${CMAKE_SOURCE_DIR}/tests/unit/proto/net/certs.c)
