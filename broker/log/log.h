@@ -118,6 +118,9 @@ void store_status(const struct store *store, struct store_status *out);
  * this turn, except with IO.
  * BUSY  segments lag or the journal is full;  DISK_FULL  below the reserve;  IO  the disk is out */
 NODISCARD enum status store_admit(const struct store *store, size_t bytes);
+/* Ditto for a control batch (128 bytes and a little): the reserve is there for it, so that a full
+ * disk stops neither elections nor reads. Never DISK_FULL. */
+NODISCARD enum status store_admit_control(const struct store *store, size_t bytes);
 
 /* Shards. A log pointer is valid until the shard is deleted or the store closed. */
 struct shard_log *store_find_shard(struct store *store, uint64_t shard);        /* NULL: none */

@@ -87,6 +87,11 @@ void store_status(const struct store *store, struct store_status *out)
     journal_view(store->journal, &out->journal);
 }
 
+enum status store_admit_control(const struct store *store, size_t bytes)
+{
+    return store->out != STATUS_OK ? store->out : journal_admit(store->journal, bytes);
+}
+
 enum status store_admit(const struct store *store, size_t bytes)
 {
     if (store->out != STATUS_OK) {

@@ -239,7 +239,7 @@ void shard_start_epoch(struct shard *shard, uint32_t epoch)
     uint8_t batch[BATCH_HEADER_BYTES + EPOCH_START_BYTES];
     /* Whatever is missing now, the core asks again (its tick). */
     if (set->out || replica_slot(shard->replica, &slot) != STATUS_OK || slot.epoch != epoch ||
-        store_admit(set->store, sizeof(batch)) != STATUS_OK ||
+        store_admit_control(set->store, sizeof(batch)) != STATUS_OK ||
         !set->hooks.random(set->hooks.context, start.salt, sizeof(start.salt))) {
         return;
     }

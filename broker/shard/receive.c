@@ -6,6 +6,13 @@
 #include "base/trace.h"
 #include "broker/shard/internal.h"
 
+enum {
+    /* What the journal may add to received batches: to each, and for blocks and a change of file.
+     */
+    ADMIT_BATCH_BYTES = 64,
+    ADMIT_BLOCK_BYTES = 64 * 1024,
+};
+
 NODISCARD static enum status scratch_reserve(struct scratch *s, uint32_t count)
 {
     if (count <= s->capacity) {
@@ -54,28 +61,56 @@ NODISCARD static enum status take_batch(struct scratch *s, uint64_t shard, struc
     return STATUS_OK;
 }
 
+/* All of `data` into the scratch arrays. */
+NODISCARD static enum status take_batches(struct shard *shard, struct bytes data,
+                                          uint32_t *out_count)
+{
+    uint32_t count = 0;
+    while (data.size > 0) {
+        enum status status = take_batch(&shard->set->scratch, shard->id, &data, count);
+        if (status != STATUS_OK) {
+            return status;
+        }
+        count++;
+    }
+    *out_count = count;
+    return STATUS_OK;
+}
+
+/* Whether the journal takes them all: a step cannot be taken back. Below the disk reserve only the
+ * control batches in front are: a slow follower that still hears of epochs and commits. */
+NODISCARD static enum status admit_batches(struct shard *shard, size_t bytes, uint32_t *count)
+{
+    struct shards *set = shard->set;
+    size_t most = bytes + *count * (size_t)ADMIT_BATCH_BYTES + ADMIT_BLOCK_BYTES;
+    enum status status = *count == 0 ? STATUS_OK : store_admit(set->store, most);
+    if (status == STATUS_DISK_FULL) {
+        uint32_t control = 0;
+        while (control < *count && (set->scratch.headers[control].flags & BATCH_CONTROL) != 0) {
+            control++;
+        }
+        *count = control;
+        status = control == 0 ? STATUS_OK : store_admit_control(set->store, most);
+    }
+    if (status == STATUS_IO) {
+        shards_fail(set, status, "journal");
+    }
+    return status;
+}
+
 enum status shard_receive(struct shard *shard, const struct replica_append *head, struct bytes data)
 {
     struct shards *set = shard->set;
     if (set->out || set->closing) {
         return STATUS_IO;
     }
-    enum status status = data.size == 0 ? STATUS_OK : store_admit(set->store, data.size);
-    if (status == STATUS_DISK_FULL) {
-        data.size = 0; /* a slow follower: it hears of commits and promises, and stores nothing */
-    } else if (status == STATUS_IO) {
-        shards_fail(set, status, "journal");
-        return status;
-    } else if (status != STATUS_OK) {
-        return status;
+    uint32_t count;
+    enum status status = take_batches(shard, data, &count);
+    if (status == STATUS_OK) {
+        status = admit_batches(shard, data.size, &count);
     }
-    uint32_t count = 0;
-    while (data.size > 0) {
-        status = take_batch(&set->scratch, shard->id, &data, count);
-        if (status != STATUS_OK) {
-            return status;
-        }
-        count++;
+    if (status != STATUS_OK) {
+        return status;
     }
     struct replica_input *in = shard_input(shard, REPLICA_RECEIVE_APPEND);
     in->append = *head;

@@ -308,7 +308,7 @@ static void a_follower_refuses_damaged_appends(void **state)
     world_close(&w);
 }
 
-static void a_full_disk_refuses_puts_and_keeps_promises(void **state)
+static void a_full_disk_refuses_puts_and_still_elects(void **state)
 {
     (void)state;
     struct world w = {.reserve_bytes = UINT64_C(1) << 60};
@@ -324,6 +324,12 @@ static void a_full_disk_refuses_puts_and_keeps_promises(void **state)
         assert_int_equal(w.broker[id].report.promised, 1);
         assert_false(shards_are_out(w.broker[id].shards));
     }
+    world_elect(&w, 1, 2); /* elections go on, so that reads do */
+    assert_true(world_shard(&w, 1)->open);
+    assert_int_equal(world_shard(&w, 2)->commit, 1);
+    struct world_put put;
+    world_put(&w, 1, world_batch(1, 0, 0, 0), &put);
+    assert_int_equal(put.refused, STATUS_DISK_FULL);
     world_close(&w);
 }
 
@@ -388,7 +394,7 @@ int main(void)
         cmocka_unit_test(the_producers_of_a_log_are_known_again_after_a_restart),
         cmocka_unit_test(readers_wake_on_commit_also_at_followers),
         cmocka_unit_test(a_follower_refuses_damaged_appends),
-        cmocka_unit_test(a_full_disk_refuses_puts_and_keeps_promises),
+        cmocka_unit_test(a_full_disk_refuses_puts_and_still_elects),
         cmocka_unit_test(a_dropped_shard_answers_who_waits_and_tells_when_it_is_durable),
         cmocka_unit_test(closing_answers_who_waits),
     };
