@@ -248,6 +248,23 @@ static void seek(struct controllers *c)
     }
 }
 
+/* The one that we beat to may have stopped without its connection ending: nothing else would tell.
+ */
+void controllers_summoned(struct controllers *c, struct controller *by)
+{
+    if (by == c->active || by == c->asked || by->session == NULL) {
+        return;
+    }
+    trace(TRACE_INFO, "controllers", "%s says that it is active", session_peer(by->session)->name);
+    c->active = NULL;
+    c->next = (uint32_t)(by - c->controller);
+    if (c->asked != NULL) {
+        session_cancel(&c->registration); /* the timer asks the next one */
+    } else {
+        seek(c);
+    }
+}
+
 /* ---- sessions ---- */
 
 static void opened(struct session *session)

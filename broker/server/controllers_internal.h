@@ -47,6 +47,9 @@ struct controllers {
     struct gathered reports, leadings, drops;
 };
 
+/* A controller says that it has become the active one: registers there. */
+void controllers_summoned(struct controllers *c, struct controller *by);
+
 /* orders.c. False: the message cannot be decoded. */
 bool controllers_obey(struct controllers *c, struct controller *from, enum rpc_method method,
                       struct bytes body);

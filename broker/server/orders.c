@@ -235,7 +235,11 @@ static bool on_fence(struct controllers *c, struct controller *from, struct byte
     if (message == NULL) {
         return false;
     }
-    c->fencer = from;
+    if (message->n_shards == 0) {
+        controllers_summoned(c, from);
+    } else {
+        c->fencer = from;
+    }
     for (size_t i = 0; i < message->n_shards; i++) {
         const Weir__FenceShard *m = message->shards[i];
         struct shard *shard = fenced_shard(c, m);

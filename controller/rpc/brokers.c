@@ -160,6 +160,22 @@ void brokers_session_lost(struct controller *c, struct client *client)
 /* ---- becoming active, and no longer
  * ---------------------------------------------------------------- */
 
+/* The controller before us may be silent without its sessions having ended: brokers would go on
+ * beating to it. */
+static void announce(struct controller *c)
+{
+    Weir__Fence fence = WEIR__FENCE__INIT;
+    fence.controller = c->options.id;
+    LIST_FOR_EACH (node, &c->clients) {
+        struct session *session = CONTAINER_OF(node, struct client, node)->session;
+        if (session_peer(session)->role == RPC_ROLE_BROKER) {
+            status_ignore(
+                session_send(session, RPC_FENCE, (struct session_payload){.body = &fence.base}),
+                "it asks around when its session ends");
+        }
+    }
+}
+
 /* Everybody gets a full timeout from now on, but those who were judged dead before: what that was
  * to bring about may not have been done yet. Sessions on which brokers registered in an earlier
  * time of ours count again. */
@@ -188,6 +204,7 @@ void brokers_activate(struct controller *c)
             client->broker = 0;
         }
     }
+    announce(c);
     liveness_fired(&c->liveness_timer);
 }
 
