@@ -23,7 +23,8 @@ void command_answer_stream(struct db *db, struct db_result *result, const struct
     /* Not const there, and not changed. */
     char name[STREAM_NAME_MAX + 1];
     memcpy(name, stream->name, sizeof(name));
-    Weir__StreamInfo info = WEIR__STREAM_INFO__INIT;
+    Weir__StreamInfo info;
+    weir__stream_info__init(&info);
     info.id = stream->id;
     info.name = name;
     info.state = (Weir__StreamState)stream->state;

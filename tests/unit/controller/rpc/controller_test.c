@@ -238,7 +238,8 @@ static void a_broker_registers_only_as_itself(void **state)
     rig_broker_connect(rig, 1, 10);
     uint8_t disk[16] = {1};
     char zone[] = "a", host[] = "h";
-    Weir__Address address = WEIR__ADDRESS__INIT;
+    Weir__Address address;
+    weir__address__init(&address);
     address.host = host;
     address.port = 1;
     Weir__RegisterBroker message;

@@ -57,7 +57,8 @@ static void beat(struct net_timer *timer)
     }
     if (!b->mute) {
         static char state[] = "ok";
-        Weir__BrokerBeat message = WEIR__BROKER_BEAT__INIT;
+        Weir__BrokerBeat message;
+        weir__broker_beat__init(&message);
         message.boot = b->boot;
         message.n_reset = b->reset == 0 ? 0 : 1;
         message.reset = &b->reset;
@@ -203,7 +204,8 @@ void rig_broker_up(struct rig *rig, uint32_t id, uint64_t boot)
     uint8_t disk[16] = {(uint8_t)id}, process[16] = {(uint8_t)boot, 1};
     rig_broker_connect(rig, id, boot);
     struct rig_broker *b = &rig->broker[id];
-    Weir__Address address = WEIR__ADDRESS__INIT;
+    Weir__Address address;
+    weir__address__init(&address);
     address.host = host;
     address.port = 9000 + id;
     Weir__RegisterBroker message;
