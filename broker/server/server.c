@@ -1,47 +1,16 @@
 #include "broker/server/server.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
-#include <uv.h>
 
 #include "base/check.h"
-#include "base/config.h"
 #include "base/trace.h"
-#include "broker/api/api.h"
-#include "broker/server/controllers.h"
-#include "broker/server/peers.h"
 #include "broker/server/retention.h"
+#include "broker/server/server_internal.h"
 
 enum { HOUSEKEEPING_MS = 1000 };
-
-struct server {
-    const struct server_config *config;
-    struct net_loop *loop;
-    struct net_tls *tls;
-    struct store *store;
-    struct route *route;
-    struct shards *shards;
-    struct peers *peers;
-    struct controllers *controllers;
-    struct api *api;
-    struct net_listener *listener;
-    struct net_watch *disk_watch;
-
-    struct net_turn turn;
-    struct net_timer deadline, housekeeping;
-    uint64_t armed_ms, retention_ms; /* what `deadline` is set to; when retention runs next */
-    uv_signal_t term, interrupt;
-    bool has_signals;
-    bool closing, out_told;
-    uint32_t strangers; /* shards that complete metadata do not list */
-    char advertised_host[HOST_BYTES];
-    uint64_t boot;
-    struct error refused; /* status OK: nobody has */
-};
 
 static uint64_t now(const struct server *s)
 {
@@ -318,103 +287,6 @@ static const struct session_handlers handlers = {.opened = opened,
 
 /* ---- opening ---- */
 
-NODISCARD static enum status open_identity(struct server *s, struct error *error)
-{
-    const struct server_config *config = s->config;
-    enum status status =
-        net_tls_open(config->ca_file, config->cert_file, config->key_file, &s->tls, error);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    const struct rpc_identity *self = net_tls_identity(s->tls);
-    if (self->role != RPC_ROLE_BROKER || self->id != config->id) {
-        return error_set(error, STATUS_WRONG_IDENTITY,
-                         "%s is the certificate of %s %s, not of broker-%u", config->cert_file,
-                         rpc_role_name(self->role), self->name, config->id);
-    }
-    return STATUS_OK;
-}
-
-NODISCARD static enum status parse_reserve(const char *text, uint64_t *out, struct error *error)
-{
-    if (strcmp(text, "auto") == 0) {
-        *out = UINT64_MAX;
-        return STATUS_OK;
-    }
-    struct error why;
-    if (config_value_parse(CONFIG_BYTES, text, out, &why) != STATUS_OK) {
-        return error_set(error, STATUS_INVALID, "disk-reserve: %s", why.text);
-    }
-    return STATUS_OK;
-}
-
-NODISCARD static enum status open_store(struct server *s, struct error *error)
-{
-    const struct server_config *config = s->config;
-    struct store_options options;
-    store_options_init(&options);
-    options.dir = config->data_dir;
-    options.broker = config->id;
-    memcpy(options.cluster_id, net_tls_identity(s->tls)->cluster, CLUSTER_ID_BYTES);
-    options.segment_bytes = config->segment_bytes;
-    options.journal_file_bytes = config->journal_file_bytes;
-    options.journal_files = config->journal_files;
-    options.ring_bytes = config->ring_bytes;
-    options.block_bytes = (uint32_t)config->block_bytes;
-    options.backend =
-        strcmp(config->io_backend, "threads") == 0 ? JOURNAL_BACKEND_THREAD : JOURNAL_BACKEND_AUTO;
-    options.buffered = !config->direct_io;
-    enum status status = parse_reserve(config->disk_reserve, &options.reserve_bytes, error);
-    if (status == STATUS_OK) {
-        status = store_open(&options, &s->store, error);
-    }
-    if (status != STATUS_OK) {
-        return status;
-    }
-    struct store_status disk;
-    store_status(s->store, &disk);
-    if (strcmp(config->io_backend, "uring") == 0 && !disk.journal.uring) {
-        return error_set(error, STATUS_UNSUPPORTED,
-                         "io-backend: this machine does not allow io_uring; use auto or threads");
-    }
-    return STATUS_OK;
-}
-
-static void trace_store(struct server *s)
-{
-    struct store_info info;
-    struct store_status disk;
-    store_info(s->store, &info);
-    store_status(s->store, &disk);
-    s->boot = info.boot_id;
-    trace(TRACE_INFO, "server",
-          "%s: boot %llu, %u shards (%u uncertain, %u in quarantine), journal by %s%s",
-          s->config->data_dir, (unsigned long long)info.boot_id, info.shards, info.uncertain_shards,
-          info.quarantined, disk.journal.uring ? "io_uring" : "a thread",
-          disk.journal.direct ? ", direct" : "");
-    if (info.recovery.damaged_blocks > 0) {
-        trace(TRACE_ERROR, "server",
-              "%llu blocks of the journal were damaged after they had been synced",
-              (unsigned long long)info.recovery.damaged_blocks);
-    }
-}
-
-/* How others reach us. */
-static void choose_host(struct server *s)
-{
-    const char *host = s->config->advertised_host;
-    if (host[0] == '\0') {
-        host = s->config->listen_host;
-    }
-    if (strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0) {
-        if (gethostname(s->advertised_host, sizeof(s->advertised_host) - 1) == 0) {
-            return;
-        }
-        host = "localhost";
-    }
-    (void)snprintf(s->advertised_host, sizeof(s->advertised_host), "%s", host);
-}
-
 NODISCARD static enum status open_parts(struct server *s, struct error *error)
 {
     const struct server_config *config = s->config;
@@ -513,13 +385,13 @@ NODISCARD static enum status open_loop_parts(struct server *s, struct error *err
 
 NODISCARD static enum status open_all(struct server *s, struct error *error)
 {
-    enum status status = open_identity(s, error);
-    status = status == STATUS_OK ? open_store(s, error) : status;
+    enum status status = server_open_identity(s, error);
+    status = status == STATUS_OK ? server_open_store(s, error) : status;
     if (status != STATUS_OK) {
         return status;
     }
-    trace_store(s);
-    choose_host(s);
+    server_trace_store(s);
+    server_choose_host(s);
     status = open_loop_parts(s, error);
     status = status == STATUS_OK ? open_parts(s, error) : status;
     status = status == STATUS_OK ? open_listener(s, error) : status;

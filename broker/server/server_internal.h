@@ -1,0 +1,40 @@
+/* What server.c and open.c share. Private. */
+#pragma once
+
+#include <uv.h>
+
+#include "broker/api/api.h"
+#include "broker/server/controllers.h"
+#include "broker/server/peers.h"
+#include "broker/server/server.h"
+
+struct server {
+    const struct server_config *config;
+    struct net_loop *loop;
+    struct net_tls *tls;
+    struct store *store;
+    struct route *route;
+    struct shards *shards;
+    struct peers *peers;
+    struct controllers *controllers;
+    struct api *api;
+    struct net_listener *listener;
+    struct net_watch *disk_watch;
+
+    struct net_turn turn;
+    struct net_timer deadline, housekeeping;
+    uint64_t armed_ms, retention_ms; /* what `deadline` is set to; when retention runs next */
+    uv_signal_t term, interrupt;
+    bool has_signals;
+    bool closing, out_told;
+    uint32_t strangers; /* shards that complete metadata do not list */
+    char advertised_host[HOST_BYTES];
+    uint64_t boot;
+    struct error refused; /* status OK: nobody has */
+};
+
+/* open.c, in this order. On failure server_close() cleans up. */
+NODISCARD enum status server_open_identity(struct server *s, struct error *error);
+NODISCARD enum status server_open_store(struct server *s, struct error *error);
+void server_trace_store(struct server *s); /* also notes the boot id */
+void server_choose_host(struct server *s);
