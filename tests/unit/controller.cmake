@@ -13,3 +13,4 @@ weir_unit_test(controller/rpc/pipeline LINK controller_command
 weir_unit_test(controller/rpc/controller LINK controller_rpc
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/controller/rpc/rig.c
             ${CMAKE_SOURCE_DIR}/tests/unit/proto/net/certs.c)
+weir_unit_test(controller/server/server LINK controller_server)
