@@ -63,12 +63,13 @@ class Weir(System):
 
     def create(self, prefix, shards):
         self.ctl("stream", "create", self.stream(prefix, shards), "--shards", str(shards))
-        rows = self.shards(prefix, shards)
+        stream = json.loads(self.ctl("stream", "describe", self.stream(prefix, shards), "--json"))
+        stream = stream.get("stream", stream) if isinstance(stream.get("stream"), dict) else stream
         status = json.loads(self.ctl("cluster", "status", "--json"))
         with open(self.extra_file, "w", encoding="ascii") as file:
             file.write(f"cluster {status['cluster'].replace('-', '')}\nname admin\n")
-            for index, row in enumerate(rows):
-                file.write(f"shard {index} {row['key']}\n")
+            for index in range(shards):
+                file.write(f"shard {index} {stream['id'] << 32 | index}\n")
         self.extra = ["--tls", "1", "--extra", self.extra_file]
 
     def shards(self, prefix, shards):

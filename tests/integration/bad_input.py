@@ -104,7 +104,7 @@ class Tests:
             status, _ = self.wire(port).call(9999)
             expect(status == "UNSUPPORTED", f"port {port}: an unknown method was answered {status}")
         broker = self.ports[1]
-        key = self.c.shards("steady")[0]["key"]
+        key = self.c.json("weirctl", "stream", "describe", "steady")["id"] << 32
         status, _ = self.wire(broker).call(wire.PUT, field(1, key), b"not a batch at all" * 20)
         expect(status in ("INVALID", "CORRUPT", "NOT_LEADER"), f"a put without a batch was answered {status}")
         status, _ = self.wire(broker).call(wire.PUT, field(1, 1 << 60), b"")
@@ -163,9 +163,9 @@ class Tests:
         self.refused(3, "nowhere", "weir", "put", "nowhere", stdin="x\n")
         self.refused(3, "nowhere", "weir", "get", "nowhere")
         self.refused(3, "nowhere", "weirctl", "shard", "list", "nowhere")
-        self.refused(3, "shardid-000000000077", "weir", "get", "steady", "--shard", "shardId-000000000077")
-        self.refused(1, "exists", "weirctl", "stream", "create", "steady", "--shards", "2")
-        self.refused(1, "name", "weirctl", "stream", "create", "no spaces, please", "--shards", "2")
+        self.refused(3, "shard 77", "weir", "get", "steady", "--shard", "shardId-000000000077")
+        self.refused(5, "steady already", "weirctl", "stream", "create", "steady", "--shards", "2")
+        self.refused(2, "name", "weirctl", "stream", "create", "no spaces, please", "--shards", "2")
         self.refused(1, "shards", "weirctl", "stream", "create", "none", "--shards", "0")
         self.refused(2, "sideways", "weirctl", "stream", "sideways")
         self.refused(2, "from", "weir", "get", "steady", "--from", "tomorrow")

@@ -9,12 +9,13 @@ usage: failures.py --bin DIR [--lines N] [--only NAME]"""
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 
-from cluster import Cluster, Failed, expect, run_all
+from cluster import Cluster, expect, run_all
 
 KEYS = 500
 SHARDS = 6
@@ -23,7 +24,7 @@ SHARDS = 6
 def write_input(path, lines):
     with open(path, "w", encoding="utf-8") as file:
         for i in range(lines):
-            file.write(f"key-{i % KEYS:04d} {i // KEYS} line {i} {'x' * (i % 97)}\n")
+            file.write(f"key-{i % KEYS:04d} {i // KEYS} line {i} {'x' * (400 + i % 397)}\n")
 
 
 class AckWatcher(threading.Thread):
@@ -70,11 +71,13 @@ class Campaign:
             self.text = file.read().splitlines()
         self.streams = []
 
-    def put_during(self, name, failure):
-        """Puts all lines; when a fifth is acknowledged, `failure(stream)` happens. Returns a sentence."""
+    def put_during(self, name, prepare):
+        """Puts all lines; when a fifth is acknowledged, what `prepare(stream)` returned is called, which must take effect
+        before the put is over; what it returns in turn is called then. Returns a sentence."""
         c = self.cluster
         c.create(name, SHARDS)
         self.streams.append(name)
+        failure = prepare(name)
         ack_path = os.path.join(c.dir, f"{name}.acks")
         watcher = AckWatcher(ack_path)
         watcher.start()
@@ -85,8 +88,10 @@ class Campaign:
             try:
                 while watcher.count < self.lines // 5 and put.poll() is None and time.monotonic() - begin < 60:
                     time.sleep(0.001)
+                after = failure()
                 during = watcher.count
-                failure(name)
+                if after:
+                    after()
                 said = put.communicate(timeout=180)[0]
             except BaseException:
                 put.kill()
@@ -98,7 +103,8 @@ class Campaign:
         expect(put.returncode == 0, f"weir put exited {put.returncode}: {said[-500:]}")
         expect(during < self.lines, "the put was over before the failure: use more --lines")
         self.check(name, ack_path)
-        return f"{self.lines} lines in {took:.1f} s, longest gap in acknowledged writes {watcher.longest_gap_ms():.0f} ms"
+        return (f"{self.lines} lines in {took:.1f} s, {during} acknowledged before it, longest gap in acknowledged writes "
+                f"{watcher.longest_gap_ms():.0f} ms")
 
     def check(self, stream, ack_path):
         acks = {}
@@ -135,51 +141,50 @@ class Campaign:
         follower = next(r["broker"] for r in shard["replicas"] if r["broker"] != leader)
         return leader, follower
 
-    def leader(self):
-        def failure(stream):
-            self.down = self.leader_and_follower(stream)[0]
-            self.cluster.local("kill", self.down)
-        said = self.put_during("leader-killed", failure)
+    def pid(self, name):
+        return int(self.cluster.local("pid", name))
+
+    def kill_one(self, test, choose):
+        def prepare(stream):
+            self.down = choose(stream)
+            pid = self.pid(self.down)
+            return lambda: os.kill(pid, signal.SIGKILL)
+        said = self.put_during(test, prepare)
         self.cluster.local("start", self.down)
-        self.cluster.wait_in_sync("leader-killed")
+        self.cluster.wait_in_sync(test)
         return said
+
+    def leader(self):
+        return self.kill_one("leader-killed", lambda stream: self.leader_and_follower(stream)[0])
 
     def follower(self):
-        def failure(stream):
-            self.down = self.leader_and_follower(stream)[1]
-            self.cluster.local("kill", self.down)
-        said = self.put_during("follower-killed", failure)
-        self.cluster.local("start", self.down)
-        self.cluster.wait_in_sync("follower-killed")
-        return said
+        return self.kill_one("follower-killed", lambda stream: self.leader_and_follower(stream)[1])
 
     def controller(self):
-        def failure(_):
-            self.down = self.cluster.active_controller()
-            self.cluster.local("kill", self.down)
-        said = self.put_during("active-controller-killed", failure)
-        self.cluster.local("start", self.down)
-        return said
+        return self.kill_one("active-controller-killed", lambda _: self.cluster.active_controller())
 
     def frozen(self):
-        def failure(stream):
-            name = self.leader_and_follower(stream)[0]
-            self.cluster.local("stop", name)
-            time.sleep(10)
-            self.cluster.local("cont", name)
-        said = self.put_during("leader-frozen", failure)
+        def prepare(stream):
+            pid = self.pid(self.leader_and_follower(stream)[0])
+
+            def failure():
+                os.kill(pid, signal.SIGSTOP)
+                return lambda: (time.sleep(10), os.kill(pid, signal.SIGCONT))
+            return failure
+        said = self.put_during("leader-frozen", prepare)
         self.cluster.wait_in_sync("leader-frozen")
         return said
 
     def everything(self):
-        def failure(_):
-            pids = [int(self.cluster.local("pid", name)) for name in self.cluster.names()]
-            for pid in pids:
-                os.kill(pid, 9)
-            time.sleep(0.3)
-            for name in self.cluster.names():
-                self.cluster.local("start", name)
-        said = self.put_during("everything-killed", failure)
+        def prepare(_):
+            pids = [self.pid(name) for name in self.cluster.names()]
+
+            def failure():
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
+                return lambda: [time.sleep(0.3)] + [self.cluster.local("start", name) for name in self.cluster.names()]
+            return failure
+        said = self.put_during("everything-killed", prepare)
         self.cluster.wait_in_sync("everything-killed")
         return said
 
@@ -194,7 +199,7 @@ class Campaign:
         for shard in shards:
             held = {broker: disk[shard] for broker, disk in disks.items() if shard in disk}
             expect(len(held) == 3, f"shard {shard} is on {sorted(held)}")
-            facts = {(row["log_start"], row["end"], row["bytes_crc"], row["bytes"]) for row in held.values()}
+            facts = {(row["log_start"], row["end"], row["sha256"], row["bytes"]) for row in held.values()}
             expect(len(facts) == 1, f"the replicas of shard {shard} differ: {held}")
         return f"{len(shards)} shards, three equal replicas each"
 
