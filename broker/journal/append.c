@@ -80,10 +80,10 @@ static void block_put_far_list(struct journal *j)
     if (!list_is_far(list) || list->incomplete) {
         return;
     }
-    uint8_t *at = ring_at(&j->ring, j->open.position + j->open.fill);
+    uint8_t *at = journal_ring_at(&j->ring, j->open.position + j->open.fill);
     size_t body = 8 * (size_t)list->count;
     struct journal_record record = {.type = JOURNAL_SHARDS, .a = j->prev_number};
-    record_encode(&record, body, at);
+    journal_record_encode(&record, body, at);
     for (uint32_t i = 0; i < list->count; i++) {
         put_u64(at + RECORD_FRAME_BYTES + 8 * (size_t)i, list->id[i]);
     }
@@ -91,7 +91,7 @@ static void block_put_far_list(struct journal *j)
     block_note(j, NULL, at, bytes, bytes);
 }
 
-static void block_open(struct journal *j)
+static void block_begin(struct journal *j)
 {
     CHECK(!j->open.active);
     j->open.active = true;
@@ -131,7 +131,7 @@ static void block_seal(struct journal *j, uint8_t *at, uint32_t bytes)
     if (header.prev_shard_count != BLOCK_SHARDS_FAR && header.prev_shard_count > 0) {
         memcpy(header.prev_shards, j->prev_shards.id, 8 * (size_t)header.prev_shard_count);
     }
-    block_header_encode(&header, j->options.id, at);
+    journal_header_encode(&header, j->options.id, at);
     bool far = j->shards.incomplete || j->shards.count > BLOCK_TRAILER_SHARDS;
     struct block_trailer trailer = {
         .number = header.number,
@@ -142,17 +142,17 @@ static void block_seal(struct journal *j, uint8_t *at, uint32_t bytes)
     if (!far && trailer.shard_count > 0) {
         memcpy(trailer.shards, j->shards.id, 8 * (size_t)trailer.shard_count);
     }
-    block_trailer_encode(&trailer, j->options.id, at + bytes - BLOCK_SECTOR);
+    journal_trailer_encode(&trailer, j->options.id, at + bytes - BLOCK_SECTOR);
     j->prev_number = header.number;
     j->prev_crc = header.crc;
 }
 
-void block_close(struct journal *j)
+void journal_block_close(struct journal *j)
 {
     CHECK(j->open.active);
     CHECK(j->queue_count < j->queue_capacity);
     uint32_t bytes = (uint32_t)block_align(j->open.fill + BLOCK_SECTOR, BLOCK_UNIT);
-    uint8_t *at = ring_at(&j->ring, j->open.position);
+    uint8_t *at = journal_ring_at(&j->ring, j->open.position);
     memset(at + j->open.fill, 0, bytes - BLOCK_SECTOR - j->open.fill);
     block_seal(j, at, bytes);
 
@@ -178,7 +178,7 @@ void block_close(struct journal *j)
 
 /* Begins the next file with the state of all shards. BUSY, and nothing has changed, when no file is
  * free or the ring lacks room for the state. */
-enum status file_roll(struct journal *j)
+enum status journal_file_roll(struct journal *j)
 {
     CHECK(!j->rolling);
     uint32_t next = UINT32_MAX;
@@ -191,7 +191,7 @@ enum status file_roll(struct journal *j)
         return STATUS_BUSY;
     }
     if (j->open.active && j->open.records > 0) {
-        block_close(j);
+        journal_block_close(j);
     }
     j->open.active = false;
     if (j->order_count > 0) {
@@ -208,7 +208,7 @@ enum status file_roll(struct journal *j)
     enum status status = j->options.write_state(j->options.context, j);
     struct journal_span end;
     if (status == STATUS_OK) {
-        status = journal_append(j, NULL, JOURNAL_STATE_END, 0, 0, &end);
+        status = journal_append(j, NULL, JOURNAL_STATE_END, 0, 0, 0, &end);
     }
     j->rolling = false;
     if (status != STATUS_OK) {
@@ -231,7 +231,7 @@ static enum status block_room(struct journal *j, size_t bytes)
     size_t padded = block_align(bytes, 8);
     if (j->open.active && j->open.records > 0 &&
         j->open.fill + padded + BLOCK_SECTOR > j->options.block_bytes) {
-        block_close(j);
+        journal_block_close(j);
     }
     for (int attempt = 0;; attempt++) {
         uint64_t fill =
@@ -246,13 +246,13 @@ static enum status block_room(struct journal *j, size_t bytes)
         if (j->rolling || attempt > 0) {
             return STATUS_TOO_LARGE;
         }
-        enum status status = file_roll(j);
+        enum status status = journal_file_roll(j);
         if (status != STATUS_OK) {
             return status;
         }
     }
     if (!j->open.active) {
-        block_open(j);
+        block_begin(j);
     }
     return STATUS_OK;
 }
@@ -299,10 +299,10 @@ enum status journal_append_data(struct journal *j, struct journal_shard *shard,
         return status;
     }
     uint64_t position = j->open.position + j->open.fill;
-    uint8_t *frame = ring_at(&j->ring, position);
+    uint8_t *frame = journal_ring_at(&j->ring, position);
     uint8_t *at = frame + RECORD_FRAME_BYTES;
     struct journal_record record = {.type = JOURNAL_DATA, .shard = shard->id};
-    record_encode(&record, body, frame);
+    journal_record_encode(&record, body, frame);
     for (uint32_t i = 0; i < part_count; i++) {
         if (parts[i].size > 0) {
             memcpy(at, parts[i].data, parts[i].size);
@@ -311,7 +311,7 @@ enum status journal_append_data(struct journal *j, struct journal_shard *shard,
     }
     size_t padded = block_align(RECORD_FRAME_BYTES + body, 8);
     memset(at, 0, padded - RECORD_FRAME_BYTES - body);
-    block_note(j, shard, frame, record_covered(JOURNAL_DATA, body), padded);
+    block_note(j, shard, frame, journal_record_covered(JOURNAL_DATA, body), padded);
     j->open.eager = true;
     *out = (struct journal_span){.lsn = j->lsn,
                                  .position = position + RECORD_FRAME_BYTES,
@@ -320,17 +320,17 @@ enum status journal_append_data(struct journal *j, struct journal_shard *shard,
 }
 
 enum status journal_append(struct journal *j, struct journal_shard *shard, enum journal_type type,
-                           uint64_t a, uint32_t b, struct journal_span *out)
+                           uint64_t a, uint32_t b, uint32_t c, struct journal_span *out)
 {
     enum status status = block_room(j, RECORD_FRAME_BYTES);
     if (status != STATUS_OK) {
         return status;
     }
     uint64_t position = j->open.position + j->open.fill;
-    uint8_t *frame = ring_at(&j->ring, position);
+    uint8_t *frame = journal_ring_at(&j->ring, position);
     struct journal_record record = {
-        .type = type, .shard = shard != NULL ? shard->id : 0, .a = a, .b = b};
-    record_encode(&record, 0, frame);
+        .type = type, .shard = shard != NULL ? shard->id : 0, .a = a, .b = b, .c = c};
+    journal_record_encode(&record, 0, frame);
     block_note(j, shard, frame, RECORD_FRAME_BYTES, RECORD_FRAME_BYTES);
     j->open.eager = j->open.eager || type != JOURNAL_COMMIT_HINT;
     *out = (struct journal_span){.lsn = j->lsn,
@@ -349,10 +349,10 @@ enum status journal_append_state(struct journal *j, struct journal_shard *shard,
     if (status != STATUS_OK) {
         return status;
     }
-    uint8_t *frame = ring_at(&j->ring, j->open.position + j->open.fill);
+    uint8_t *frame = journal_ring_at(&j->ring, j->open.position + j->open.fill);
     struct journal_record record = {.type = JOURNAL_STATE, .shard = shard->id};
-    record_encode(&record, bytes - RECORD_FRAME_BYTES, frame);
-    state_encode(state, frame + RECORD_FRAME_BYTES);
+    journal_record_encode(&record, bytes - RECORD_FRAME_BYTES, frame);
+    journal_state_encode(state, frame + RECORD_FRAME_BYTES);
     block_note(j, shard, frame, bytes, bytes);
     j->open.eager = true;
     return STATUS_OK;

@@ -4,7 +4,7 @@
 #include "broker/journal/private.h"
 
 /* Finishes the open block and queues it. */
-void block_close(struct journal *j);
+void journal_block_close(struct journal *j);
 
 /* Begins a file: the state of all shards goes first. */
-NODISCARD enum status file_roll(struct journal *j);
+NODISCARD enum status journal_file_roll(struct journal *j);

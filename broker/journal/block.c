@@ -13,7 +13,7 @@ static uint32_t sector_crc(const uint8_t *at)
     return crc32c(0, at + 8, BLOCK_SECTOR - 8);
 }
 
-void block_header_encode(struct block_header *h, const uint8_t id[JOURNAL_ID_BYTES], uint8_t *at)
+void journal_header_encode(struct block_header *h, const uint8_t id[JOURNAL_ID_BYTES], uint8_t *at)
 {
     CHECK(h->prev_shard_count <= BLOCK_HEADER_SHARDS || h->prev_shard_count == BLOCK_SHARDS_FAR);
     memset(at, 0, BLOCK_SECTOR);
@@ -37,8 +37,8 @@ void block_header_encode(struct block_header *h, const uint8_t id[JOURNAL_ID_BYT
     put_u32(at + 4, h->crc);
 }
 
-enum status block_header_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_BYTES],
-                                struct block_header *out)
+enum status journal_header_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_BYTES],
+                                  struct block_header *out)
 {
     if (get_u32(at) != HEADER_MAGIC || memcmp(at + 8, id, JOURNAL_ID_BYTES) != 0 ||
         get_u32(at + 4) != sector_crc(at)) {
@@ -76,8 +76,8 @@ enum status block_header_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_B
     return STATUS_OK;
 }
 
-void block_trailer_encode(const struct block_trailer *t, const uint8_t id[JOURNAL_ID_BYTES],
-                          uint8_t *at)
+void journal_trailer_encode(const struct block_trailer *t, const uint8_t id[JOURNAL_ID_BYTES],
+                            uint8_t *at)
 {
     CHECK(t->shard_count <= BLOCK_TRAILER_SHARDS || t->shard_count == BLOCK_SHARDS_FAR);
     memset(at, 0, BLOCK_SECTOR);
@@ -93,8 +93,8 @@ void block_trailer_encode(const struct block_trailer *t, const uint8_t id[JOURNA
     put_u32(at + 4, sector_crc(at));
 }
 
-enum status block_trailer_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_BYTES],
-                                 struct block_trailer *out)
+enum status journal_trailer_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_BYTES],
+                                   struct block_trailer *out)
 {
     if (get_u32(at) != TRAILER_MAGIC || memcmp(at + 8, id, JOURNAL_ID_BYTES) != 0 ||
         get_u32(at + 4) != sector_crc(at)) {
@@ -118,8 +118,8 @@ enum status block_trailer_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_
     return STATUS_OK;
 }
 
-void record_encode(const struct journal_record *record, size_t body_bytes,
-                   uint8_t at[RECORD_FRAME_BYTES])
+void journal_record_encode(const struct journal_record *record, size_t body_bytes,
+                           uint8_t at[RECORD_FRAME_BYTES])
 {
     memset(at, 0, RECORD_FRAME_BYTES);
     put_u32(at, (uint32_t)(RECORD_FRAME_BYTES + body_bytes));
@@ -127,9 +127,10 @@ void record_encode(const struct journal_record *record, size_t body_bytes,
     put_u64(at + 8, record->shard);
     put_u64(at + 16, record->a);
     put_u32(at + 24, record->b);
+    put_u32(at + 28, record->c);
 }
 
-size_t record_covered(enum journal_type type, size_t body_bytes)
+size_t journal_record_covered(enum journal_type type, size_t body_bytes)
 {
     if (type == JOURNAL_DATA && body_bytes > BATCH_HEADER_BYTES) {
         body_bytes = BATCH_HEADER_BYTES;
@@ -137,8 +138,8 @@ size_t record_covered(enum journal_type type, size_t body_bytes)
     return RECORD_FRAME_BYTES + body_bytes;
 }
 
-enum status record_take(struct bytes *rest, uint32_t file, uint64_t *offset,
-                        struct journal_record *out)
+enum status journal_record_take(struct bytes *rest, uint32_t file, uint64_t *offset,
+                                struct journal_record *out)
 {
     if (rest->size < RECORD_FRAME_BYTES) {
         return STATUS_CORRUPT;
@@ -155,6 +156,7 @@ enum status record_take(struct bytes *rest, uint32_t file, uint64_t *offset,
         .shard = get_u64(at + 8),
         .a = get_u64(at + 16),
         .b = get_u32(at + 24),
+        .c = get_u32(at + 28),
         .body = bytes_of(at + RECORD_FRAME_BYTES, bytes - RECORD_FRAME_BYTES),
         .file = file,
         .offset = *offset + RECORD_FRAME_BYTES,
@@ -165,7 +167,7 @@ enum status record_take(struct bytes *rest, uint32_t file, uint64_t *offset,
     return STATUS_OK;
 }
 
-bool record_batch_is_good(const struct journal_record *record)
+bool journal_record_batch_is_good(const struct journal_record *record)
 {
     struct batch_header h;
     return batch_decode(record->body, &h) == STATUS_OK && batch_bytes(&h) == record->body.size &&
@@ -190,7 +192,7 @@ static struct log_point get_point(const uint8_t *at)
         .end = get_u64(at), .epoch = get_u32(at + 8), .crc = get_u32(at + 12)};
 }
 
-void state_encode(const struct journal_state *state, uint8_t *at)
+void journal_state_encode(const struct journal_state *state, uint8_t *at)
 {
     put_u32(at, state->disk_gen);
     put_u32(at + 4, state->promised);

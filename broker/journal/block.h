@@ -28,7 +28,7 @@
  *
  * Record, padded to a multiple of 8:
  *   0 u32 bytes of it without padding   4 u8 type   5 3 B zero   8 u64 shard
- *  16 u64 a                24 u32 b    28 u32 zero  32 body
+ *  16 u64 a                24 u32 b    28 u32 c     32 body
  *
  * A batch carries its own checksums, so that records_crc covers only its header: every byte is
  * summed once on its way in. Pure; decoders take any bytes. */
@@ -69,28 +69,28 @@ static inline uint64_t block_align(uint64_t bytes, uint64_t to)
 }
 
 /* Both compute the sector's crc; the header's also goes into h->crc. */
-void block_header_encode(struct block_header *h, const uint8_t id[JOURNAL_ID_BYTES], uint8_t *at);
-void block_trailer_encode(const struct block_trailer *t, const uint8_t id[JOURNAL_ID_BYTES],
-                          uint8_t *at);
+void journal_header_encode(struct block_header *h, const uint8_t id[JOURNAL_ID_BYTES], uint8_t *at);
+void journal_trailer_encode(const struct block_trailer *t, const uint8_t id[JOURNAL_ID_BYTES],
+                            uint8_t *at);
 
 /* CORRUPT: not one of this journal's. UNSUPPORTED: a newer format. */
-NODISCARD enum status block_header_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_BYTES],
-                                          struct block_header *out);
-NODISCARD enum status block_trailer_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_BYTES],
-                                           struct block_trailer *out);
+NODISCARD enum status journal_header_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_BYTES],
+                                            struct block_header *out);
+NODISCARD enum status journal_trailer_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_BYTES],
+                                             struct block_trailer *out);
 
-void record_encode(const struct journal_record *record, size_t body_bytes,
-                   uint8_t at[RECORD_FRAME_BYTES]);
+void journal_record_encode(const struct journal_record *record, size_t body_bytes,
+                           uint8_t at[RECORD_FRAME_BYTES]);
 
 /* How many of a record's bytes records_crc covers: the frame, and the body's beginning. */
-size_t record_covered(enum journal_type type, size_t body_bytes);
+size_t journal_record_covered(enum journal_type type, size_t body_bytes);
 
 /* Takes the next record off `rest`, which begins at `offset` of its file. CORRUPT. */
-NODISCARD enum status record_take(struct bytes *rest, uint32_t file, uint64_t *offset,
-                                  struct journal_record *out);
+NODISCARD enum status journal_record_take(struct bytes *rest, uint32_t file, uint64_t *offset,
+                                          struct journal_record *out);
 
 /* Whether a batch in a DATA record is whole and belongs to the record's shard. */
-bool record_batch_is_good(const struct journal_record *record);
+bool journal_record_batch_is_good(const struct journal_record *record);
 
 /* STATE's body:
  *   0 u32 disk_gen  4 u32 promised  8 u32 flags (1 uncertain)  12 u32 history count
@@ -100,4 +100,4 @@ bool record_batch_is_good(const struct journal_record *record);
  *  72 u64 segment_base  80 u64 segment_bytes  88 u64 last_at
  *  96 pairs: u32 epoch, u32 zero, u64 start */
 enum { STATE_FIXED_BYTES = 96, STATE_PAIR_BYTES = 16 };
-void state_encode(const struct journal_state *state, uint8_t *at);
+void journal_state_encode(const struct journal_state *state, uint8_t *at);

@@ -11,7 +11,8 @@
 
 enum { ZEROS_BYTES = 1024 * 1024 };
 
-void file_path(const struct journal_options *options, uint32_t number, char out[JOURNAL_PATH_BYTES])
+void journal_file_path(const struct journal_options *options, uint32_t number,
+                       char out[JOURNAL_PATH_BYTES])
 {
     int length = snprintf(out, JOURNAL_PATH_BYTES, "%s/%04u", options->dir, number);
     CHECK(length > 0 && length < JOURNAL_PATH_BYTES);
@@ -40,7 +41,7 @@ enum status journal_make_file(const struct journal_options *options, uint32_t nu
 {
     const struct disk *disk = options->disk != NULL ? options->disk : disk_os();
     char path[JOURNAL_PATH_BYTES], temporary[JOURNAL_PATH_BYTES + 8];
-    file_path(options, number, path);
+    journal_file_path(options, number, path);
     (void)snprintf(temporary, sizeof(temporary), "%s.new", path);
     int fd = disk->open(disk->context, temporary, O_RDWR | O_CREAT | O_TRUNC);
     if (fd < 0) {
@@ -70,7 +71,7 @@ static enum status file_open(struct journal *j, uint32_t number)
 {
     const struct disk *disk = j->disk;
     char path[JOURNAL_PATH_BYTES];
-    file_path(&j->options, number, path);
+    journal_file_path(&j->options, number, path);
     int fd = disk->open(disk->context, path, file_flags(j, j->direct));
     if (fd == -EINVAL && j->direct && !j->started) {
         j->direct = false;
@@ -115,7 +116,7 @@ static int each_name(void *arg, const char *name)
     return 0;
 }
 
-enum status files_open(struct journal *j, struct error *error)
+enum status journal_files_open(struct journal *j, struct error *error)
 {
     struct names names = {0};
     int listed = j->disk->list(j->disk->context, j->options.dir, each_name, &names);
@@ -141,7 +142,7 @@ enum status files_open(struct journal *j, struct error *error)
     return STATUS_OK;
 }
 
-void files_close(struct journal *j)
+void journal_files_close(struct journal *j)
 {
     for (uint32_t i = 0; i < j->file_count; i++) {
         if (j->file[i].state != FILE_ABSENT) {

@@ -44,7 +44,7 @@ enum status journal_open(const struct journal_options *options, struct journal *
     j->options = *options;
     j->disk = options->disk != NULL ? options->disk : disk_os();
     j->direct = j->disk->is_os && !options->buffered;
-    status = files_open(j, error);
+    status = journal_files_open(j, error);
     if (status != STATUS_OK) {
         journal_close(j);
         return status;
@@ -63,8 +63,9 @@ static void submit_next(struct journal *j)
     j->in_flight = true;
     j->writes++;
     j->bytes_written += j->flight.bytes;
-    writer_submit(j->writer, j->file[j->flight.file].fd, ring_at(&j->ring, j->flight.position),
-                  j->flight.bytes, j->flight.offset);
+    journal_writer_submit(j->writer, j->file[j->flight.file].fd,
+                          journal_ring_at(&j->ring, j->flight.position), j->flight.bytes,
+                          j->flight.offset);
 }
 
 /* A header with the new `oldest` must be durable before a released file is overwritten; where no
@@ -72,7 +73,7 @@ static void submit_next(struct journal *j)
 static void open_empty(struct journal *j)
 {
     struct journal_span span;
-    status_ignore(journal_append(j, NULL, JOURNAL_STATE_END, 0, 0, &span),
+    status_ignore(journal_append(j, NULL, JOURNAL_STATE_END, 0, 0, 0, &span),
                   "without room the next record carries it");
 }
 
@@ -89,7 +90,7 @@ static void flush(struct journal *j, bool lazy)
             !(j->open.eager || j->note_oldest || (lazy && j->open.records > 0))) {
             return;
         }
-        block_close(j);
+        journal_block_close(j);
     }
     submit_next(j);
 }
@@ -138,7 +139,7 @@ static void complete(struct journal *j, enum status status)
 enum status journal_poll(struct journal *j)
 {
     enum status status;
-    if (j->in_flight && writer_poll(j->writer, &status)) {
+    if (j->in_flight && journal_writer_poll(j->writer, &status)) {
         complete(j, status);
         flush(j, false);
     }
@@ -151,7 +152,7 @@ enum status journal_sync(struct journal *j)
            (j->in_flight || j->queue_count > 0 || (j->open.active && j->open.records > 0))) {
         flush(j, true);
         if (j->in_flight) {
-            complete(j, writer_wait(j->writer));
+            complete(j, journal_writer_wait(j->writer));
         }
     }
     return j->out;
@@ -166,11 +167,12 @@ static enum status start_memory(struct journal *j)
     if (j->queue == NULL) {
         return STATUS_NO_MEMORY;
     }
-    enum status status = ring_init(&j->ring, j->options.ring_bytes);
+    enum status status = journal_ring_init(&j->ring, j->options.ring_bytes);
     if (status != STATUS_OK) {
         return status;
     }
-    return writer_open(j->disk, j->options.backend, j->direct, j->options.event_fd, &j->writer);
+    return journal_writer_open(j->disk, j->options.backend, j->direct, j->options.event_fd,
+                               &j->writer);
 }
 
 /* A free file to begin in: what recovery still needs stays until the new state is synced. */
@@ -211,7 +213,7 @@ static void old_files_free(struct journal *j)
         j->file[i].state = FILE_FREE;
         if (j->file[i].bytes != j->options.file_bytes) {
             char path[JOURNAL_PATH_BYTES];
-            file_path(&j->options, i, path);
+            journal_file_path(&j->options, i, path);
             (void)j->disk->close(j->disk->context, j->file[i].fd);
             (void)j->disk->unlink(j->disk->context, path);
             j->file[i].state = FILE_ABSENT;
@@ -235,7 +237,7 @@ enum status journal_start(struct journal *j, struct error *error)
         return error_set(error, status, "out of memory for the journal's ring");
     }
     j->started = true;
-    status = file_roll(j);
+    status = journal_file_roll(j);
     if (status == STATUS_OK) {
         status = journal_sync(j);
     }
@@ -264,11 +266,11 @@ void journal_close(struct journal *j)
     }
     status_ignore(journal_sync(j), "nobody waits for it any more");
     if (j->in_flight) {
-        status_ignore(writer_wait(j->writer), "the journal is out");
+        status_ignore(journal_writer_wait(j->writer), "the journal is out");
     }
-    writer_close(j->writer);
-    files_close(j);
-    ring_release(&j->ring);
+    journal_writer_close(j->writer);
+    journal_files_close(j);
+    journal_ring_release(&j->ring);
     free(j->queue);
     free(j->shards.id);
     free(j->prev_shards.id);
@@ -301,7 +303,7 @@ uint64_t journal_low(const struct journal *j)
 
 const uint8_t *journal_at(const struct journal *j, uint64_t position)
 {
-    return ring_at(&j->ring, position);
+    return journal_ring_at(&j->ring, position);
 }
 
 uint64_t journal_wanted(const struct journal *j)
@@ -325,7 +327,7 @@ void journal_view(const struct journal *j, struct journal_view *out)
     *out = (struct journal_view){
         .out = j->out != STATUS_OK,
         .out_status = j->out,
-        .uring = j->writer != NULL && writer_is_uring(j->writer),
+        .uring = j->writer != NULL && journal_writer_is_uring(j->writer),
         .direct = j->direct,
         .writes = j->writes,
         .bytes_written = j->bytes_written,

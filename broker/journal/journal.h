@@ -28,11 +28,11 @@
 
 enum { JOURNAL_ID_BYTES = 16, JOURNAL_HISTORY_MAX = 1024 };
 
-/* What a record says. `a` and `b` of struct journal_record by type: */
+/* What a record says. `a`, `b`, `c` of struct journal_record by type: */
 enum journal_type {
     JOURNAL_DATA = 1,    /* body: one batch */
     JOURNAL_PROMISE,     /* b: epoch */
-    JOURNAL_TRUNCATE,    /* a: new end, b: epoch that ordered it */
+    JOURNAL_TRUNCATE,    /* a: new end, b: epoch that ordered it, c: crc of the batch before */
     JOURNAL_UNCERTAIN,   /* a: valid end, b: 1 set, 0 cleared */
     JOURNAL_LOG_START,   /* a: offset */
     JOURNAL_COMMIT_HINT, /* a: offset */
@@ -61,7 +61,7 @@ struct journal_state {
 struct journal_record {
     enum journal_type type;
     uint64_t shard, a;
-    uint32_t b;
+    uint32_t b, c;
     struct bytes body;
     uint32_t file; /* where the body lies, for journal_read() */
     uint64_t offset;
@@ -159,7 +159,7 @@ NODISCARD enum status journal_append_data(struct journal *j, struct journal_shar
 /* Any type without a body. Takes from a reserve that data may not use, so that BUSY means that the
  * disk has been hanging for long. */
 NODISCARD enum status journal_append(struct journal *j, struct journal_shard *shard,
-                                     enum journal_type type, uint64_t a, uint32_t b,
+                                     enum journal_type type, uint64_t a, uint32_t b, uint32_t c,
                                      struct journal_span *out);
 
 /* From write_state() only. */

@@ -49,7 +49,7 @@ struct journal {
     bool direct, started, start_done, recovered;
     enum status out; /* OK until a write fails */
     struct ring ring;
-    struct writer *writer;
+    struct journal_writer *writer;
 
     struct journal_file file[JOURNAL_FILES_LIMIT];
     uint32_t file_count;                 /* one more than the highest number */
@@ -80,10 +80,10 @@ struct journal {
 };
 
 /* files.c */
-NODISCARD enum status files_open(struct journal *j, struct error *error);
-void files_close(struct journal *j);
-void file_path(const struct journal_options *options, uint32_t number,
-               char out[JOURNAL_PATH_BYTES]);
+NODISCARD enum status journal_files_open(struct journal *j, struct error *error);
+void journal_files_close(struct journal *j);
+void journal_file_path(const struct journal_options *options, uint32_t number,
+                       char out[JOURNAL_PATH_BYTES]);
 
 /* recover.c fills in next_number, prev_number, prev_crc, run, oldest_at_start and the files'
  * states. */

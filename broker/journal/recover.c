@@ -84,12 +84,12 @@ static bool block_is_good(const struct replay *r, const struct found_header *f, 
     while (rest.size > 0) {
         struct journal_record record;
         const uint8_t *frame = rest.data;
-        if (record_take(&rest, f->file, &offset, &record) != STATUS_OK) {
+        if (journal_record_take(&rest, f->file, &offset, &record) != STATUS_OK) {
             return false;
         }
-        crc = crc32c(crc, frame, record_covered(record.type, record.body.size));
+        crc = crc32c(crc, frame, journal_record_covered(record.type, record.body.size));
         records++;
-        if (record.type == JOURNAL_DATA && !record_batch_is_good(&record)) {
+        if (record.type == JOURNAL_DATA && !journal_record_batch_is_good(&record)) {
             good = false;
         }
     }
@@ -99,7 +99,7 @@ static bool block_is_good(const struct replay *r, const struct found_header *f, 
 
 static bool trailer_is_present(const struct replay *r, const struct found_header *f)
 {
-    const struct found_trailer *t = scan_trailer(&r->scan, f->h.number);
+    const struct found_trailer *t = journal_scan_trailer(&r->scan, f->h.number);
     return t != NULL && t->t.header_crc == f->h.crc;
 }
 
@@ -118,7 +118,7 @@ static enum status damage_from_next(struct replay *r, const struct found_header 
     uint64_t offset = 0;
     struct journal_record record;
     if (!block_is_good(r, next, &all_good) ||
-        record_take(&rest, next->file, &offset, &record) != STATUS_OK ||
+        journal_record_take(&rest, next->file, &offset, &record) != STATUS_OK ||
         record.type != JOURNAL_SHARDS || record.a != next->h.prev_number) {
         return damage_all(r);
     }
@@ -135,7 +135,7 @@ static enum status damage_gap(struct replay *r, uint64_t before, const struct fo
     enum status status = STATUS_OK;
     for (uint64_t number = before + 1; status == STATUS_OK && number <= last; number++) {
         r->result.damaged_blocks++;
-        const struct found_trailer *t = scan_trailer(&r->scan, number);
+        const struct found_trailer *t = journal_scan_trailer(&r->scan, number);
         if (t != NULL && t->t.shard_count != BLOCK_SHARDS_FAR) {
             status = damage_listed(r, t->t.shards, t->t.shard_count);
         } else if (next != NULL && number == last) {
@@ -151,7 +151,7 @@ static enum status damage_block(struct replay *r, const struct found_header *f,
                                 const struct found_header *next)
 {
     r->result.damaged_blocks++;
-    const struct found_trailer *t = scan_trailer(&r->scan, f->h.number);
+    const struct found_trailer *t = journal_scan_trailer(&r->scan, f->h.number);
     if (t != NULL && t->t.shard_count != BLOCK_SHARDS_FAR) {
         return damage_listed(r, t->t.shards, t->t.shard_count);
     }
@@ -168,12 +168,12 @@ static enum status deliver_records(struct replay *r, const struct found_header *
     enum status status = STATUS_OK;
     while (status == STATUS_OK && rest.size > 0) {
         struct journal_record record;
-        status = record_take(&rest, f->file, &offset, &record);
+        status = journal_record_take(&rest, f->file, &offset, &record);
         if (status != STATUS_OK) {
             return status;
         }
         r->result.records++;
-        if (record.type == JOURNAL_DATA && !record_batch_is_good(&record)) {
+        if (record.type == JOURNAL_DATA && !journal_record_batch_is_good(&record)) {
             r->result.damaged_records++;
             status = r->visitor->damage(r->visitor->context, record.shard, false);
         } else if (record.type != JOURNAL_SHARDS) {
@@ -211,7 +211,7 @@ static void accept_last(struct replay *r, const struct found_header *f)
 {
     r->j->prev_number = f->h.number;
     r->j->prev_crc = f->h.crc;
-    remember_last(r->j, scan_trailer(&r->scan, f->h.number));
+    remember_last(r->j, journal_scan_trailer(&r->scan, f->h.number));
 }
 
 static enum status replay_block(struct replay *r, const struct found_header *f,
@@ -245,7 +245,7 @@ static enum status find_chain(struct replay *r)
     const struct found_header *f = &scan->header[scan->header_count - 1];
     while (f != NULL && f->h.number >= scan->oldest) {
         r->chain[r->chain_count++] = f;
-        const struct found_header *before = scan_header(scan, f->h.prev_number);
+        const struct found_header *before = journal_scan_header(scan, f->h.prev_number);
         for (const struct found_header *g = f; before == NULL && g > scan->header;) {
             g--;
             before = g->h.number < f->h.number ? g : NULL;
@@ -288,9 +288,9 @@ static enum status replay_end(struct replay *r)
         /* The next run links to the lost block, so that a second recovery finds the gap again. */
         r->j->prev_number = r->newest;
         r->j->prev_crc = 0;
-        remember_last(r->j, scan_trailer(&r->scan, r->newest));
+        remember_last(r->j, journal_scan_trailer(&r->scan, r->newest));
     }
-    if (status == STATUS_OK && scan_is_blind(&r->scan)) {
+    if (status == STATUS_OK && journal_scan_is_blind(&r->scan)) {
         r->result.damaged_blocks++;
         status = damage_all(r);
     }
@@ -323,7 +323,7 @@ static void settle_files(struct replay *r)
 
 static enum status replay_all(struct replay *r, struct error *error)
 {
-    enum status status = scan_files(r->j, &r->scan);
+    enum status status = journal_scan_files(r->j, &r->scan);
     if (status != STATUS_OK) {
         return error_set(error, status, "cannot read the journal in %s: %s", r->j->options.dir,
                          status_text(status));
@@ -367,7 +367,7 @@ enum status journal_recover(struct journal *j, const struct journal_visitor *vis
     CHECK(!j->recovered);
     struct replay r = {.j = j, .visitor = visitor};
     enum status status = replay_all(&r, error);
-    scan_release(&r.scan);
+    journal_scan_release(&r.scan);
     free(r.chain);
     free(r.block);
     if (status == STATUS_OK) {
@@ -423,9 +423,9 @@ enum status journal_format(const struct journal_options *options, struct error *
     if (status == STATUS_OK) {
         memset(block, 0, BLOCK_UNIT);
         struct block_header header = {.number = 1, .oldest = 1, .bytes = BLOCK_UNIT};
-        block_header_encode(&header, options->id, block);
+        journal_header_encode(&header, options->id, block);
         struct block_trailer trailer = {.number = 1, .oldest = 1, .header_crc = header.crc};
-        block_trailer_encode(&trailer, options->id, block + BLOCK_UNIT - BLOCK_SECTOR);
+        journal_trailer_encode(&trailer, options->id, block + BLOCK_UNIT - BLOCK_SECTOR);
         status = disk_write_all(disk, j->file[0].fd, block, BLOCK_UNIT, 0);
         if (status == STATUS_OK) {
             status = disk_status(disk->sync(disk->context, j->file[0].fd));

@@ -6,7 +6,7 @@
 #include "base/check.h"
 #include "base/cleanup.h"
 
-enum status ring_init(struct ring *ring, uint64_t size)
+enum status journal_ring_init(struct ring *ring, uint64_t size)
 {
     CHECK((size & (size - 1)) == 0);
     AUTO(close_fd) int fd = memfd_create("weir-ring", MFD_CLOEXEC);
@@ -29,7 +29,7 @@ enum status ring_init(struct ring *ring, uint64_t size)
     return STATUS_OK;
 }
 
-void ring_release(struct ring *ring)
+void journal_ring_release(struct ring *ring)
 {
     if (ring->memory != NULL) {
         (void)munmap(ring->memory, 2 * ring->size);

@@ -12,10 +12,10 @@ struct ring {
 };
 
 /* `size`: a power of two, at least a page. NO_MEMORY. */
-NODISCARD enum status ring_init(struct ring *ring, uint64_t size);
-void ring_release(struct ring *ring);
+NODISCARD enum status journal_ring_init(struct ring *ring, uint64_t size);
+void journal_ring_release(struct ring *ring);
 
-static inline uint8_t *ring_at(const struct ring *ring, uint64_t position)
+static inline uint8_t *journal_ring_at(const struct ring *ring, uint64_t position)
 {
     return ring->memory + (position & (ring->size - 1));
 }

@@ -63,7 +63,7 @@ static enum status scan_chunk(const struct journal *j, struct scan *scan, const 
 {
     for (size_t at = 0; at + BLOCK_UNIT <= size; at += BLOCK_UNIT) {
         struct block_header h;
-        enum status status = block_header_decode(chunk + at, j->options.id, &h);
+        enum status status = journal_header_decode(chunk + at, j->options.id, &h);
         if (status == STATUS_OK) {
             status = note_header(scan, &h, file, offset + at);
             if (status != STATUS_OK) {
@@ -73,7 +73,7 @@ static enum status scan_chunk(const struct journal *j, struct scan *scan, const 
             scan->newer_format = true;
         }
         struct block_trailer t;
-        if (block_trailer_decode(chunk + at + BLOCK_UNIT - BLOCK_SECTOR, j->options.id, &t) ==
+        if (journal_trailer_decode(chunk + at + BLOCK_UNIT - BLOCK_SECTOR, j->options.id, &t) ==
             STATUS_OK) {
             status = note_trailer(scan, &t, file, offset + at + BLOCK_UNIT);
             if (status != STATUS_OK) {
@@ -137,7 +137,7 @@ static enum status scan_all(struct journal *j, struct scan *scan, uint8_t *chunk
     return STATUS_OK;
 }
 
-enum status scan_files(struct journal *j, struct scan *out)
+enum status journal_scan_files(struct journal *j, struct scan *out)
 {
     AUTO(free_pointer) uint8_t *chunk = aligned_alloc(BLOCK_UNIT, CHUNK_BYTES);
     if (chunk == NULL) {
@@ -146,7 +146,7 @@ enum status scan_files(struct journal *j, struct scan *out)
     struct scan scan = {0};
     enum status status = scan_all(j, &scan, chunk);
     if (status != STATUS_OK) {
-        scan_release(&scan);
+        journal_scan_release(&scan);
         return status;
     }
     if (scan.header_count > 0) {
@@ -159,14 +159,14 @@ enum status scan_files(struct journal *j, struct scan *out)
     return STATUS_OK;
 }
 
-void scan_release(struct scan *scan)
+void journal_scan_release(struct scan *scan)
 {
     free(scan->header);
     free(scan->trailer);
     *scan = (struct scan){0};
 }
 
-bool scan_is_blind(const struct scan *scan)
+bool journal_scan_is_blind(const struct scan *scan)
 {
     if (scan->unreadable_count > SCAN_UNREADABLE_MAX) {
         return true;
@@ -186,7 +186,7 @@ bool scan_is_blind(const struct scan *scan)
     return false;
 }
 
-const struct found_header *scan_header(const struct scan *scan, uint64_t number)
+const struct found_header *journal_scan_header(const struct scan *scan, uint64_t number)
 {
     struct found_header key = {.h = {.number = number}};
     return scan->header_count == 0
@@ -194,7 +194,7 @@ const struct found_header *scan_header(const struct scan *scan, uint64_t number)
                : bsearch(&key, scan->header, scan->header_count, sizeof(*scan->header), by_number);
 }
 
-const struct found_trailer *scan_trailer(const struct scan *scan, uint64_t number)
+const struct found_trailer *journal_scan_trailer(const struct scan *scan, uint64_t number)
 {
     struct found_trailer key = {.t = {.number = number}};
     return scan->trailer_count == 0 ? NULL

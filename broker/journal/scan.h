@@ -31,12 +31,12 @@ struct scan {
     uint32_t unreadable_count;
 };
 
-NODISCARD enum status scan_files(struct journal *j, struct scan *out);
-void scan_release(struct scan *scan);
+NODISCARD enum status journal_scan_files(struct journal *j, struct scan *out);
+void journal_scan_release(struct scan *scan);
 
 /* Whether a sector that no known block covers could not be read: it may hold the newest block. */
-bool scan_is_blind(const struct scan *scan);
+bool journal_scan_is_blind(const struct scan *scan);
 
 /* NULL: none. */
-const struct found_header *scan_header(const struct scan *scan, uint64_t number);
-const struct found_trailer *scan_trailer(const struct scan *scan, uint64_t number);
+const struct found_header *journal_scan_header(const struct scan *scan, uint64_t number);
+const struct found_trailer *journal_scan_trailer(const struct scan *scan, uint64_t number);

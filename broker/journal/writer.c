@@ -10,7 +10,7 @@
 
 enum job { JOB_NONE, JOB_WAITING, JOB_DONE };
 
-struct writer {
+struct journal_writer {
     const struct disk *disk;
     bool direct, uring;
     int event_fd;
@@ -31,7 +31,7 @@ struct writer {
     bool stop;
 };
 
-static void uring_queue(struct writer *w)
+static void uring_queue(struct journal_writer *w)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
     CHECK(sqe != NULL);
@@ -47,7 +47,7 @@ static void uring_queue(struct writer *w)
 }
 
 /* Takes a completion. False when a short write goes on. */
-static bool uring_take(struct writer *w, int result, enum status *out)
+static bool uring_take(struct journal_writer *w, int result, enum status *out)
 {
     if (result == -EINTR || result == -EAGAIN) {
         uring_queue(w);
@@ -67,7 +67,7 @@ static bool uring_take(struct writer *w, int result, enum status *out)
 
 static void *writer_main(void *arg)
 {
-    struct writer *w = arg;
+    struct journal_writer *w = arg;
     (void)pthread_mutex_lock(&w->mutex);
     for (;;) {
         while (w->job != JOB_WAITING && !w->stop) {
@@ -91,7 +91,7 @@ static void *writer_main(void *arg)
     return NULL;
 }
 
-static bool uring_open(struct writer *w)
+static bool uring_open(struct journal_writer *w)
 {
     if (io_uring_queue_init(8, &w->ring, 0) < 0) {
         return false;
@@ -103,10 +103,10 @@ static bool uring_open(struct writer *w)
     return true;
 }
 
-enum status writer_open(const struct disk *disk, enum journal_backend backend, bool direct,
-                        int event_fd, struct writer **out)
+enum status journal_writer_open(const struct disk *disk, enum journal_backend backend, bool direct,
+                                int event_fd, struct journal_writer **out)
 {
-    struct writer *w = calloc(1, sizeof(*w));
+    struct journal_writer *w = calloc(1, sizeof(*w));
     if (w == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -128,7 +128,7 @@ enum status writer_open(const struct disk *disk, enum journal_backend backend, b
     return STATUS_OK;
 }
 
-void writer_close(struct writer *w)
+void journal_writer_close(struct journal_writer *w)
 {
     if (w == NULL) {
         return;
@@ -148,12 +148,13 @@ void writer_close(struct writer *w)
     free(w);
 }
 
-bool writer_is_uring(const struct writer *w)
+bool journal_writer_is_uring(const struct journal_writer *w)
 {
     return w->uring;
 }
 
-void writer_submit(struct writer *w, int fd, const void *data, size_t size, uint64_t at)
+void journal_writer_submit(struct journal_writer *w, int fd, const void *data, size_t size,
+                           uint64_t at)
 {
     CHECK(!w->in_flight);
     w->in_flight = true;
@@ -175,7 +176,7 @@ void writer_submit(struct writer *w, int fd, const void *data, size_t size, uint
     (void)pthread_mutex_unlock(&w->mutex);
 }
 
-static bool thread_take(struct writer *w, bool wait, enum status *out)
+static bool thread_take(struct journal_writer *w, bool wait, enum status *out)
 {
     (void)pthread_mutex_lock(&w->mutex);
     while (wait && w->job != JOB_DONE) {
@@ -191,7 +192,7 @@ static bool thread_take(struct writer *w, bool wait, enum status *out)
     return done;
 }
 
-bool writer_poll(struct writer *w, enum status *out)
+bool journal_writer_poll(struct journal_writer *w, enum status *out)
 {
     if (!w->in_flight) {
         return false;
@@ -213,7 +214,7 @@ bool writer_poll(struct writer *w, enum status *out)
     return uring_take(w, result, out);
 }
 
-enum status writer_wait(struct writer *w)
+enum status journal_writer_wait(struct journal_writer *w)
 {
     CHECK(w->in_flight);
     enum status status = STATUS_IO;
@@ -221,7 +222,7 @@ enum status writer_wait(struct writer *w)
         CHECK(thread_take(w, true, &status));
         return status;
     }
-    while (!writer_poll(w, &status)) {
+    while (!journal_writer_poll(w, &status)) {
         struct io_uring_cqe *cqe;
         int result = io_uring_wait_cqe(&w->ring, &cqe);
         CHECK(result == 0 || result == -EINTR || result == -EAGAIN);

@@ -9,21 +9,22 @@
 #include "broker/disk/disk.h"
 #include "broker/journal/journal.h"
 
-struct writer;
+struct journal_writer;
 
 /* `direct`: files are opened with O_DIRECT | O_DSYNC; else every write is followed by a sync. */
-NODISCARD enum status writer_open(const struct disk *disk, enum journal_backend backend,
-                                  bool direct, int event_fd, struct writer **out);
+NODISCARD enum status journal_writer_open(const struct disk *disk, enum journal_backend backend,
+                                          bool direct, int event_fd, struct journal_writer **out);
 /* No write may be in flight. */
-void writer_close(struct writer *w);
+void journal_writer_close(struct journal_writer *w);
 
-bool writer_is_uring(const struct writer *w);
+bool journal_writer_is_uring(const struct journal_writer *w);
 
 /* No write may be in flight; `data` stays untouched until it is done. */
-void writer_submit(struct writer *w, int fd, const void *data, size_t size, uint64_t at);
+void journal_writer_submit(struct journal_writer *w, int fd, const void *data, size_t size,
+                           uint64_t at);
 
 /* Whether the write has ended, and how; false when none is in flight. */
-bool writer_poll(struct writer *w, enum status *out);
+bool journal_writer_poll(struct journal_writer *w, enum status *out);
 
 /* Blocks until it has. */
-NODISCARD enum status writer_wait(struct writer *w);
+NODISCARD enum status journal_writer_wait(struct journal_writer *w);

@@ -14,7 +14,7 @@ static struct op *op_at(const struct store *store, uint32_t index)
     return &store->op[(store->op_head + index) & (store->op_capacity - 1)];
 }
 
-enum status ops_reserve(struct store *store, uint32_t more)
+enum status log_ops_reserve(struct store *store, uint32_t more)
 {
     if (store->op_capacity - store->op_count >= more) {
         return STATUS_OK;
@@ -42,7 +42,7 @@ static bool op_is_urgent(const struct op *op)
     return op->type == OP_UNLINK || op->type == OP_REMOVE || op->type == OP_QUARANTINE;
 }
 
-void ops_push(struct store *store, const struct op *op)
+void log_ops_push(struct store *store, const struct op *op)
 {
     CHECK(store->op_count < store->op_capacity);
     CHECK(op->lsn >= store->last_lsn);
@@ -64,7 +64,7 @@ static void write_done(struct store *store, const struct op *op)
     if (!segment->removed && op->lsn > segment->cut_lsn) {
         segment->written = op->at + op->bytes;
     }
-    struct shard_log *log = map_get(&store->map, op->shard);
+    struct shard_log *log = shard_map_get(&store->map, op->shard);
     if (segment->removed || log == NULL || op->lsn <= log->cut_lsn) {
         return;
     }
@@ -94,10 +94,10 @@ static void op_done(struct store *store, struct op *op)
     case OP_SEAL: {
         struct segment_index *index = op->data;
         if (!segment->removed && segment->bytes == op->at) {
-            index_release(&segment->index); /* readers take it from its file */
+            segment_index_release(&segment->index); /* readers take it from its file */
             segment->index.from = op->at;
         }
-        index_release(index);
+        segment_index_release(index);
         free(index);
         break;
     }
@@ -112,7 +112,7 @@ static void op_done(struct store *store, struct op *op)
     }
     store->op_urgent -= op_is_urgent(op) ? 1 : 0;
     if (segment != NULL && --segment->refs == 0 && segment->removed) {
-        segment_free(segment);
+        log_segment_free(segment);
     }
 }
 
@@ -209,17 +209,19 @@ static void job_start(struct store *store, uint32_t count, bool sync, uint32_t m
         position = next < position ? next : position;
     }
     job->store = store;
-    job->task.run = apply_run;
+    job->task.run = log_apply_run;
     job->task.done = job_done;
     job->count = count;
     job->sync = sync;
     job->position = position;
     job->make_file = make_file;
+    job->done = 0;
+    job->status = job->made = STATUS_CANCELLED; /* until it has run */
     job->in_flight = true;
-    worker_submit(&store->writer, &job->task);
+    disk_worker_submit(&store->writer, &job->task);
 }
 
-void apply_release(struct store *store)
+void log_apply_release(struct store *store)
 {
     if (store->op_count == 0 && !store->job.in_flight) {
         store->written = journal_synced_position(store->journal);
@@ -227,9 +229,9 @@ void apply_release(struct store *store)
     journal_release(store->journal, store->written, store->durable);
 }
 
-void apply_advance(struct store *store, bool all)
+void log_apply_advance(struct store *store, bool all)
 {
-    apply_release(store);
+    log_apply_release(store);
     if (store->job.in_flight || store->out != STATUS_OK || store->stalled) {
         return;
     }
@@ -246,17 +248,17 @@ void apply_advance(struct store *store, bool all)
     }
 }
 
-void ops_release(struct store *store)
+void log_ops_release(struct store *store)
 {
     for (uint32_t i = 0; i < store->op_count; i++) {
         struct op *op = op_at(store, i);
         if (op->type == OP_SEAL) {
             struct segment_index *index = op->data;
-            index_release(index);
+            segment_index_release(index);
         }
         free(op->data);
         if (op->segment != NULL && --op->segment->refs == 0 && op->segment->removed) {
-            segment_free(op->segment);
+            log_segment_free(op->segment);
         }
     }
     free(store->op);

@@ -20,7 +20,7 @@ static enum status read_file(const struct disk *disk, const char *dir, const cha
                              uint8_t *to, size_t size)
 {
     char path[STORE_PATH_BYTES];
-    path_join(path, dir, name);
+    log_path_join(path, dir, name);
     int fd = disk->open(disk->context, path, O_RDONLY);
     if (fd < 0) {
         return disk_status(fd);
@@ -40,7 +40,7 @@ static bool copy_is_good(const uint8_t *at, uint32_t magic)
     return get_u32(at) == magic && get_u32(at + 4) == crc32c(0, at + 8, COPY_BYTES - 8);
 }
 
-enum status identity_read(const struct disk *disk, const char *dir, struct identity *out)
+enum status disk_identity_read(const struct disk *disk, const char *dir, struct identity *out)
 {
     static_assert(CLUSTER_ID_BYTES == 16 && DISK_ID_BYTES == 16, "the layout above");
     uint8_t file[IDENTITY_COPIES * COPY_STRIDE];
@@ -67,8 +67,8 @@ enum status identity_read(const struct disk *disk, const char *dir, struct ident
     return status;
 }
 
-enum status identity_write(const struct disk *disk, const char *dir,
-                           const struct identity *identity)
+enum status disk_identity_write(const struct disk *disk, const char *dir,
+                                const struct identity *identity)
 {
     uint8_t file[IDENTITY_COPIES * COPY_STRIDE] = {0};
     for (size_t i = 0; i < IDENTITY_COPIES; i++) {
@@ -81,12 +81,12 @@ enum status identity_write(const struct disk *disk, const char *dir,
         put_u32(at + 4, crc32c(0, at + 8, COPY_BYTES - 8));
     }
     char path[STORE_PATH_BYTES];
-    path_join(path, dir, "identity");
+    log_path_join(path, dir, "identity");
     return disk_replace_file(disk, dir, path, file, sizeof(file));
 }
 
-enum status boot_read(const struct disk *disk, const char *dir, const struct identity *identity,
-                      uint64_t *out_boot)
+enum status disk_boot_read(const struct disk *disk, const char *dir,
+                           const struct identity *identity, uint64_t *out_boot)
 {
     uint8_t file[BOOT_SLOTS * COPY_STRIDE];
     enum status status = read_file(disk, dir, "boot", file, sizeof(file));
@@ -111,8 +111,8 @@ enum status boot_read(const struct disk *disk, const char *dir, const struct ide
     return STATUS_OK;
 }
 
-enum status boot_write(const struct disk *disk, const char *dir, const struct identity *identity,
-                       uint64_t boot)
+enum status disk_boot_write(const struct disk *disk, const char *dir,
+                            const struct identity *identity, uint64_t boot)
 {
     uint8_t slot[COPY_BYTES] = {0};
     put_u32(slot, BOOT_MAGIC);
@@ -120,7 +120,7 @@ enum status boot_write(const struct disk *disk, const char *dir, const struct id
     memcpy(slot + 16, identity->disk_id, DISK_ID_BYTES);
     put_u32(slot + 4, crc32c(0, slot + 8, COPY_BYTES - 8));
     char path[STORE_PATH_BYTES];
-    path_join(path, dir, "boot");
+    log_path_join(path, dir, "boot");
     int fd = disk->open(disk->context, path, O_RDWR | O_CREAT);
     if (fd < 0) {
         return disk_status(fd);

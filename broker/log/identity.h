@@ -19,12 +19,13 @@ struct identity {
 
 /* NOT_FOUND: there is none. CORRUPT: no copy is readable. UNSUPPORTED: a newer format. A copy that
  * is bad beside a good one is of no consequence. */
-NODISCARD enum status identity_read(const struct disk *disk, const char *dir, struct identity *out);
-NODISCARD enum status identity_write(const struct disk *disk, const char *dir,
-                                     const struct identity *identity);
+NODISCARD enum status disk_identity_read(const struct disk *disk, const char *dir,
+                                         struct identity *out);
+NODISCARD enum status disk_identity_write(const struct disk *disk, const char *dir,
+                                          const struct identity *identity);
 
 /* Slot values; NOT_FOUND, CORRUPT (also: of another disk). */
-NODISCARD enum status boot_read(const struct disk *disk, const char *dir,
-                                const struct identity *identity, uint64_t *out_boot);
-NODISCARD enum status boot_write(const struct disk *disk, const char *dir,
-                                 const struct identity *identity, uint64_t boot);
+NODISCARD enum status disk_boot_read(const struct disk *disk, const char *dir,
+                                     const struct identity *identity, uint64_t *out_boot);
+NODISCARD enum status disk_boot_write(const struct disk *disk, const char *dir,
+                                      const struct identity *identity, uint64_t boot);

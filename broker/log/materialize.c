@@ -19,7 +19,7 @@ static int list_segment(void *arg, const char *name)
 {
     struct listing *listing = arg;
     uint64_t base;
-    if (!name_is_segment(name, "log", &base)) {
+    if (!log_name_is_segment(name, "log", &base)) {
         return 0;
     }
     if (listing->count == listing->capacity) {
@@ -45,7 +45,7 @@ static int by_base(const void *a, const void *b)
 static enum status segment_found(struct shard_log *log, uint64_t base)
 {
     char path[STORE_PATH_BYTES];
-    path_segment(path, log->store->dir, log->journal.id, base, "log");
+    log_path_segment(path, log->store->dir, log->journal.id, base, "log");
     struct segment_scan scan;
     enum status status = segment_scan_open(&scan, log->store->disk, path, log->journal.id);
     if (status != STATUS_OK) {
@@ -60,10 +60,10 @@ static enum status segment_found(struct shard_log *log, uint64_t base)
     uint64_t size = 0;
     size = scan.limit;
     segment_scan_close(&scan);
-    status = segment_push_reserve(log);
+    status = log_segment_reserve(log);
     struct segment *segment;
     if (status == STATUS_OK) {
-        status = segment_new(log, base, &segment);
+        status = log_segment_new(log, base, &segment);
     }
     if (status == STATUS_OK) {
         segment->bytes = segment->written = size;
@@ -77,10 +77,10 @@ static enum status segment_found(struct shard_log *log, uint64_t base)
     return status;
 }
 
-enum status segments_list(struct shard_log *log)
+enum status log_segments_list(struct shard_log *log)
 {
     char dir[STORE_PATH_BYTES];
-    path_shard(dir, log->store->dir, log->journal.id);
+    log_path_shard(dir, log->store->dir, log->journal.id);
     struct listing listing = {.status = STATUS_OK};
     int listed = log->store->disk->list(log->store->disk->context, dir, list_segment, &listing);
     enum status status = listing.status;
@@ -107,10 +107,10 @@ static enum status segment_remove(struct recovery *recovery, struct shard_log *l
     enum status status = STATUS_OK;
     for (size_t i = 0; status == STATUS_OK && i < sizeof(suffix) / sizeof(suffix[0]); i++) {
         char path[STORE_PATH_BYTES], dir[STORE_PATH_BYTES], to[STORE_PATH_BYTES + 64];
-        path_segment(path, store->dir, segment->shard, segment->base, suffix[i]);
+        log_path_segment(path, store->dir, segment->shard, segment->base, suffix[i]);
         int result;
         if (log->uncertain && segment->base >= log->log_start && i == 2) {
-            path_join(dir, store->dir, "quarantine");
+            log_path_join(dir, store->dir, "quarantine");
             (void)disk->mkdir(disk->context, dir);
             (void)snprintf(to, sizeof(to), "%s/%u-%u-%020llu.boot%llu.log", dir,
                            (unsigned)(segment->shard >> 32), (unsigned)segment->shard,
@@ -123,7 +123,7 @@ static enum status segment_remove(struct recovery *recovery, struct shard_log *l
         status = result == -ENOENT ? STATUS_OK : disk_status(result);
     }
     recovery->changed = true;
-    segment_drop(segment);
+    log_segment_drop(segment);
     return status;
 }
 
@@ -136,7 +136,7 @@ static enum status segment_shorten(struct recovery *recovery, struct segment *se
     CHECK(segment->bytes > bytes);
     const struct disk *disk = recovery->store->disk;
     char path[STORE_PATH_BYTES];
-    path_segment(path, recovery->store->dir, segment->shard, segment->base, "log");
+    log_path_segment(path, recovery->store->dir, segment->shard, segment->base, "log");
     int fd = disk->open(disk->context, path, O_RDWR);
     if (fd < 0) {
         return disk_status(fd);
@@ -148,18 +148,17 @@ static enum status segment_shorten(struct recovery *recovery, struct segment *se
     return disk_status(result);
 }
 
-/* Where the part of the log ends that segments have. */
-static struct located files_end(const struct recovering *r, uint32_t *out_count)
+struct located recovering_files_end(const struct recovering *r, uint32_t *out_count)
 {
     uint32_t count = 0;
-    while (count < r->count && r->batch[count].file == IN_SEGMENT) {
+    while (count < r->batch.count && r->batch.item[count].file == IN_SEGMENT) {
         count++;
     }
     *out_count = count;
     if (count == 0) {
         return r->known;
     }
-    const struct recovered_batch *b = &r->batch[count - 1];
+    const struct recovered_batch *b = &r->batch.item[count - 1];
     return (struct located){
         .point = {.end = b->base + b->count, .epoch = b->epoch, .crc = b->crc},
         .segment_base = b->segment_base,
@@ -203,17 +202,17 @@ static enum status index_scanned(struct shard_log *log, uint32_t count)
     const struct recovering *r = log->recovering;
     struct segment *segment = NULL;
     for (uint32_t i = 0; i < count; i++) {
-        const struct recovered_batch *b = &r->batch[i];
+        const struct recovered_batch *b = &r->batch.item[i];
         if (segment == NULL || segment->base != b->segment_base) {
-            segment = segment_holding(log, b->base, NULL);
+            segment = log_segment_holding(log, b->base, NULL);
             CHECK(segment != NULL);
             segment->index.from = b->at;
         }
-        enum status status = index_reserve(&segment->index);
+        enum status status = segment_index_reserve(&segment->index);
         if (status != STATUS_OK) {
             return status;
         }
-        index_note(&segment->index, b->base, b->ms, b->at);
+        segment_index_note(&segment->index, b->base, b->ms, b->at);
         segment->last_ms = b->ms;
     }
     return STATUS_OK;
@@ -230,13 +229,13 @@ static enum status next_segment(struct shard_log *log, const struct recovered_ba
     struct segment *segment = NULL;
     enum status status = STATUS_OK;
     bool same = log->segment_count > 0 &&
-                !segment_is_full(store, log->segment[log->segment_count - 1], b->bytes);
+                !log_segment_is_full(store, log->segment[log->segment_count - 1], b->bytes);
     if (same) {
         segment = log->segment[log->segment_count - 1];
     } else {
-        status = segment_push_reserve(log);
+        status = log_segment_reserve(log);
         if (status == STATUS_OK) {
-            status = segment_new(log, b->base, &segment);
+            status = log_segment_new(log, b->base, &segment);
         }
         if (status != STATUS_OK) {
             return status;
@@ -245,9 +244,9 @@ static enum status next_segment(struct shard_log *log, const struct recovered_ba
         log->segment[log->segment_count++] = segment;
     }
     char path[STORE_PATH_BYTES];
-    path_shard(path, store->dir, segment->shard);
+    log_path_shard(path, store->dir, segment->shard);
     (void)disk->mkdir(disk->context, path);
-    path_segment(path, store->dir, segment->shard, segment->base, "log");
+    log_path_segment(path, store->dir, segment->shard, segment->base, "log");
     *fd = disk->open(disk->context, path, O_RDWR | O_CREAT);
     return *fd < 0 ? disk_status(*fd) : STATUS_OK;
 }
@@ -270,7 +269,7 @@ static enum status write_batch(struct shard_log *log, const struct recovered_bat
     }
     struct segment *segment = log->segment[log->segment_count - 1];
     if (status == STATUS_OK) {
-        status = index_reserve(&segment->index);
+        status = segment_index_reserve(&segment->index);
     }
     if (status == STATUS_OK) {
         status = disk_write_all(store->disk, fd, buf->data, b->bytes, segment->bytes);
@@ -278,7 +277,7 @@ static enum status write_batch(struct shard_log *log, const struct recovered_bat
     if (status != STATUS_OK) {
         return status;
     }
-    index_note(&segment->index, b->base, b->ms, segment->bytes);
+    segment_index_note(&segment->index, b->base, b->ms, segment->bytes);
     log->applied = (struct located){
         .point = {.end = batch_end(&h), .epoch = h.epoch, .crc = h.header_crc},
         .segment_base = segment->base,
@@ -299,10 +298,10 @@ static enum status write_rest(struct recovery *recovery, struct shard_log *log, 
     struct buf buf = {0};
     int fd = -1;
     enum status status = STATUS_OK;
-    for (uint32_t i = from; status == STATUS_OK && i < r->count; i++) {
-        const struct recovered_batch *b = &r->batch[i];
+    for (uint32_t i = from; status == STATUS_OK && i < r->batch.count; i++) {
+        const struct recovered_batch *b = &r->batch.item[i];
         if (fd < 0 ||
-            segment_is_full(recovery->store, log->segment[log->segment_count - 1], b->bytes)) {
+            log_segment_is_full(recovery->store, log->segment[log->segment_count - 1], b->bytes)) {
             status = next_segment(log, b, &fd);
         }
         if (status == STATUS_OK) {
@@ -324,11 +323,11 @@ enum status recovery_materialize(struct recovery *recovery, struct shard_log *lo
     if (r->fresh) {
         uint64_t shard = log->journal.id;
         recovery->changed = true;
-        status = id_has(&recovery->kept, shard) ? shard_dir_quarantine(recovery->store, shard, 0)
-                                                : shard_dir_remove(recovery->store, shard);
+        status = id_list_has(&recovery->kept, shard) ? log_dir_quarantine(recovery->store, shard, 0)
+                                                     : log_dir_remove(recovery->store, shard);
     }
     uint32_t count;
-    struct located end = files_end(r, &count);
+    struct located end = recovering_files_end(r, &count);
     if (status == STATUS_OK) {
         status = cut_files(recovery, log, &end);
     }
@@ -356,8 +355,9 @@ static int list_shard(void *arg, const char *name)
 {
     struct strays *strays = arg;
     uint64_t shard;
-    if (name_is_shard(name, &shard) && map_get(&strays->recovery->store->map, shard) == NULL) {
-        strays->status = id_add(&strays->found, shard);
+    if (log_name_is_shard(name, &shard) &&
+        shard_map_get(&strays->recovery->store->map, shard) == NULL) {
+        strays->status = id_list_add(&strays->found, shard);
     }
     return strays->status == STATUS_OK ? 0 : 1;
 }
@@ -366,7 +366,7 @@ enum status recovery_sweep(struct recovery *recovery, uint32_t *out_quarantined)
 {
     struct store *store = recovery->store;
     char dir[STORE_PATH_BYTES];
-    path_join(dir, store->dir, "shards");
+    log_path_join(dir, store->dir, "shards");
     struct strays strays = {.recovery = recovery, .status = STATUS_OK};
     int listed = store->disk->list(store->disk->context, dir, list_shard, &strays);
     enum status status = strays.status;
@@ -376,8 +376,9 @@ enum status recovery_sweep(struct recovery *recovery, uint32_t *out_quarantined)
     uint32_t quarantined = 0;
     for (uint32_t i = 0; status == STATUS_OK && i < strays.found.count; i++) {
         uint64_t shard = strays.found.id[i];
-        bool remove = id_has(&recovery->deleted, shard) && !id_has(&recovery->kept, shard);
-        status = remove ? shard_dir_remove(store, shard) : shard_dir_quarantine(store, shard, 0);
+        bool remove =
+            id_list_has(&recovery->deleted, shard) && !id_list_has(&recovery->kept, shard);
+        status = remove ? log_dir_remove(store, shard) : log_dir_quarantine(store, shard, 0);
         quarantined += remove ? 0 : 1;
         recovery->changed = true;
     }

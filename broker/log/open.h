@@ -10,4 +10,4 @@ NODISCARD enum status store_new(const struct store_options *options, struct stor
 void store_free(struct store *store);
 
 uint64_t store_default_reserve(const struct disk_space *space);
-void ops_release(struct store *store);
+void log_ops_release(struct store *store);

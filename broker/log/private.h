@@ -152,7 +152,7 @@ struct store {
                           disk */
     bool stalled;      /* segments met a full disk: retried by store_check_space() */
 
-    struct worker writer, reader;
+    struct disk_worker writer, reader;
     struct dirty dirty; /* the writer thread's */
 
     struct list reads; /* on the reader thread, or finished and not delivered */
@@ -163,50 +163,53 @@ struct store {
 };
 
 /* shards.c */
-NODISCARD enum status map_put(struct shard_map *map, struct shard_log *log);
-struct shard_log *map_get(const struct shard_map *map, uint64_t shard);
-void map_remove(struct shard_map *map, uint64_t shard);
-NODISCARD enum status shard_new(struct store *store, uint64_t shard, struct shard_log **out);
-void shard_free(struct shard_log *log);
+NODISCARD enum status shard_map_put(struct shard_map *map, struct shard_log *log);
+struct shard_log *shard_map_get(const struct shard_map *map, uint64_t shard);
+void shard_map_remove(struct shard_map *map, uint64_t shard);
+NODISCARD enum status shard_log_new(struct store *store, uint64_t shard, struct shard_log **out);
+void shard_log_free(struct shard_log *log);
 NODISCARD enum status log_history_reserve(struct shard_log *log);
 void log_history_note(struct shard_log *log, uint32_t epoch, uint64_t start);
 void log_history_cut(struct shard_log *log, uint64_t end);
 void log_history_drop(struct shard_log *log, uint32_t count); /* the oldest */
-enum status shards_write_state(void *context, struct journal *journal);
-uint64_t shards_state_bytes(void *context);
-NODISCARD enum status segment_new(struct shard_log *log, uint64_t base, struct segment **out);
-NODISCARD enum status segment_push_reserve(struct shard_log *log);
-void segment_free(struct segment *segment);
-void segment_drop(struct segment *segment); /* frees it unless operations refer to it */
+/* The epoch of the batch that ends there. */
+uint32_t log_history_before(const struct shard_log *log, uint64_t end);
+enum status store_write_state(void *context, struct journal *journal);
+uint64_t store_state_bytes(void *context);
+NODISCARD enum status log_segment_new(struct shard_log *log, uint64_t base, struct segment **out);
+NODISCARD enum status log_segment_reserve(struct shard_log *log);
+void log_segment_free(struct segment *segment);
+void log_segment_drop(struct segment *segment); /* frees it unless operations refer to it */
 /* The segment with base <= offset; NULL: before the first. */
-struct segment *segment_holding(const struct shard_log *log, uint64_t offset, uint32_t *out_index);
+struct segment *log_segment_holding(const struct shard_log *log, uint64_t offset,
+                                    uint32_t *out_index);
 
 /* write.c: the writer thread */
-void apply_run(struct task *task);
-NODISCARD enum status dirty_sync(struct store *store);
-void dirty_close(struct store *store);
-NODISCARD enum status shard_dir_remove(struct store *store, uint64_t shard);
+void log_apply_run(struct task *task);
+NODISCARD enum status store_dirty_sync(struct store *store);
+void store_dirty_close(struct store *store);
+NODISCARD enum status log_dir_remove(struct store *store, uint64_t shard);
 /* `serial` makes the name unique within a boot. */
-NODISCARD enum status shard_dir_quarantine(struct store *store, uint64_t shard, uint64_t serial);
-NODISCARD enum status sync_everything(struct store *store);
+NODISCARD enum status log_dir_quarantine(struct store *store, uint64_t shard, uint64_t serial);
+NODISCARD enum status store_sync_files(struct store *store);
 
 /* apply.c */
-NODISCARD enum status ops_reserve(struct store *store, uint32_t more);
-void ops_push(struct store *store, const struct op *op); /* after ops_reserve() */
+NODISCARD enum status log_ops_reserve(struct store *store, uint32_t more);
+void log_ops_push(struct store *store, const struct op *op); /* after log_ops_reserve() */
 /* Starts a job if there is reason to, and tells the journal what may be reused. */
-void apply_advance(struct store *store, bool all);
-void apply_release(struct store *store);
+void log_apply_advance(struct store *store, bool all);
+void log_apply_release(struct store *store);
 
 /* read.c */
-void reads_cancel(struct store *store, struct shard_log *log);
+void log_reads_cancel(struct store *store, struct shard_log *log);
 /* Where the batch that ends at `end` lies, in segments. Blocks. */
-NODISCARD enum status locate_end(struct shard_log *log, uint64_t end, struct located *out);
+NODISCARD enum status log_locate_end(struct shard_log *log, uint64_t end, struct located *out);
 
 /* tail.c */
-NODISCARD enum status tail_reserve(struct shard_log *log);
-void tail_push(struct shard_log *log, const struct tail_entry *entry);
-void tail_cut(struct shard_log *log, uint64_t end);
-void tail_prune(struct shard_log *log);
-struct tail_entry *tail_entry(const struct shard_log *log, uint32_t index);
+NODISCARD enum status log_tail_reserve(struct shard_log *log);
+void log_tail_push(struct shard_log *log, const struct tail_entry *entry);
+void log_tail_cut(struct shard_log *log, uint64_t end);
+void log_tail_prune(struct shard_log *log);
+struct tail_entry *log_tail_entry(const struct shard_log *log, uint32_t index);
 /* Index of the entry that holds `offset`, or UINT32_MAX. */
-uint32_t tail_find(const struct shard_log *log, uint64_t offset);
+uint32_t log_tail_find(const struct shard_log *log, uint64_t offset);

@@ -11,8 +11,8 @@
 
 enum { PRODUCERS_MAGIC = 0x4f525057, PRODUCERS_HEADER = 16, PRODUCERS_MAX = 64 * 1024 * 1024 };
 
-void producers_write(const struct disk *disk, const char *dir, uint64_t shard, uint64_t base,
-                     struct bytes table)
+void log_producers_write(const struct disk *disk, const char *dir, uint64_t shard, uint64_t base,
+                         struct bytes table)
 {
     uint8_t header[PRODUCERS_HEADER];
     put_u32(header, PRODUCERS_MAGIC);
@@ -20,7 +20,7 @@ void producers_write(const struct disk *disk, const char *dir, uint64_t shard, u
     uint32_t crc = crc32c(0, header + 8, 8);
     put_u32(header + 4, crc32c(crc, table.data, table.size));
     char path[STORE_PATH_BYTES];
-    path_segment(path, dir, shard, base, "producers");
+    log_path_segment(path, dir, shard, base, "producers");
     int fd = disk->open(disk->context, path, O_WRONLY | O_CREAT | O_TRUNC);
     if (fd < 0) {
         return;
@@ -32,11 +32,11 @@ void producers_write(const struct disk *disk, const char *dir, uint64_t shard, u
     (void)disk->close(disk->context, fd);
 }
 
-enum status producers_read(const struct disk *disk, const char *dir, uint64_t shard, uint64_t base,
-                           struct buf *out)
+enum status log_producers_read(const struct disk *disk, const char *dir, uint64_t shard,
+                               uint64_t base, struct buf *out)
 {
     char path[STORE_PATH_BYTES];
-    path_segment(path, dir, shard, base, "producers");
+    log_path_segment(path, dir, shard, base, "producers");
     int fd = disk->open(disk->context, path, O_RDONLY);
     if (fd < 0) {
         return disk_status(fd);
@@ -72,7 +72,7 @@ enum status shard_log_put_producers(struct shard_log *log, uint64_t base, struct
     if (table.size > PRODUCERS_MAX - PRODUCERS_HEADER) {
         return STATUS_TOO_LARGE;
     }
-    enum status status = ops_reserve(log->store, 1);
+    enum status status = log_ops_reserve(log->store, 1);
     void *copy = status == STATUS_OK ? malloc(table.size > 0 ? table.size : 1) : NULL;
     if (copy == NULL) {
         return STATUS_NO_MEMORY;
@@ -89,7 +89,7 @@ enum status shard_log_put_producers(struct shard_log *log, uint64_t base, struct
                     .segment = segment,
                     .data = copy,
                     .point = {.end = base}};
-    ops_push(log->store, &op);
+    log_ops_push(log->store, &op);
     return STATUS_OK;
 }
 
@@ -98,7 +98,7 @@ enum status shard_log_get_producers(struct shard_log *log, struct buf *out, uint
     for (uint32_t i = log->segment_count; i > 0; i--) {
         uint64_t base = log->segment[i - 1]->base;
         enum status status =
-            producers_read(log->store->disk, log->store->dir, log->journal.id, base, out);
+            log_producers_read(log->store->disk, log->store->dir, log->journal.id, base, out);
         if (status == STATUS_OK) {
             *out_base = base;
             return STATUS_OK;

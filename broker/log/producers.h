@@ -5,8 +5,8 @@
 #include "broker/log/log.h"
 
 /* Not synced: a bad one is as good as none. */
-void producers_write(const struct disk *disk, const char *dir, uint64_t shard, uint64_t base,
-                     struct bytes table);
+void log_producers_write(const struct disk *disk, const char *dir, uint64_t shard, uint64_t base,
+                         struct bytes table);
 /* NOT_FOUND, CORRUPT, IO, NO_MEMORY. */
-NODISCARD enum status producers_read(const struct disk *disk, const char *dir, uint64_t shard,
-                                     uint64_t base, struct buf *out);
+NODISCARD enum status log_producers_read(const struct disk *disk, const char *dir, uint64_t shard,
+                                         uint64_t base, struct buf *out);

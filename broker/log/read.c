@@ -34,20 +34,22 @@ static uint64_t start_from_file(const struct read_job *job)
 {
     const struct disk *disk = job->store->disk;
     struct segment_index index = {0};
-    if (index_read(disk, job->index_path, job->segment_base, job->segment_bytes, &index) !=
+    if (segment_index_read(disk, job->index_path, job->segment_base, job->segment_bytes, &index) !=
         STATUS_OK) {
         if (job->limit != job->segment_bytes ||
-            index_build(disk, job->path, job->shard, job->segment_bytes, &index) != STATUS_OK) {
+            segment_index_build(disk, job->path, job->shard, job->segment_bytes, &index) !=
+                STATUS_OK) {
             return 0;
         }
-        status_ignore(
-            index_write(disk, job->index_path, job->segment_base, job->segment_bytes, &index),
-            "the next reader builds it again");
+        status_ignore(segment_index_write(disk, job->index_path, job->segment_base,
+                                          job->segment_bytes, &index),
+                      "the next reader builds it again");
     }
-    const struct index_entry *entry = job->seek != NULL ? index_by_time(&index, job->time_ms)
-                                                        : index_by_offset(&index, job->offset);
+    const struct index_entry *entry = job->seek != NULL
+                                          ? segment_index_by_time(&index, job->time_ms)
+                                          : segment_index_by_offset(&index, job->offset);
     uint64_t start = entry != NULL ? entry->at : 0;
-    index_release(&index);
+    segment_index_release(&index);
     return start;
 }
 
@@ -204,8 +206,8 @@ static void seek_run(struct task *task)
 static void aim(struct read_job *job, const struct segment *segment,
                 const struct index_entry *entry, bool sealed)
 {
-    path_segment(job->path, job->store->dir, segment->shard, segment->base, "log");
-    path_segment(job->index_path, job->store->dir, segment->shard, segment->base, "index");
+    log_path_segment(job->path, job->store->dir, segment->shard, segment->base, "log");
+    log_path_segment(job->index_path, job->store->dir, segment->shard, segment->base, "index");
     job->shard = segment->shard;
     job->segment_base = segment->base;
     job->segment_bytes = segment->bytes;
@@ -225,14 +227,14 @@ static enum status read_aim(struct read_job *job)
         return STATUS_NOT_FOUND;
     }
     uint32_t index;
-    const struct segment *segment = segment_holding(log, read->offset, &index);
+    const struct segment *segment = log_segment_holding(log, read->offset, &index);
     if (segment == NULL) {
         return STATUS_CORRUPT; /* the segment that held it is gone */
     }
     if (segment->written == 0) {
         return STATUS_NOT_FOUND;
     }
-    aim(job, segment, index_by_offset(&segment->index, read->offset),
+    aim(job, segment, segment_index_by_offset(&segment->index, read->offset),
         index + 1 < log->segment_count);
     job->offset = read->offset;
     job->end = end;
@@ -279,7 +281,7 @@ static void read_done(struct task *task)
         job->read->hint = (struct log_read_hint){0};
         job->status = read_aim(job);
         if (job->status == STATUS_OK) {
-            worker_submit(&job->store->reader, &job->task);
+            disk_worker_submit(&job->store->reader, &job->task);
             return;
         }
     } else if (job->status == STATUS_OK && job->log->log_start > job->offset) {
@@ -310,7 +312,7 @@ enum status store_read(struct store *store, struct log_read *read)
     job->task.run = read_run;
     job->task.done = read_done;
     list_push(&store->reads, &job->link);
-    worker_submit(&store->reader, &job->task);
+    disk_worker_submit(&store->reader, &job->task);
     return STATUS_OK;
 }
 
@@ -337,9 +339,9 @@ static const struct segment *segment_by_time(const struct shard_log *log, uint64
 /* The first in the tail at or after a time, when the tail reaches back before it. */
 static bool seek_tail(struct shard_log *log, uint64_t ms, uint64_t from, uint64_t *out)
 {
-    tail_prune(log);
+    log_tail_prune(log);
     for (uint32_t i = 0; i < log->tail_count; i++) {
-        const struct tail_entry *entry = tail_entry(log, i);
+        const struct tail_entry *entry = log_tail_entry(log, i);
         if (entry->base >= from && entry->append_ms >= ms) {
             *out = entry->base;
             return true;
@@ -361,9 +363,9 @@ static void seek_aim(struct read_job *job)
     uint32_t index = 0;
     job->cuts = log->cuts;
     job->task.run = seek_nothing;
-    tail_prune(log);
-    bool in_tail = log->tail_count > 0 && (tail_entry(log, 0)->append_ms < ms ||
-                                           tail_entry(log, 0)->base <= log->log_start);
+    log_tail_prune(log);
+    bool in_tail = log->tail_count > 0 && (log_tail_entry(log, 0)->append_ms < ms ||
+                                           log_tail_entry(log, 0)->base <= log->log_start);
     const struct segment *segment = in_tail ? NULL : segment_by_time(log, ms, &index);
     if (segment == NULL) {
         /* In the tail, or everything is younger. */
@@ -377,7 +379,7 @@ static void seek_aim(struct read_job *job)
         job->next = segment->base;
         return;
     }
-    aim(job, segment, index_by_time(&segment->index, ms), index + 1 < log->segment_count);
+    aim(job, segment, segment_index_by_time(&segment->index, ms), index + 1 < log->segment_count);
     job->task.run = seek_run;
 }
 
@@ -390,14 +392,14 @@ static void seek_done(struct task *task)
         job->status = STATUS_CANCELLED;
     } else if (job->cuts != log->cuts) {
         seek_aim(job);
-        worker_submit(&job->store->reader, &job->task);
+        disk_worker_submit(&job->store->reader, &job->task);
         return;
     } else if (job->status == STATUS_MORE) {
         /* Not in what is written of the segment: behind it, which the tail has, or the next one. */
         job->status = STATUS_OK;
         uint64_t found = log->last.end;
         uint32_t index;
-        const struct segment *next = segment_holding(log, job->next, &index);
+        const struct segment *next = log_segment_holding(log, job->next, &index);
         bool begins_next =
             next != NULL && next->base == job->next && next->base > job->segment_base;
         if (!begins_next && !seek_tail(log, job->time_ms, job->next, &found)) {
@@ -428,11 +430,11 @@ enum status store_seek(struct store *store, struct log_seek *seek)
     job->task.done = seek_done;
     seek_aim(job);
     list_push(&store->reads, &job->link);
-    worker_submit(&store->reader, &job->task);
+    disk_worker_submit(&store->reader, &job->task);
     return STATUS_OK;
 }
 
-void reads_cancel(struct store *store, struct shard_log *log)
+void log_reads_cancel(struct store *store, struct shard_log *log)
 {
     LIST_FOR_EACH (node, &store->reads) {
         struct read_job *job = CONTAINER_OF(node, struct read_job, link);
@@ -448,7 +450,7 @@ static enum status locate_start(struct shard_log *log, const struct segment *seg
                                 struct located *out)
 {
     char path[STORE_PATH_BYTES];
-    path_segment(path, log->store->dir, segment->shard, segment->base, "log");
+    log_path_segment(path, log->store->dir, segment->shard, segment->base, "log");
     struct segment_scan scan;
     enum status status = segment_scan_open(&scan, log->store->disk, path, segment->shard);
     if (status != STATUS_OK) {
@@ -461,10 +463,7 @@ static enum status locate_start(struct shard_log *log, const struct segment *seg
     if (status != STATUS_OK || h.base_offset != segment->base) {
         return STATUS_CORRUPT;
     }
-    uint32_t epoch = 0;
-    for (uint32_t i = 0; i < log->history_count && log->history[i].start < segment->base; i++) {
-        epoch = log->history[i].epoch;
-    }
+    uint32_t epoch = log_history_before(log, segment->base);
     *out = (struct located){
         .point = {.end = segment->base, .epoch = epoch, .crc = h.prev_crc},
         .segment_base = segment->base
@@ -477,7 +476,7 @@ static enum status locate_in(struct shard_log *log, const struct segment *segmen
                              uint64_t start, struct located *out)
 {
     char path[STORE_PATH_BYTES];
-    path_segment(path, log->store->dir, segment->shard, segment->base, "log");
+    log_path_segment(path, log->store->dir, segment->shard, segment->base, "log");
     struct segment_scan scan;
     enum status status = segment_scan_open(&scan, log->store->disk, path, segment->shard);
     if (status != STATUS_OK) {
@@ -507,32 +506,32 @@ static enum status locate_in(struct shard_log *log, const struct segment *segmen
     return status;
 }
 
-enum status locate_end(struct shard_log *log, uint64_t end, struct located *out)
+enum status log_locate_end(struct shard_log *log, uint64_t end, struct located *out)
 {
     if (end == 0) {
         *out = (struct located){0};
         return STATUS_OK;
     }
     uint32_t number;
-    const struct segment *segment = segment_holding(log, end - 1, &number);
+    const struct segment *segment = log_segment_holding(log, end - 1, &number);
     if (segment == NULL) {
         return log->segment_count > 0 && log->segment[0]->base == end
                    ? locate_start(log, log->segment[0], out)
                    : STATUS_CORRUPT;
     }
     uint64_t start = 0;
-    const struct index_entry *entry = index_by_offset(&segment->index, end - 1);
+    const struct index_entry *entry = segment_index_by_offset(&segment->index, end - 1);
     if (entry != NULL) {
         start = entry->at;
     } else if (number + 1 < log->segment_count) {
         char path[STORE_PATH_BYTES];
-        path_segment(path, log->store->dir, segment->shard, segment->base, "index");
+        log_path_segment(path, log->store->dir, segment->shard, segment->base, "index");
         struct segment_index index = {0};
-        if (index_read(log->store->disk, path, segment->base, segment->bytes, &index) ==
+        if (segment_index_read(log->store->disk, path, segment->base, segment->bytes, &index) ==
             STATUS_OK) {
-            entry = index_by_offset(&index, end - 1);
+            entry = segment_index_by_offset(&index, end - 1);
             start = entry != NULL ? entry->at : 0;
-            index_release(&index);
+            segment_index_release(&index);
         }
     }
     enum status status = locate_in(log, segment, end, start, out);

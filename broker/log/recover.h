@@ -1,20 +1,22 @@
 /* What the journal and the segments together say of every shard, without writing anything; then,
  * for a broker that starts, the same made durable in segments.
  *
- * Segments never hold what the journal has not synced, and a journal file is not reused before its
- * batches are synced in segments. So a shard's log is: its segments up to the point that the state
- * at the head of the oldest journal file calls durable; behind it what segments hold with good
- * checksums and an unbroken chain; and over that, record by record, what the journal says. A batch
- * that both have is the same batch. Journal damage is harmless to a shard whose segments have what
- * was lost, unless the lost block names the shard: what it lost may be a promise or a truncation,
- * so the shard is uncertain. */
+ * Replay (recover.c) follows the journal alone. The state at the head of the oldest file that is
+ * still needed says where a shard's log ended then; whatever lay below was durable in segments
+ * before the file before it was reused. Truncations may lower that end, batches follow behind it:
+ *
+ *        | in segments            base | from the journal: batches, perhaps with gaps
+ *
+ * Resolution (resolve.c) finds `base` in the segments, and how much of what follows they have too.
+ * Segments never hold what the journal had not synced, so they may also fill a gap that damage to
+ * the journal has left, if the chain of checksums closes. A shard named by a lost block is
+ * uncertain all the same: the block may have held a promise or a truncation. */
 #pragma once
 
 #include "broker/log/private.h"
 
 #define IN_SEGMENT UINT32_MAX
 
-/* A batch of the log behind `known`. */
 struct recovered_batch {
     uint64_t base, ms, at; /* `at`: in its segment, or in the journal's file */
     uint64_t segment_base; /* when it lies in one */
@@ -22,16 +24,20 @@ struct recovered_batch {
     uint32_t file; /* of the journal, or IN_SEGMENT */
 };
 
-struct recovering {
-    struct located known; /* durable in segments */
-    struct recovered_batch *batch;
+struct batch_list {
+    struct recovered_batch *item;
     uint32_t count, capacity;
-    uint64_t want_end; /* where the journal says that the log ends */
+};
+
+struct recovering {
+    struct log_point base;   /* replay: the log below it is in segments */
+    struct batch_list batch; /* behind it; after resolution those in segments come first */
+    struct located known;    /* resolution: where `base`, or what stands for it, lies */
+    struct located synced;   /* the newest point that the state calls durable in segments */
+    uint64_t want_end;       /* a later state's end: more than was replayed, if damage hid it */
     bool damaged;
-    /* `known` is the start of the oldest segment left: trimmed since the state was written, or the
-     * point that the state names cannot be read. The journal may say more about it. */
-    bool front;
-    bool fresh; /* deleted and created again: what its directory holds is the old one's */
+    bool truncated; /* since the state */
+    bool fresh;     /* deleted and created again: what its directory holds is the old one's */
 };
 
 struct id_list {
@@ -54,8 +60,8 @@ struct recovery {
 NODISCARD enum status recovery_replay(struct recovery *recovery, struct journal_recovery *out,
                                       struct error *error);
 
-/* Derives log->last, history and marks from what was replayed. */
-NODISCARD enum status recovery_settle(struct recovery *recovery, struct shard_log *log);
+/* Derives log->last and the marks, with a look at the segments. Writes nothing. */
+NODISCARD enum status recovery_resolve(struct shard_log *log);
 
 /* materialize.c: makes segments equal to the log, not synced yet; cuts what is beyond. */
 NODISCARD enum status recovery_materialize(struct recovery *recovery, struct shard_log *log);
@@ -65,8 +71,19 @@ void recovery_release(struct recovery *recovery);
 /* Removes what was deleted, moves to quarantine what no shard owns (R16). */
 NODISCARD enum status recovery_sweep(struct recovery *recovery, uint32_t *out_quarantined);
 
-/* Lists the segments of a shard, oldest first, with the time of each one's first batch. */
-NODISCARD enum status segments_list(struct shard_log *log);
+/* Where the part of the log ends that segments have, and how many of the batches it includes. */
+struct located recovering_files_end(const struct recovering *r, uint32_t *out_count);
 
-bool id_has(const struct id_list *list, uint64_t id);
-NODISCARD enum status id_add(struct id_list *list, uint64_t id);
+/* Lists the segments of a shard, oldest first, with the time of each one's first batch. */
+NODISCARD enum status log_segments_list(struct shard_log *log);
+
+bool id_list_has(const struct id_list *list, uint64_t id);
+NODISCARD enum status id_list_add(struct id_list *list, uint64_t id);
+NODISCARD enum status recovered_list_add(struct batch_list *list,
+                                         const struct recovered_batch *batch);
+
+static inline struct log_point batch_point(const struct recovered_batch *batch)
+{
+    return (struct log_point){
+        .end = batch->base + batch->count, .epoch = batch->epoch, .crc = batch->crc};
+}

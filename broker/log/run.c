@@ -31,9 +31,9 @@ enum status store_poll(struct store *store, uint64_t *out_synced)
     if (status != STATUS_OK) {
         store->out = status;
     }
-    worker_reap(&store->writer);
-    worker_reap(&store->reader);
-    apply_advance(store, false);
+    disk_worker_reap(&store->writer);
+    disk_worker_reap(&store->reader);
+    log_apply_advance(store, false);
     *out_synced = journal_synced_lsn(store->journal);
     return store->out;
 }
@@ -46,12 +46,12 @@ enum status store_sync(struct store *store, bool segments)
         store->out = status;
     }
     while (segments && status == STATUS_OK) {
-        apply_advance(store, true);
+        log_apply_advance(store, true);
         if (!store->job.in_flight) {
             break;
         }
-        worker_wait(&store->writer);
-        worker_reap(&store->writer);
+        disk_worker_wait(&store->writer);
+        disk_worker_reap(&store->writer);
         status = store->out != STATUS_OK ? store->out
                  : store->stalled        ? STATUS_DISK_FULL
                                          : STATUS_OK;
@@ -72,7 +72,7 @@ void store_check_space(struct store *store)
     }
     store->stalled = false;
     store->file_refused = false;
-    apply_advance(store, false);
+    log_apply_advance(store, false);
 }
 
 void store_status(const struct store *store, struct store_status *out)

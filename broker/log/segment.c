@@ -16,21 +16,21 @@ enum {
     INDEX_ENTRY_BYTES = 24
 };
 
-void path_join(char out[STORE_PATH_BYTES], const char *dir, const char *name)
+void log_path_join(char out[STORE_PATH_BYTES], const char *dir, const char *name)
 {
     int length = snprintf(out, STORE_PATH_BYTES, "%s/%s", dir, name);
     CHECK(length > 0 && length < STORE_PATH_BYTES);
 }
 
-void path_shard(char out[STORE_PATH_BYTES], const char *dir, uint64_t shard)
+void log_path_shard(char out[STORE_PATH_BYTES], const char *dir, uint64_t shard)
 {
     int length = snprintf(out, STORE_PATH_BYTES, "%s/shards/%u-%u", dir, (unsigned)(shard >> 32),
                           (unsigned)shard);
     CHECK(length > 0 && length < STORE_PATH_BYTES);
 }
 
-void path_segment(char out[STORE_PATH_BYTES], const char *dir, uint64_t shard, uint64_t base,
-                  const char *suffix)
+void log_path_segment(char out[STORE_PATH_BYTES], const char *dir, uint64_t shard, uint64_t base,
+                      const char *suffix)
 {
     int length =
         snprintf(out, STORE_PATH_BYTES, "%s/shards/%u-%u/%020llu.%s", dir, (unsigned)(shard >> 32),
@@ -57,7 +57,7 @@ static bool take_number(const char **text, uint64_t max, uint64_t *out)
     return any;
 }
 
-bool name_is_shard(const char *name, uint64_t *out_shard)
+bool log_name_is_shard(const char *name, uint64_t *out_shard)
 {
     uint64_t stream, number;
     if (!take_number(&name, UINT32_MAX, &stream) || *name++ != '-' ||
@@ -68,7 +68,7 @@ bool name_is_shard(const char *name, uint64_t *out_shard)
     return true;
 }
 
-bool name_is_segment(const char *name, const char *suffix, uint64_t *out_base)
+bool log_name_is_segment(const char *name, const char *suffix, uint64_t *out_base)
 {
     uint64_t base;
     if (strlen(name) != 21 + strlen(suffix) || !take_number(&name, UINT64_MAX, &base) ||
@@ -79,7 +79,7 @@ bool name_is_segment(const char *name, const char *suffix, uint64_t *out_base)
     return true;
 }
 
-enum status index_reserve(struct segment_index *index)
+enum status segment_index_reserve(struct segment_index *index)
 {
     if (index->count < index->capacity) {
         return STATUS_OK;
@@ -94,7 +94,7 @@ enum status index_reserve(struct segment_index *index)
     return STATUS_OK;
 }
 
-void index_note(struct segment_index *index, uint64_t offset, uint64_t ms, uint64_t at)
+void segment_index_note(struct segment_index *index, uint64_t offset, uint64_t ms, uint64_t at)
 {
     if (index->count > 0 && at < index->entry[index->count - 1].at + INDEX_EVERY_BYTES) {
         return;
@@ -103,7 +103,7 @@ void index_note(struct segment_index *index, uint64_t offset, uint64_t ms, uint6
     index->entry[index->count++] = (struct index_entry){.offset = offset, .ms = ms, .at = at};
 }
 
-void index_cut(struct segment_index *index, uint64_t at)
+void segment_index_cut(struct segment_index *index, uint64_t at)
 {
     while (index->count > 0 && index->entry[index->count - 1].at >= at) {
         index->count--;
@@ -111,13 +111,14 @@ void index_cut(struct segment_index *index, uint64_t at)
     index->from = index->from > at ? at : index->from;
 }
 
-void index_release(struct segment_index *index)
+void segment_index_release(struct segment_index *index)
 {
     free(index->entry);
     *index = (struct segment_index){0};
 }
 
-const struct index_entry *index_by_offset(const struct segment_index *index, uint64_t offset)
+const struct index_entry *segment_index_by_offset(const struct segment_index *index,
+                                                  uint64_t offset)
 {
     uint32_t low = 0, high = index->count;
     while (low < high) {
@@ -131,7 +132,7 @@ const struct index_entry *index_by_offset(const struct segment_index *index, uin
     return low == 0 ? NULL : &index->entry[low - 1];
 }
 
-const struct index_entry *index_by_time(const struct segment_index *index, uint64_t ms)
+const struct index_entry *segment_index_by_time(const struct segment_index *index, uint64_t ms)
 {
     uint32_t low = 0, high = index->count;
     while (low < high) {
@@ -145,8 +146,8 @@ const struct index_entry *index_by_time(const struct segment_index *index, uint6
     return low == 0 ? NULL : &index->entry[low - 1];
 }
 
-enum status index_write(const struct disk *disk, const char *path, uint64_t base, uint64_t bytes,
-                        const struct segment_index *index)
+enum status segment_index_write(const struct disk *disk, const char *path, uint64_t base,
+                                uint64_t bytes, const struct segment_index *index)
 {
     size_t size = INDEX_HEADER_BYTES + (size_t)index->count * INDEX_ENTRY_BYTES;
     AUTO(free_pointer) uint8_t *file = calloc(1, size);
@@ -197,8 +198,8 @@ static enum status index_decode(const uint8_t *file, size_t size, uint64_t base,
     return STATUS_OK;
 }
 
-enum status index_read(const struct disk *disk, const char *path, uint64_t base, uint64_t bytes,
-                       struct segment_index *out)
+enum status segment_index_read(const struct disk *disk, const char *path, uint64_t base,
+                               uint64_t bytes, struct segment_index *out)
 {
     int fd = disk->open(disk->context, path, O_RDONLY);
     if (fd < 0) {
@@ -313,8 +314,8 @@ enum status segment_scan_next(struct segment_scan *s, struct batch_header *out,
     return STATUS_OK;
 }
 
-enum status index_build(const struct disk *disk, const char *path, uint64_t shard, uint64_t bytes,
-                        struct segment_index *out)
+enum status segment_index_build(const struct disk *disk, const char *path, uint64_t shard,
+                                uint64_t bytes, struct segment_index *out)
 {
     struct segment_scan scan;
     enum status status = segment_scan_open(&scan, disk, path, shard);
@@ -330,17 +331,17 @@ enum status index_build(const struct disk *disk, const char *path, uint64_t shar
         struct bytes batch;
         status = segment_scan_next(&scan, &h, &batch);
         if (status == STATUS_OK) {
-            status = index_reserve(&index);
+            status = segment_index_reserve(&index);
         }
         if (status != STATUS_OK) {
             break;
         }
-        index_note(&index, h.base_offset, h.append_ms, at);
+        segment_index_note(&index, h.base_offset, h.append_ms, at);
     }
     bool whole = status == STATUS_MORE && scan.at == bytes;
     segment_scan_close(&scan);
     if (!whole) {
-        index_release(&index);
+        segment_index_release(&index);
         return status == STATUS_MORE ? STATUS_CORRUPT : status;
     }
     *out = index;

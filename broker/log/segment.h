@@ -6,14 +6,14 @@
 
 enum { INDEX_EVERY_BYTES = 64 * 1024, SCAN_CHUNK_BYTES = 1024 * 1024, STORE_PATH_BYTES = 512 };
 
-void path_join(char out[STORE_PATH_BYTES], const char *dir, const char *name);
+void log_path_join(char out[STORE_PATH_BYTES], const char *dir, const char *name);
 /* DIR/shards/S-N, with /OFFSET.suffix unless suffix is NULL. */
-void path_shard(char out[STORE_PATH_BYTES], const char *dir, uint64_t shard);
-void path_segment(char out[STORE_PATH_BYTES], const char *dir, uint64_t shard, uint64_t base,
-                  const char *suffix);
+void log_path_shard(char out[STORE_PATH_BYTES], const char *dir, uint64_t shard);
+void log_path_segment(char out[STORE_PATH_BYTES], const char *dir, uint64_t shard, uint64_t base,
+                      const char *suffix);
 /* "S-N" -> the shard; "OFFSET.suffix" -> the offset. False for other names. */
-bool name_is_shard(const char *name, uint64_t *out_shard);
-bool name_is_segment(const char *name, const char *suffix, uint64_t *out_base);
+bool log_name_is_shard(const char *name, uint64_t *out_shard);
+bool log_name_is_segment(const char *name, const char *suffix, uint64_t *out_base);
 
 /* One batch about every 64 KiB: the first offset, its time, and where it lies. */
 struct index_entry {
@@ -24,27 +24,28 @@ struct segment_index {
     uint32_t count, capacity;
     uint64_t from; /* what lies before this byte is not indexed */
 };
-NODISCARD enum status index_reserve(struct segment_index *index);
-/* After index_reserve(). */
-void index_note(struct segment_index *index, uint64_t offset, uint64_t ms, uint64_t at);
-void index_cut(struct segment_index *index, uint64_t at);
-void index_release(struct segment_index *index);
+NODISCARD enum status segment_index_reserve(struct segment_index *index);
+/* After segment_index_reserve(). */
+void segment_index_note(struct segment_index *index, uint64_t offset, uint64_t ms, uint64_t at);
+void segment_index_cut(struct segment_index *index, uint64_t at);
+void segment_index_release(struct segment_index *index);
 /* The last entry with offset <= `offset`, or with ms < `ms`; NULL: none. */
-const struct index_entry *index_by_offset(const struct segment_index *index, uint64_t offset);
-const struct index_entry *index_by_time(const struct segment_index *index, uint64_t ms);
+const struct index_entry *segment_index_by_offset(const struct segment_index *index,
+                                                  uint64_t offset);
+const struct index_entry *segment_index_by_time(const struct segment_index *index, uint64_t ms);
 
 /* OFFSET.index:
  *   0 u32 magic "WIDX"  4 u32 crc over the rest  8 u32 format  12 u32 entries
  *  16 u64 base  24 u64 bytes of the segment  32 entries: u64 offset, u64 ms, u64 at */
-NODISCARD enum status index_write(const struct disk *disk, const char *path, uint64_t base,
-                                  uint64_t bytes, const struct segment_index *index);
+NODISCARD enum status segment_index_write(const struct disk *disk, const char *path, uint64_t base,
+                                          uint64_t bytes, const struct segment_index *index);
 /* CORRUPT, NOT_FOUND: scan the segment instead. */
-NODISCARD enum status index_read(const struct disk *disk, const char *path, uint64_t base,
-                                 uint64_t bytes, struct segment_index *out);
+NODISCARD enum status segment_index_read(const struct disk *disk, const char *path, uint64_t base,
+                                         uint64_t bytes, struct segment_index *out);
 
 /* From the first `bytes` of the segment itself. */
-NODISCARD enum status index_build(const struct disk *disk, const char *path, uint64_t shard,
-                                  uint64_t bytes, struct segment_index *out);
+NODISCARD enum status segment_index_build(const struct disk *disk, const char *path, uint64_t shard,
+                                          uint64_t bytes, struct segment_index *out);
 
 /* Walks over the batches of one segment file, from `at` to `limit`. */
 struct segment_scan {

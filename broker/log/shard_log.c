@@ -52,7 +52,7 @@ static struct segment *last_segment(const struct shard_log *log)
     return log->segment_count > 0 ? log->segment[log->segment_count - 1] : NULL;
 }
 
-bool segment_is_full(const struct store *store, const struct segment *segment, uint64_t bytes)
+bool log_segment_is_full(const struct store *store, const struct segment *segment, uint64_t bytes)
 {
     return segment->bytes > 0 && segment->bytes + bytes > store->options.segment_bytes;
 }
@@ -90,11 +90,11 @@ struct append_plan {
 static void plan_release(struct append_plan *plan)
 {
     if (plan->rolled) {
-        segment_free(plan->segment);
+        log_segment_free(plan->segment);
     }
     if (plan->seals) {
         struct segment_index *index = plan->seal.data;
-        index_release(index);
+        segment_index_release(index);
         free(index);
     }
 }
@@ -103,10 +103,11 @@ static enum status plan_append(struct shard_log *log, const struct batch_header 
                                struct append_plan *out)
 {
     struct append_plan plan = {.segment = last_segment(log)};
-    bool full = plan.segment != NULL && segment_is_full(log->store, plan.segment, batch_bytes(h));
-    enum status status = ops_reserve(log->store, 2);
+    bool full =
+        plan.segment != NULL && log_segment_is_full(log->store, plan.segment, batch_bytes(h));
+    enum status status = log_ops_reserve(log->store, 2);
     if (status == STATUS_OK) {
-        status = tail_reserve(log);
+        status = log_tail_reserve(log);
     }
     if (status == STATUS_OK) {
         status = log_history_reserve(log);
@@ -116,14 +117,14 @@ static enum status plan_append(struct shard_log *log, const struct batch_header 
         plan.seals = status == STATUS_OK;
     }
     if (status == STATUS_OK && (full || plan.segment == NULL)) {
-        status = segment_push_reserve(log);
+        status = log_segment_reserve(log);
         if (status == STATUS_OK) {
-            status = segment_new(log, h->base_offset, &plan.segment);
+            status = log_segment_new(log, h->base_offset, &plan.segment);
             plan.rolled = status == STATUS_OK;
         }
     }
     if (status == STATUS_OK) {
-        status = index_reserve(&plan.segment->index);
+        status = segment_index_reserve(&plan.segment->index);
     }
     if (status != STATUS_OK) {
         plan_release(&plan);
@@ -143,7 +144,7 @@ static void append_commit(struct shard_log *log, const struct batch_header *h,
         plan->seal.position = span->position;
         plan->seal.shard = log->journal.id;
         plan->seal.segment = last_segment(log);
-        ops_push(store, &plan->seal);
+        log_ops_push(store, &plan->seal);
     }
     if (plan->rolled) {
         segment->first_ms = h->append_ms;
@@ -159,7 +160,7 @@ static void append_commit(struct shard_log *log, const struct batch_header *h,
                     .segment = segment,
                     .bytes = bytes,
                     .point = point};
-    ops_push(store, &op);
+    log_ops_push(store, &op);
     struct tail_entry entry = {.base = h->base_offset,
                                .append_ms = h->append_ms,
                                .position = span->position,
@@ -169,8 +170,8 @@ static void append_commit(struct shard_log *log, const struct batch_header *h,
                                .crc = h->header_crc,
                                .prev_crc = h->prev_crc,
                                .bytes = bytes};
-    tail_push(log, &entry);
-    index_note(&segment->index, h->base_offset, h->append_ms, segment->bytes);
+    log_tail_push(log, &entry);
+    segment_index_note(&segment->index, h->base_offset, h->append_ms, segment->bytes);
     log_history_note(log, h->epoch, h->base_offset);
     segment->bytes += bytes;
     segment->end = point.end;
@@ -186,7 +187,9 @@ enum status shard_log_append(struct shard_log *log, const struct batch_header *h
     CHECK(header->shard == log->journal.id);
     CHECK(header->base_offset == log->last.end);
     CHECK(header->prev_crc == log->last.crc);
-    enum status status = store_admit(log->store, batch_bytes(header));
+    bool control = (header->flags & BATCH_CONTROL) != 0;
+    enum status status = control ? store_admit_control(log->store, batch_bytes(header))
+                                 : store_admit(log->store, batch_bytes(header));
     struct append_plan plan;
     if (status == STATUS_OK) {
         status = plan_append(log, header, &plan);
@@ -207,19 +210,19 @@ enum status shard_log_append(struct shard_log *log, const struct batch_header *h
 
 /* A record without files behind it. */
 static enum status note(struct shard_log *log, enum journal_type type, uint64_t a, uint32_t b,
-                        struct journal_span *out)
+                        uint32_t c, struct journal_span *out)
 {
     enum status status = log->store->out;
     return status != STATUS_OK
                ? status
-               : journal_append(log->store->journal, &log->journal, type, a, b, out);
+               : journal_append(log->store->journal, &log->journal, type, a, b, c, out);
 }
 
 enum status shard_log_promise(struct shard_log *log, uint32_t epoch, uint64_t *out_lsn)
 {
     CHECK(epoch >= log->promised); /* I4 */
     struct journal_span span;
-    enum status status = note(log, JOURNAL_PROMISE, 0, epoch, &span);
+    enum status status = note(log, JOURNAL_PROMISE, 0, epoch, 0, &span);
     if (status == STATUS_OK) {
         log->promised = epoch;
         *out_lsn = span.lsn;
@@ -231,7 +234,7 @@ enum status shard_log_set_uncertain(struct shard_log *log, bool uncertain, uint6
                                     uint64_t *out_lsn)
 {
     struct journal_span span;
-    enum status status = note(log, JOURNAL_UNCERTAIN, end, uncertain ? 1 : 0, &span);
+    enum status status = note(log, JOURNAL_UNCERTAIN, end, uncertain ? 1 : 0, 0, &span);
     if (status == STATUS_OK) {
         log->uncertain = uncertain;
         log->uncertain_end = end;
@@ -244,27 +247,49 @@ void shard_log_commit_hint(struct shard_log *log, uint64_t offset)
 {
     struct journal_span span;
     if (offset > log->commit_hint &&
-        note(log, JOURNAL_COMMIT_HINT, offset, 0, &span) == STATUS_OK) {
+        note(log, JOURNAL_COMMIT_HINT, offset, 0, 0, &span) == STATUS_OK) {
         log->commit_hint = offset;
     }
+}
+
+/* The log begins with the oldest batch of the tail: that says what came before it. */
+static enum status start_of_tail(const struct shard_log *log, struct located *out)
+{
+    const struct tail_entry *entry = log_tail_entry(log, 0);
+    *out = (struct located){
+        .point = {.end = entry->base,
+                  .epoch = log_history_before(log, entry->base),
+                  .crc = entry->prev_crc},
+        .segment_base = entry->base
+    };
+    return STATUS_OK;
 }
 
 /* Where the log would end; `at` the bytes of the segment that then is the last. */
 static enum status find_end(struct shard_log *log, uint64_t end, struct located *out)
 {
-    tail_prune(log);
-    uint32_t index = end > 0 ? tail_find(log, end - 1) : UINT32_MAX;
+    log_tail_prune(log);
+    uint32_t index = end > 0 ? log_tail_find(log, end - 1) : UINT32_MAX;
     if (index == UINT32_MAX) {
-        return locate_end(log, end, out);
+        return log->tail_count > 0 && log_tail_entry(log, 0)->base == end && end > 0 &&
+                       log->segment[0]->base == end
+                   ? start_of_tail(log, out)
+                   : log_locate_end(log, end, out);
     }
-    const struct tail_entry *entry = tail_entry(log, index);
+    const struct tail_entry *entry = log_tail_entry(log, index);
     if (entry->base + entry->count != end) {
         return STATUS_CORRUPT;
     }
-    const struct segment *segment = segment_holding(log, entry->base, NULL);
-    CHECK(segment != NULL);
+    struct log_point point = {.end = end, .epoch = entry->epoch, .crc = entry->crc};
+    const struct segment *segment = log_segment_holding(log, entry->base, NULL);
+    if (segment == NULL) {
+        /* Its segment was trimmed away; the log can only end where the oldest one left begins. */
+        CHECK(log->segment[0]->base == end);
+        *out = (struct located){.point = point, .segment_base = end};
+        return STATUS_OK;
+    }
     *out = (struct located){
-        .point = {.end = end, .epoch = entry->epoch, .crc = entry->crc},
+        .point = point,
         .segment_base = segment->base,
         .segment_bytes = entry->at + entry->bytes,
         .last_at = entry->at,
@@ -285,19 +310,19 @@ static void cut_segments(struct shard_log *log, const struct located *cut,
         op.at = cut->segment_bytes;
         if (holds) {
             if (segment->bytes > cut->segment_bytes) {
-                ops_push(log->store, &op);
+                log_ops_push(log->store, &op);
                 segment->cut_lsn = span->lsn;
                 segment->bytes = cut->segment_bytes;
                 segment->end = cut->point.end;
                 segment->written =
                     segment->written < segment->bytes ? segment->written : segment->bytes;
-                index_cut(&segment->index, segment->bytes);
+                segment_index_cut(&segment->index, segment->bytes);
             }
             return;
         }
-        ops_push(log->store, &op);
+        log_ops_push(log->store, &op);
         log->segment_count--;
-        segment_drop(segment);
+        log_segment_drop(segment);
     }
 }
 
@@ -308,20 +333,25 @@ enum status shard_log_truncate(struct shard_log *log, uint64_t end, uint32_t epo
     if (end < log->log_start) {
         return STATUS_CORRUPT;
     }
-    struct located cut;
-    enum status status = find_end(log, end, &cut);
+    struct located cut = {.point = log->last};
+    bool cuts = end < log->last.end;
+    enum status status = cuts ? find_end(log, end, &cut) : STATUS_OK;
     if (status == STATUS_OK) {
-        status = ops_reserve(log->store, log->segment_count + 1);
+        status = log_ops_reserve(log->store, log->segment_count + 1);
     }
     struct journal_span span;
     if (status == STATUS_OK) {
-        status = note(log, JOURNAL_TRUNCATE, end, epoch, &span);
+        status = note(log, JOURNAL_TRUNCATE, end, epoch, cut.point.crc, &span);
     }
     if (status != STATUS_OK) {
         return status;
     }
+    *out_lsn = span.lsn;
+    if (!cuts) {
+        return STATUS_OK;
+    }
     cut_segments(log, &cut, &span);
-    tail_cut(log, end);
+    log_tail_cut(log, end);
     log_history_cut(log, end);
     log->last = cut.point;
     log->cut_lsn = span.lsn;
@@ -333,15 +363,14 @@ enum status shard_log_truncate(struct shard_log *log, uint64_t end, uint32_t epo
         log->durable = cut;
     }
     memset(log->read_point, 0, sizeof(log->read_point));
-    *out_lsn = span.lsn;
     return STATUS_OK;
 }
 
-/* Pairs that end below log_start; the one that holds it stays. */
+/* Pairs that end below log_start; the one of the batch before it stays: a point there needs it. */
 static void history_trim(struct shard_log *log)
 {
     uint32_t drop = 0;
-    while (drop + 1 < log->history_count && log->history[drop + 1].start <= log->log_start) {
+    while (drop + 1 < log->history_count && log->history[drop + 1].start < log->log_start) {
         drop++;
     }
     log_history_drop(log, drop);
@@ -350,11 +379,11 @@ static void history_trim(struct shard_log *log)
 enum status shard_log_trim(struct shard_log *log, uint64_t offset, uint64_t *out_lsn)
 {
     CHECK(offset <= log->last.end); /* I7 */
-    enum status status = ops_reserve(log->store, log->segment_count);
+    enum status status = log_ops_reserve(log->store, log->segment_count);
     struct journal_span span;
     if (status == STATUS_OK) {
         offset = offset > log->log_start ? offset : log->log_start;
-        status = note(log, JOURNAL_LOG_START, offset, 0, &span);
+        status = note(log, JOURNAL_LOG_START, offset, 0, 0, &span);
     }
     if (status != STATUS_OK) {
         return status;
@@ -367,8 +396,8 @@ enum status shard_log_trim(struct shard_log *log, uint64_t offset, uint64_t *out
                         .position = span.position,
                         .shard = log->journal.id,
                         .segment = log->segment[drop]};
-        ops_push(log->store, &op);
-        segment_drop(log->segment[drop++]);
+        log_ops_push(log->store, &op);
+        log_segment_drop(log->segment[drop++]);
     }
     log->segment_count -= drop;
     if (log->segment_count > 0) {

@@ -5,4 +5,4 @@
 
 /* Whether a batch of `bytes` begins a new segment: a function of the log's bytes alone, so that
  * replicas have equal files. */
-bool segment_is_full(const struct store *store, const struct segment *segment, uint64_t bytes);
+bool log_segment_is_full(const struct store *store, const struct segment *segment, uint64_t bytes);

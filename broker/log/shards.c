@@ -20,7 +20,7 @@ static void map_place(struct shard_map *map, struct shard_log *log)
     map->slot[at] = log;
 }
 
-enum status map_put(struct shard_map *map, struct shard_log *log)
+enum status shard_map_put(struct shard_map *map, struct shard_log *log)
 {
     if (2 * (map->count + 1) > map->capacity) {
         struct shard_map grown = {.capacity = map->capacity == 0 ? 64 : 2 * map->capacity};
@@ -42,7 +42,7 @@ enum status map_put(struct shard_map *map, struct shard_log *log)
     return STATUS_OK;
 }
 
-struct shard_log *map_get(const struct shard_map *map, uint64_t shard)
+struct shard_log *shard_map_get(const struct shard_map *map, uint64_t shard)
 {
     if (map->capacity == 0) {
         return NULL;
@@ -54,7 +54,7 @@ struct shard_log *map_get(const struct shard_map *map, uint64_t shard)
     return map->slot[at];
 }
 
-void map_remove(struct shard_map *map, uint64_t shard)
+void shard_map_remove(struct shard_map *map, uint64_t shard)
 {
     uint32_t at = slot_of(map, shard);
     while (map->slot[at] != NULL && map->slot[at]->journal.id != shard) {
@@ -81,7 +81,7 @@ static uint64_t state_bytes_of(const struct shard_log *log)
     return journal_state_size(pairs);
 }
 
-enum status shard_new(struct store *store, uint64_t shard, struct shard_log **out)
+enum status shard_log_new(struct store *store, uint64_t shard, struct shard_log **out)
 {
     struct shard_log *log = calloc(1, sizeof(*log));
     if (log == NULL) {
@@ -91,7 +91,7 @@ enum status shard_new(struct store *store, uint64_t shard, struct shard_log **ou
     log->store = store;
     list_init(&log->link);
     list_init(&log->touched_link);
-    enum status status = map_put(&store->map, log);
+    enum status status = shard_map_put(&store->map, log);
     if (status != STATUS_OK) {
         free(log);
         return status;
@@ -102,14 +102,14 @@ enum status shard_new(struct store *store, uint64_t shard, struct shard_log **ou
     return STATUS_OK;
 }
 
-void shard_free(struct shard_log *log)
+void shard_log_free(struct shard_log *log)
 {
     log->store->state_bytes -= state_bytes_of(log);
-    map_remove(&log->store->map, log->journal.id);
+    shard_map_remove(&log->store->map, log->journal.id);
     list_remove(&log->link);
     list_remove(&log->touched_link);
     for (uint32_t i = 0; i < log->segment_count; i++) {
-        segment_drop(log->segment[i]);
+        log_segment_drop(log->segment[i]);
     }
     free(log->segment);
     free(log->history);
@@ -163,7 +163,16 @@ void log_history_drop(struct shard_log *log, uint32_t count)
     log->store->state_bytes += state_bytes_of(log);
 }
 
-enum status shards_write_state(void *context, struct journal *journal)
+uint32_t log_history_before(const struct shard_log *log, uint64_t end)
+{
+    uint32_t epoch = 0;
+    for (uint32_t i = 0; i < log->history_count && log->history[i].start < end; i++) {
+        epoch = log->history[i].epoch;
+    }
+    return epoch;
+}
+
+enum status store_write_state(void *context, struct journal *journal)
 {
     struct store *store = context;
     LIST_FOR_EACH (node, &store->shards) {
@@ -196,13 +205,13 @@ enum status shards_write_state(void *context, struct journal *journal)
     return STATUS_OK;
 }
 
-uint64_t shards_state_bytes(void *context)
+uint64_t store_state_bytes(void *context)
 {
     const struct store *store = context;
     return store->state_bytes;
 }
 
-enum status segment_new(struct shard_log *log, uint64_t base, struct segment **out)
+enum status log_segment_new(struct shard_log *log, uint64_t base, struct segment **out)
 {
     struct segment *segment = calloc(1, sizeof(*segment));
     if (segment == NULL) {
@@ -215,7 +224,7 @@ enum status segment_new(struct shard_log *log, uint64_t base, struct segment **o
     return STATUS_OK;
 }
 
-enum status segment_push_reserve(struct shard_log *log)
+enum status log_segment_reserve(struct shard_log *log)
 {
     if (log->segment_count < log->segment_capacity) {
         return STATUS_OK;
@@ -230,21 +239,22 @@ enum status segment_push_reserve(struct shard_log *log)
     return STATUS_OK;
 }
 
-void segment_free(struct segment *segment)
+void log_segment_free(struct segment *segment)
 {
-    index_release(&segment->index);
+    segment_index_release(&segment->index);
     free(segment);
 }
 
-void segment_drop(struct segment *segment)
+void log_segment_drop(struct segment *segment)
 {
     segment->removed = true;
     if (segment->refs == 0) {
-        segment_free(segment);
+        log_segment_free(segment);
     }
 }
 
-struct segment *segment_holding(const struct shard_log *log, uint64_t offset, uint32_t *out_index)
+struct segment *log_segment_holding(const struct shard_log *log, uint64_t offset,
+                                    uint32_t *out_index)
 {
     uint32_t low = 0, high = log->segment_count;
     while (low < high) {
@@ -266,7 +276,7 @@ struct segment *segment_holding(const struct shard_log *log, uint64_t offset, ui
 
 struct shard_log *store_find_shard(struct store *store, uint64_t shard)
 {
-    return map_get(&store->map, shard);
+    return shard_map_get(&store->map, shard);
 }
 
 struct shard_log *store_next_shard(struct store *store, struct shard_log *log)
@@ -278,7 +288,7 @@ struct shard_log *store_next_shard(struct store *store, struct shard_log *log)
 enum status store_create_shard(struct store *store, uint64_t shard, uint32_t disk_gen,
                                struct shard_log **out, uint64_t *out_lsn)
 {
-    struct shard_log *log = map_get(&store->map, shard);
+    struct shard_log *log = shard_map_get(&store->map, shard);
     if (log != NULL) {
         *out = log;
         return STATUS_EXISTS;
@@ -286,15 +296,15 @@ enum status store_create_shard(struct store *store, uint64_t shard, uint32_t dis
     if (store->out != STATUS_OK) {
         return store->out;
     }
-    enum status status = shard_new(store, shard, &log);
+    enum status status = shard_log_new(store, shard, &log);
     if (status != STATUS_OK) {
         return status;
     }
     log->disk_gen = disk_gen;
     struct journal_span span;
-    status = journal_append(store->journal, &log->journal, JOURNAL_CREATE, disk_gen, 0, &span);
+    status = journal_append(store->journal, &log->journal, JOURNAL_CREATE, disk_gen, 0, 0, &span);
     if (status != STATUS_OK) {
-        shard_free(log);
+        shard_log_free(log);
         return status;
     }
     log->listed = true;
@@ -306,14 +316,14 @@ enum status store_create_shard(struct store *store, uint64_t shard, uint32_t dis
 enum status store_delete_shard(struct store *store, struct shard_log *log, bool quarantine,
                                uint64_t *out_lsn)
 {
-    enum status status = ops_reserve(store, log->segment_count + 1);
+    enum status status = log_ops_reserve(store, log->segment_count + 1);
     if (status == STATUS_OK) {
         status = store->out;
     }
     struct journal_span span;
     if (status == STATUS_OK) {
         status = journal_append(store->journal, &log->journal, JOURNAL_DELETE, 0,
-                                quarantine ? 1 : 0, &span);
+                                quarantine ? 1 : 0, 0, &span);
     }
     if (status != STATUS_OK) {
         return status;
@@ -322,13 +332,13 @@ enum status store_delete_shard(struct store *store, struct shard_log *log, bool 
         .type = OP_CLOSE, .lsn = span.lsn, .position = span.position, .shard = log->journal.id};
     for (uint32_t i = 0; i < log->segment_count; i++) {
         op.segment = log->segment[i];
-        ops_push(store, &op);
+        log_ops_push(store, &op);
     }
     op.segment = NULL;
     op.type = quarantine ? OP_QUARANTINE : OP_REMOVE;
-    ops_push(store, &op);
-    reads_cancel(store, log);
-    shard_free(log);
+    log_ops_push(store, &op);
+    log_reads_cancel(store, log);
+    shard_log_free(log);
     *out_lsn = span.lsn;
     return STATUS_OK;
 }

@@ -43,7 +43,7 @@ static enum status make_dir(const struct disk *disk, const char *path, struct er
 static enum status take_lock(struct store *store, struct error *error)
 {
     char path[STORE_PATH_BYTES];
-    path_join(path, store->dir, "lock");
+    log_path_join(path, store->dir, "lock");
     store->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (store->lock_fd < 0) {
         return error_set(error, disk_status(-errno), "cannot write to %s: %s", store->dir,
@@ -67,7 +67,7 @@ static int any_name(void *arg, const char *name)
 static enum status format(struct store *store, struct identity *out, struct error *error)
 {
     char path[STORE_PATH_BYTES];
-    path_join(path, store->dir, "shards");
+    log_path_join(path, store->dir, "shards");
     int shards = store->disk->list(store->disk->context, path, any_name, NULL);
     if (shards > 0) {
         return error_set(error, STATUS_CORRUPT,
@@ -87,9 +87,9 @@ static enum status format(struct store *store, struct identity *out, struct erro
     memcpy(store->journal_options.id, identity.disk_id, JOURNAL_ID_BYTES);
     status = journal_format(&store->journal_options, error);
     if (status == STATUS_OK) {
-        status = boot_write(store->disk, store->dir, &identity, 0);
+        status = disk_boot_write(store->disk, store->dir, &identity, 0);
         if (status == STATUS_OK) {
-            status = identity_write(store->disk, store->dir, &identity);
+            status = disk_identity_write(store->disk, store->dir, &identity);
         }
         if (status != STATUS_OK) {
             return error_set(error, status, "cannot write to %s: %s", store->dir,
@@ -145,7 +145,7 @@ static enum status identity_check(const struct store *store, const struct identi
 static enum status identify(struct store *store, struct error *error)
 {
     struct identity identity;
-    enum status status = identity_read(store->disk, store->dir, &identity);
+    enum status status = disk_identity_read(store->disk, store->dir, &identity);
     if (status == STATUS_NOT_FOUND) {
         status = format(store, &identity, error);
         if (status != STATUS_OK) {
@@ -159,14 +159,14 @@ static enum status identify(struct store *store, struct error *error)
         return status;
     }
     uint64_t boot;
-    status = boot_read(store->disk, store->dir, &identity, &boot);
+    status = disk_boot_read(store->disk, store->dir, &identity, &boot);
     if (status != STATUS_OK) {
         return error_set(error, STATUS_CORRUPT,
                          "the boot id in %s/boot cannot be read (%s): the broker could come back "
                          "as an earlier incarnation of itself",
                          store->dir, status_text(status));
     }
-    status = boot_write(store->disk, store->dir, &identity, boot + 1);
+    status = disk_boot_write(store->disk, store->dir, &identity, boot + 1);
     if (status != STATUS_OK) {
         return error_set(error, status, "cannot write %s/boot: %s", store->dir,
                          status_text(status));
@@ -185,7 +185,7 @@ static enum status settle_all(struct recovery *recovery, struct error *error)
     enum status status = STATUS_OK;
     LIST_FOR_EACH (node, &store->shards) {
         struct shard_log *log = CONTAINER_OF(node, struct shard_log, link);
-        status = recovery_settle(recovery, log);
+        status = recovery_resolve(log);
         if (status == STATUS_OK) {
             status = recovery_materialize(recovery, log);
         }
@@ -198,8 +198,10 @@ static enum status settle_all(struct recovery *recovery, struct error *error)
         store->info.uncertain_shards += log->uncertain ? 1 : 0;
     }
     status = recovery_sweep(recovery, &store->info.quarantined);
-    if (status == STATUS_OK && recovery->changed) {
-        status = sync_everything(store);
+    /* Also what was found may be in the page cache only, left there by a process that was killed.
+     */
+    if (status == STATUS_OK && (recovery->changed || store->info.shards > 0)) {
+        status = store_sync_files(store);
     }
     return status == STATUS_OK
                ? STATUS_OK
@@ -214,7 +216,7 @@ static enum status recover(struct store *store, struct error *error)
         status = settle_all(&recovery, error);
     }
     recovery_release(&recovery);
-    dirty_close(store);
+    store_dirty_close(store);
     return status;
 }
 
@@ -232,7 +234,7 @@ enum status store_new(const struct store_options *options, struct store **out, s
     }
     store->options = *options;
     memcpy(store->dir, options->dir, length + 1);
-    path_join(store->journal_dir, store->dir, "journal");
+    log_path_join(store->journal_dir, store->dir, "journal");
     store->disk = options->disk != NULL ? options->disk : disk_os();
     store->lock_fd = store->event_fd = -1;
     list_init(&store->shards);
@@ -248,8 +250,8 @@ enum status store_new(const struct store_options *options, struct store **out, s
         .backend = options->backend,
         .buffered = options->buffered,
         .event_fd = -1,
-        .write_state = shards_write_state,
-        .state_bytes = shards_state_bytes,
+        .write_state = store_write_state,
+        .state_bytes = store_state_bytes,
         .context = store,
     };
     *out = store;
@@ -258,9 +260,9 @@ enum status store_new(const struct store_options *options, struct store **out, s
 
 static enum status open_threads(struct store *store, struct error *error)
 {
-    enum status status = worker_open(&store->writer, store->event_fd);
+    enum status status = disk_worker_open(&store->writer, store->event_fd);
     if (status == STATUS_OK) {
-        status = worker_open(&store->reader, store->event_fd);
+        status = disk_worker_open(&store->reader, store->event_fd);
     }
     return status == STATUS_OK ? STATUS_OK : error_set(error, status, "cannot start a thread");
 }
@@ -334,16 +336,16 @@ enum status store_open(const struct store_options *options, struct store **out, 
 
 void store_free(struct store *store)
 {
-    worker_close(&store->writer);
-    worker_close(&store->reader);
-    dirty_close(store);
+    disk_worker_close(&store->writer);
+    disk_worker_close(&store->reader);
+    store_dirty_close(store);
     journal_close(store->journal); /* before the shards: it may write their state */
     while (!list_empty(&store->shards)) {
         struct shard_log *log = CONTAINER_OF(store->shards.next, struct shard_log, link);
         recovering_free(log);
-        shard_free(log);
+        shard_log_free(log);
     }
-    ops_release(store);
+    log_ops_release(store);
     free(store->map.slot);
     if (store->event_fd >= 0) {
         (void)close(store->event_fd);
@@ -361,10 +363,10 @@ void store_close(struct store *store)
     }
     status_ignore(store_sync(store, true), "what could not be written is in the journal, or lost");
     store->closing = true;
-    worker_close(&store->reader);
-    worker_reap(&store->reader);
-    worker_close(&store->writer);
-    worker_reap(&store->writer);
+    disk_worker_close(&store->reader);
+    disk_worker_reap(&store->reader);
+    disk_worker_close(&store->writer);
+    disk_worker_reap(&store->writer);
     store_free(store);
 }
 
@@ -386,7 +388,7 @@ enum status store_join_cluster(struct store *store, const uint8_t id[CLUSTER_ID_
     struct identity identity = {.broker = store->info.broker};
     memcpy(identity.cluster_id, id, CLUSTER_ID_BYTES);
     memcpy(identity.disk_id, store->info.disk_id, DISK_ID_BYTES);
-    enum status status = identity_write(store->disk, store->dir, &identity);
+    enum status status = disk_identity_write(store->disk, store->dir, &identity);
     if (status != STATUS_OK) {
         return error_set(error, status, "cannot write %s/identity: %s", store->dir,
                          status_text(status));

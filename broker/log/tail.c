@@ -4,27 +4,27 @@
 #include "base/check.h"
 #include "broker/log/private.h"
 
-struct tail_entry *tail_entry(const struct shard_log *log, uint32_t index)
+struct tail_entry *log_tail_entry(const struct shard_log *log, uint32_t index)
 {
     return &log->tail[(log->tail_head + index) & (log->tail_capacity - 1)];
 }
 
 /* Forgets what the ring has overwritten. */
-void tail_prune(struct shard_log *log)
+void log_tail_prune(struct shard_log *log)
 {
     uint64_t low = journal_low(log->store->journal);
-    while (log->tail_count > 0 && tail_entry(log, 0)->position < low) {
+    while (log->tail_count > 0 && log_tail_entry(log, 0)->position < low) {
         log->tail_head = (log->tail_head + 1) & (log->tail_capacity - 1);
         log->tail_count--;
     }
 }
 
-enum status tail_reserve(struct shard_log *log)
+enum status log_tail_reserve(struct shard_log *log)
 {
     if (log->tail_count < log->tail_capacity) {
         return STATUS_OK;
     }
-    tail_prune(log);
+    log_tail_prune(log);
     if (log->tail_count < log->tail_capacity / 2) {
         return STATUS_OK;
     }
@@ -34,7 +34,7 @@ enum status tail_reserve(struct shard_log *log)
         return log->tail_count < log->tail_capacity ? STATUS_OK : STATUS_NO_MEMORY;
     }
     for (uint32_t i = 0; i < log->tail_count; i++) {
-        grown[i] = *tail_entry(log, i);
+        grown[i] = *log_tail_entry(log, i);
     }
     free(log->tail);
     log->tail = grown;
@@ -43,26 +43,26 @@ enum status tail_reserve(struct shard_log *log)
     return STATUS_OK;
 }
 
-void tail_push(struct shard_log *log, const struct tail_entry *entry)
+void log_tail_push(struct shard_log *log, const struct tail_entry *entry)
 {
     CHECK(log->tail_count < log->tail_capacity);
     log->tail_count++;
-    *tail_entry(log, log->tail_count - 1) = *entry;
+    *log_tail_entry(log, log->tail_count - 1) = *entry;
 }
 
-void tail_cut(struct shard_log *log, uint64_t end)
+void log_tail_cut(struct shard_log *log, uint64_t end)
 {
-    while (log->tail_count > 0 && tail_entry(log, log->tail_count - 1)->base >= end) {
+    while (log->tail_count > 0 && log_tail_entry(log, log->tail_count - 1)->base >= end) {
         log->tail_count--;
     }
 }
 
-uint32_t tail_find(const struct shard_log *log, uint64_t offset)
+uint32_t log_tail_find(const struct shard_log *log, uint64_t offset)
 {
     uint32_t low = 0, high = log->tail_count;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (tail_entry(log, middle)->base <= offset) {
+        if (log_tail_entry(log, middle)->base <= offset) {
             low = middle + 1;
         } else {
             high = middle;
@@ -71,19 +71,19 @@ uint32_t tail_find(const struct shard_log *log, uint64_t offset)
     if (low == 0) {
         return UINT32_MAX;
     }
-    const struct tail_entry *entry = tail_entry(log, low - 1);
+    const struct tail_entry *entry = log_tail_entry(log, low - 1);
     return offset < entry->base + entry->count ? low - 1 : UINT32_MAX;
 }
 
 uint32_t shard_log_tail(struct shard_log *log, uint64_t offset, uint64_t end, size_t max_bytes,
                         struct log_batch *out, uint32_t capacity)
 {
-    tail_prune(log);
-    uint32_t index = tail_find(log, offset);
+    log_tail_prune(log);
+    uint32_t index = log_tail_find(log, offset);
     size_t bytes = 0;
     uint32_t count = 0;
     for (; index < log->tail_count && count < capacity; index++) {
-        const struct tail_entry *entry = tail_entry(log, index);
+        const struct tail_entry *entry = log_tail_entry(log, index);
         if (entry->base + entry->count > end || (count > 0 && bytes + entry->bytes > max_bytes)) {
             break;
         }
@@ -109,6 +109,6 @@ bool shard_log_tail_has(const struct shard_log *log, uint64_t position)
 
 uint64_t shard_log_tail_start(struct shard_log *log)
 {
-    tail_prune(log);
-    return log->tail_count > 0 ? tail_entry(log, 0)->base : log->last.end;
+    log_tail_prune(log);
+    return log->tail_count > 0 ? log_tail_entry(log, 0)->base : log->last.end;
 }

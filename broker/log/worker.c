@@ -4,7 +4,7 @@
 
 static void *worker_main(void *arg)
 {
-    struct worker *w = arg;
+    struct disk_worker *w = arg;
     (void)pthread_mutex_lock(&w->mutex);
     while (!w->stop) {
         if (list_empty(&w->waiting)) {
@@ -25,9 +25,9 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-enum status worker_open(struct worker *w, int event_fd)
+enum status disk_worker_open(struct disk_worker *w, int event_fd)
 {
-    *w = (struct worker){.event_fd = event_fd};
+    *w = (struct disk_worker){.event_fd = event_fd};
     list_init(&w->waiting);
     list_init(&w->finished);
     (void)pthread_mutex_init(&w->mutex, NULL);
@@ -41,7 +41,7 @@ enum status worker_open(struct worker *w, int event_fd)
     return STATUS_OK;
 }
 
-void worker_close(struct worker *w)
+void disk_worker_close(struct disk_worker *w)
 {
     if (!w->running) {
         return;
@@ -59,7 +59,7 @@ void worker_close(struct worker *w)
     (void)pthread_mutex_destroy(&w->mutex);
 }
 
-void worker_submit(struct worker *w, struct task *task)
+void disk_worker_submit(struct disk_worker *w, struct task *task)
 {
     (void)pthread_mutex_lock(&w->mutex);
     list_push(&w->waiting, &task->link);
@@ -67,7 +67,7 @@ void worker_submit(struct worker *w, struct task *task)
     (void)pthread_mutex_unlock(&w->mutex);
 }
 
-void worker_reap(struct worker *w)
+void disk_worker_reap(struct disk_worker *w)
 {
     struct list finished;
     list_init(&finished);
@@ -84,7 +84,7 @@ void worker_reap(struct worker *w)
     }
 }
 
-void worker_wait(struct worker *w)
+void disk_worker_wait(struct disk_worker *w)
 {
     (void)pthread_mutex_lock(&w->mutex);
     while (list_empty(&w->finished) && (w->busy || !list_empty(&w->waiting))) {

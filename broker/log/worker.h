@@ -10,10 +10,10 @@
 struct task {
     struct list link;
     void (*run)(struct task *task);  /* on the worker's thread */
-    void (*done)(struct task *task); /* on the home thread, from worker_reap() */
+    void (*done)(struct task *task); /* on the home thread, from disk_worker_reap() */
 };
 
-struct worker {
+struct disk_worker {
     pthread_t thread;
     bool running;
     int event_fd;
@@ -24,16 +24,16 @@ struct worker {
 };
 
 /* `event_fd` is written to whenever a task has finished. NO_MEMORY. */
-NODISCARD enum status worker_open(struct worker *w, int event_fd);
+NODISCARD enum status disk_worker_open(struct disk_worker *w, int event_fd);
 
 /* Ends the thread; tasks that have not begun are finished without being run. A zeroed worker is
  * fine. Reap afterwards. */
-void worker_close(struct worker *w);
+void disk_worker_close(struct disk_worker *w);
 
-void worker_submit(struct worker *w, struct task *task);
+void disk_worker_submit(struct disk_worker *w, struct task *task);
 
 /* Calls done() of every finished task. */
-void worker_reap(struct worker *w);
+void disk_worker_reap(struct disk_worker *w);
 
 /* Blocks until a task has finished or none is left. */
-void worker_wait(struct worker *w);
+void disk_worker_wait(struct disk_worker *w);

@@ -42,7 +42,7 @@ static void dirty_forget(struct store *store, struct segment *segment)
     }
 }
 
-void dirty_close(struct store *store)
+void store_dirty_close(struct store *store)
 {
     while (store->dirty.segment_count > 0) {
         dirty_forget(store, store->dirty.segment[0]);
@@ -50,7 +50,7 @@ void dirty_close(struct store *store)
     store->dirty = (struct dirty){0};
 }
 
-enum status sync_everything(struct store *store)
+enum status store_sync_files(struct store *store)
 {
     const struct disk *disk = store->disk;
     int fd = disk->open(disk->context, store->dir, O_RDONLY | O_DIRECTORY);
@@ -72,25 +72,25 @@ static enum status sync_each(struct store *store)
         result = disk->sync(disk->context, dirty->segment[i]->fd);
     }
     for (uint32_t i = 0; result >= 0 && i < dirty->dir_count; i++) {
-        path_shard(path, store->dir, dirty->dir[i]);
+        log_path_shard(path, store->dir, dirty->dir[i]);
         result = disk->sync_dir(disk->context, path);
         result = result == -ENOENT ? 0 : result; /* removed since */
     }
     if (result >= 0 && dirty->shards_dir) {
-        path_join(path, store->dir, "shards");
+        log_path_join(path, store->dir, "shards");
         result = disk->sync_dir(disk->context, path);
     }
     return disk_status(result);
 }
 
 /* Everything written so far becomes durable: contents, then names. */
-enum status dirty_sync(struct store *store)
+enum status store_dirty_sync(struct store *store)
 {
     const struct dirty *dirty = &store->dirty;
     bool many = dirty->all || dirty->segment_count + dirty->dir_count > SYNC_EACH_MAX;
-    enum status status = many ? sync_everything(store) : sync_each(store);
+    enum status status = many ? store_sync_files(store) : sync_each(store);
     if (status == STATUS_OK) {
-        dirty_close(store);
+        store_dirty_close(store);
     }
     return status == STATUS_DISK_FULL ? STATUS_IO : status; /* what was lost is unknown */
 }
@@ -101,7 +101,7 @@ static enum status segment_make(struct store *store, struct segment *segment, co
     int fd = disk->open(disk->context, path, O_RDWR | O_CREAT);
     if (fd == -ENOENT) {
         char dir[STORE_PATH_BYTES];
-        path_shard(dir, store->dir, segment->shard);
+        log_path_shard(dir, store->dir, segment->shard);
         int made = disk->mkdir(disk->context, dir);
         if (made < 0 && made != -EEXIST) {
             return disk_status(made);
@@ -124,13 +124,13 @@ static enum status segment_open(struct store *store, struct segment *segment, bo
         return STATUS_OK;
     }
     if (store->dirty.segment_count == DIRTY_SEGMENTS_MAX) {
-        enum status status = dirty_sync(store);
+        enum status status = store_dirty_sync(store);
         if (status != STATUS_OK) {
             return status;
         }
     }
     char path[STORE_PATH_BYTES];
-    path_segment(path, store->dir, segment->shard, segment->base, "log");
+    log_path_segment(path, store->dir, segment->shard, segment->base, "log");
     int fd = store->disk->open(store->disk->context, path, O_RDWR);
     if (fd >= 0) {
         segment->fd = fd;
@@ -224,7 +224,7 @@ static enum status run_unlink(struct store *store, const struct op *op)
     enum status status = STATUS_OK;
     for (size_t i = 0; status == STATUS_OK && i < sizeof(suffix) / sizeof(suffix[0]); i++) {
         char path[STORE_PATH_BYTES];
-        path_segment(path, store->dir, op->shard, op->segment->base, suffix[i]);
+        log_path_segment(path, store->dir, op->shard, op->segment->base, suffix[i]);
         status = unlink_quietly(store, path);
     }
     dirty_dir(store, op->shard);
@@ -236,15 +236,15 @@ static void run_seal(struct store *store, struct op *op)
 {
     struct segment_index *index = op->data;
     char path[STORE_PATH_BYTES];
-    path_segment(path, store->dir, op->shard, op->segment->base, "log");
+    log_path_segment(path, store->dir, op->shard, op->segment->base, "log");
     if (index->from > 0) {
-        index_release(index);
-        if (index_build(store->disk, path, op->shard, op->at, index) != STATUS_OK) {
+        segment_index_release(index);
+        if (segment_index_build(store->disk, path, op->shard, op->at, index) != STATUS_OK) {
             return;
         }
     }
-    path_segment(path, store->dir, op->shard, op->segment->base, "index");
-    status_ignore(index_write(store->disk, path, op->segment->base, op->at, index),
+    log_path_segment(path, store->dir, op->shard, op->segment->base, "index");
+    status_ignore(segment_index_write(store->disk, path, op->segment->base, op->at, index),
                   "readers scan instead");
 }
 
@@ -258,15 +258,15 @@ static int remove_name(void *arg, const char *name)
 {
     struct removal *removal = arg;
     char path[STORE_PATH_BYTES];
-    path_join(path, removal->dir, name);
+    log_path_join(path, removal->dir, name);
     removal->status = unlink_quietly(removal->store, path);
     return removal->status == STATUS_OK ? 0 : 1;
 }
 
-enum status shard_dir_remove(struct store *store, uint64_t shard)
+enum status log_dir_remove(struct store *store, uint64_t shard)
 {
     char dir[STORE_PATH_BYTES];
-    path_shard(dir, store->dir, shard);
+    log_path_shard(dir, store->dir, shard);
     struct removal removal = {.store = store, .dir = dir, .status = STATUS_OK};
     int listed = store->disk->list(store->disk->context, dir, remove_name, &removal);
     if (listed == -ENOENT) {
@@ -279,11 +279,11 @@ enum status shard_dir_remove(struct store *store, uint64_t shard)
     return disk_status(store->disk->rmdir(store->disk->context, dir));
 }
 
-enum status shard_dir_quarantine(struct store *store, uint64_t shard, uint64_t serial)
+enum status log_dir_quarantine(struct store *store, uint64_t shard, uint64_t serial)
 {
     char dir[STORE_PATH_BYTES], to_dir[STORE_PATH_BYTES], to[STORE_PATH_BYTES + 64];
-    path_shard(dir, store->dir, shard);
-    path_join(to_dir, store->dir, "quarantine");
+    log_path_shard(dir, store->dir, shard);
+    log_path_join(to_dir, store->dir, "quarantine");
     (void)snprintf(to, sizeof(to), "%s/%u-%u-boot%llu-%llu", to_dir, (unsigned)(shard >> 32),
                    (unsigned)shard, (unsigned long long)store->info.boot_id,
                    (unsigned long long)serial);
@@ -311,8 +311,8 @@ static enum status run_op(struct store *store, struct op *op)
         run_seal(store, op);
         return STATUS_OK;
     case OP_PRODUCERS:
-        producers_write(store->disk, store->dir, op->shard, op->point.end,
-                        bytes_of(op->data, op->at));
+        log_producers_write(store->disk, store->dir, op->shard, op->point.end,
+                            bytes_of(op->data, op->at));
         return STATUS_OK;
     case OP_CLOSE: {
         /* Its directory may go to quarantine: what was written should be there. */
@@ -324,16 +324,16 @@ static enum status run_op(struct store *store, struct op *op)
         return status;
     }
     case OP_REMOVE:
-        return shard_dir_remove(store, op->shard);
+        return log_dir_remove(store, op->shard);
     case OP_QUARANTINE:
-        return shard_dir_quarantine(store, op->shard, op->lsn);
+        return log_dir_quarantine(store, op->shard, op->lsn);
     case OP_WRITE:
         break;
     }
     UNREACHABLE();
 }
 
-void apply_run(struct task *task)
+void log_apply_run(struct task *task)
 {
     struct apply_job *job = CONTAINER_OF(task, struct apply_job, task);
     struct store *store = job->store;
@@ -353,7 +353,7 @@ void apply_run(struct task *task)
         job->done = job->status == STATUS_OK ? to : from;
     }
     if (job->status == STATUS_OK && job->sync) {
-        job->status = dirty_sync(store);
+        job->status = store_dirty_sync(store);
     }
     if (job->make_file != UINT32_MAX) {
         job->made = journal_make_file(&store->journal_options, job->make_file);
