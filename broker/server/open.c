@@ -18,8 +18,8 @@ enum status server_open_identity(struct server *s, struct error *error)
     const struct rpc_identity *self = net_tls_identity(s->tls);
     if (self->role != RPC_ROLE_BROKER || self->id != config->id) {
         return error_set(error, STATUS_WRONG_IDENTITY,
-                         "%s is the certificate of %s %s, not of broker-%u", config->cert_file,
-                         rpc_role_name(self->role), self->name, config->id);
+                         "%s is the certificate of %s, not of broker-%u", config->cert_file,
+                         self->name, config->id);
     }
     return STATUS_OK;
 }

@@ -77,6 +77,11 @@ void shards_fail(struct shards *set, enum status status, const char *what)
         TRACE_ERROR, "shards",
         "the disk is out (%s: %s): this broker reads and writes nothing new until it is restarted",
         what, status_text(status));
+    /* What waits may still be committed by the others' disks, but nobody here will hear of it. */
+    for (struct shard *shard = shards_next(set, NULL); shard != NULL;
+         shard = shards_next(set, shard)) {
+        puts_fail(shard, STATUS_UNCERTAIN);
+    }
     shards_schedule(set);
 }
 

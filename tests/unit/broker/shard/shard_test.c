@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 
 #include "base/crc32c.h"
 #include "base/trace.h"
+#include "tests/support/fake_disk.h"
 #include "tests/unit/broker/shard/world.h"
 
 static void a_put_is_answered_when_a_majority_has_synced_it(void **state)
@@ -333,6 +335,46 @@ static void a_full_disk_refuses_puts_and_still_elects(void **state)
     world_close(&w);
 }
 
+static void a_disk_that_fails_a_sync_takes_the_broker_out_and_the_others_go_on(void **state)
+{
+    (void)state;
+    struct fake_disk disk;
+    fake_disk_init(&disk, 1);
+    struct world w = {.disk = &disk.disk};
+    world_open(&w);
+    world_elect(&w, 1, 1);
+    struct world_put kept, lost, refused, retried;
+    world_put(&w, 1, world_batch(1, 5, 0, 0), &kept);
+    world_settle(&w);
+    assert_int_equal(kept.done, 1);
+    w.broker[2].cut = w.broker[3].cut = true;
+    world_put(&w, 1, world_batch(1, 5, 0, 1), &lost);
+    disk.fail_errno = EIO;
+    disk.fail_write = disk.writes + 1;
+    disk.fail_sync = disk.syncs + 1;
+    world_turn(&w, 1);
+    world_settle(&w);
+    assert_true(shards_are_out(w.broker[1].shards));
+    assert_int_equal(lost.done, 1);
+    assert_int_equal(lost.put.status, STATUS_UNCERTAIN);
+    world_put(&w, 1, world_batch(1, 5, 0, 2), &refused);
+    assert_int_equal(refused.refused, STATUS_IO);
+    assert_int_equal(shard_fence(world_shard(&w, 1), 2, &w.config), STATUS_IO); /* no promise */
+    struct buf log = {0};
+    world_read_all(&w, 1, &log); /* what is committed can still be read */
+    assert_true(log.size > 0);
+    buf_release(&log);
+    w.broker[1].cut = true;
+    w.broker[2].cut = w.broker[3].cut = false;
+    world_elect(&w, 2, 2);
+    world_put(&w, 2, world_batch(1, 5, 0, 1), &retried);
+    world_settle(&w);
+    assert_int_equal(retried.done, 1);
+    assert_false(retried.put.duplicate);
+    world_close(&w);
+    fake_disk_release(&disk);
+}
+
 static void a_dropped_shard_answers_who_waits_and_tells_when_it_is_durable(void **state)
 {
     (void)state;
@@ -382,9 +424,16 @@ static void closing_answers_who_waits(void **state)
     assert_int_equal(reader.reader.status, STATUS_CLOSING);
 }
 
+static void ignore_trace(enum trace_level level, const char *part, const char *text)
+{
+    (void)level;
+    (void)part;
+    (void)text;
+}
+
 int main(void)
 {
-    trace_set_level(TRACE_ERROR);
+    trace_set_sink(ignore_trace);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_put_is_answered_when_a_majority_has_synced_it),
         cmocka_unit_test(only_the_leader_takes_puts),
@@ -395,6 +444,7 @@ int main(void)
         cmocka_unit_test(readers_wake_on_commit_also_at_followers),
         cmocka_unit_test(a_follower_refuses_damaged_appends),
         cmocka_unit_test(a_full_disk_refuses_puts_and_still_elects),
+        cmocka_unit_test(a_disk_that_fails_a_sync_takes_the_broker_out_and_the_others_go_on),
         cmocka_unit_test(a_dropped_shard_answers_who_waits_and_tells_when_it_is_durable),
         cmocka_unit_test(closing_answers_who_waits),
     };

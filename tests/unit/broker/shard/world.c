@@ -113,6 +113,7 @@ static void broker_open(struct world_broker *b)
     options.ring_bytes = 4 * 1024 * 1024;
     options.block_bytes = 128 * 1024;
     options.reserve_bytes = b->world->reserve_bytes;
+    options.disk = b->id == 1 ? b->world->disk : NULL;
     struct error error = {.text = ""};
     if (store_open(&options, &b->store, &error) != STATUS_OK) {
         fail_msg("%s: %s", b->dir, error.text);
@@ -144,9 +145,10 @@ static void broker_close(struct world_broker *b)
 
 void world_open(struct world *w)
 {
-    uint64_t reserve = w->reserve_bytes;
-    *w = (struct world){.now_ms = 1000, .wall_ms = UINT64_C(1700000000000)};
-    w->reserve_bytes = reserve;
+    *w = (struct world){.now_ms = 1000,
+                        .wall_ms = UINT64_C(1700000000000),
+                        .reserve_bytes = w->reserve_bytes,
+                        .disk = w->disk};
     list_init(&w->messages);
     w->config.version = 1;
     for (uint32_t id = 1; id <= WORLD_BROKERS; id++) {

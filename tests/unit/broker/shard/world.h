@@ -29,6 +29,7 @@ struct world_broker {
 struct world {
     uint64_t now_ms, wall_ms;
     uint64_t reserve_bytes;
+    const struct disk *disk;                       /* of broker 1; NULL: the operating system's */
     struct world_broker broker[WORLD_BROKERS + 1]; /* by id */
     struct list messages;                          /* answers on their way */
     struct replica_config config;
