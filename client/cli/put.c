@@ -212,7 +212,11 @@ static bool put_line(struct put *put, uint64_t number, struct bytes line)
                                  .context = (void *)(uintptr_t)number};
     enum weir_status status = weir_put(put->producer, &record, acked);
     if (status != WEIR_OK) {
-        fail_line(put, number, status, weir_status_text(status));
+        fail_line(put, number, status,
+                  status == WEIR_TOO_LARGE
+                      ? "it is too large: a record has 10 MiB at most, its key "
+                        "1,024 bytes"
+                      : weir_status_text(status));
     }
     return status == WEIR_OK || status == WEIR_INVALID || status == WEIR_TOO_LARGE;
 }

@@ -103,6 +103,10 @@ void brokers_learn(struct cluster *cluster)
             memcpy(link->endpoint.host, row->host, sizeof(link->endpoint.host));
             net_link_move(link->link, link->endpoint.host, link->endpoint.port);
         }
+        if (row->alive && row->boot != link->boot) {
+            net_link_hurry(link->link); /* it has just come back: no back-off */
+        }
+        link->boot = row->alive ? row->boot : 0;
     }
 }
 

@@ -128,9 +128,7 @@ static void closed(struct session *session, const struct error *why)
     struct cluster *cluster = peer->cluster;
     if (!peer->open) {
         peer->refused = is_refusal(why->status) ? why->status : STATUS_OK;
-        status_ignore(error_set(&cluster->trouble, why->status, "controller at %s:%u: %s",
-                                peer->endpoint.host, (unsigned)peer->endpoint.port, why->text),
-                      "it is kept for whoever fails because of it");
+        cluster->trouble = *why; /* kept for whoever fails because of it */
     }
     peer->session = NULL;
     peer->open = false;

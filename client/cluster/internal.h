@@ -34,6 +34,7 @@ struct broker_link {
     struct net_link *link;
     bool open;
     struct endpoint endpoint;
+    uint64_t boot; /* of the broker, when we last looked; 0 while it is down */
 };
 
 struct metadata_watch {

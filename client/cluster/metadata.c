@@ -143,6 +143,7 @@ NODISCARD static enum status take_broker(struct metadata *metadata, const Weir__
     metadata->brokers = rows;
     row->disk_gen = info->disk_gen;
     row->alive = info->alive;
+    row->boot = info->boot;
     bool fits = info->id != 0 && take_text(info->name, row->name, sizeof(row->name)) &&
                 take_text(info->zone, row->zone, sizeof(row->zone)) &&
                 take_address(info->address, row->host, &row->port);

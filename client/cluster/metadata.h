@@ -18,6 +18,7 @@ struct metadata_broker {
     char name[NODE_NAME_BYTES], zone[ZONE_BYTES], host[HOST_BYTES];
     uint16_t port;
     bool alive;
+    uint64_t boot; /* rises with every start */
 };
 
 struct metadata_controller {

@@ -6,6 +6,8 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include "base/trace.h"
+
 uint64_t handle_now_ms(void)
 {
     struct timespec now;
@@ -194,6 +196,7 @@ NODISCARD static enum weir_status start(struct weir_client *client,
         return handle_error(error, status, "%s",
                             why.text[0] != '\0' ? why.text : status_text(status));
     }
+    trace_set_level(TRACE_ERROR); /* a library says what happened by its statuses */
     uint64_t seed;
     handle_random(&seed, sizeof(seed));
     client->loop = net_loop_new(options->loop);
