@@ -19,7 +19,8 @@ struct arena {
 /* What a request may take: the largest body's text, decoded, twice over, and its values. */
 enum { ARENA_REQUEST_LIMIT = 64 * 1024 * 1024 };
 
-/* Zeroed and aligned for any of our types; NULL (and `failed`) beyond the limit or out of memory. */
+/* Zeroed and aligned for any of our types; NULL (and `failed`) beyond the limit or out of memory.
+ */
 void *arena_take(struct arena *arena, size_t size);
 
 /* The same, neither zeroed nor aligned: for text. */

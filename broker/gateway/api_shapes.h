@@ -45,9 +45,9 @@ struct shape {
     const char *name;
     enum shape_type type;
     enum pattern pattern;
-    int64_t min, max; /* of the value, the characters, bytes or items; or SHAPE_NO_LIMIT */
+    int64_t min, max;         /* of the value, the characters, bytes or items; or SHAPE_NO_LIMIT */
     const char *const *words; /* what an enumeration allows, up to NULL; NULL: not one */
-    const struct shape *key, *element; /* of a map, of a map or a list */
+    const struct shape *key, *element;  /* of a map, of a map or a list */
     const struct shape_member *members; /* of a structure */
     uint32_t member_count;
 };
@@ -90,17 +90,17 @@ enum api_operation_id {
 extern const struct api_operation api_operations[API_OPERATIONS];
 
 /* api_shape_PutRecordInput */
-#define STRING(name, min, max, pattern)         extern const struct shape api_shape_##name;
-#define ENUM(name, ...)                         extern const struct shape api_shape_##name;
-#define BLOB(name, min, max)                    extern const struct shape api_shape_##name;
-#define INTEGER(name, min, max)                 extern const struct shape api_shape_##name;
-#define LONG(name, min, max)                    extern const struct shape api_shape_##name;
-#define BOOLEAN(name)                           extern const struct shape api_shape_##name;
-#define TIMESTAMP(name)                         extern const struct shape api_shape_##name;
-#define LIST(name, element, min, max)           extern const struct shape api_shape_##name;
-#define MAP(name, key, element, min, max)       extern const struct shape api_shape_##name;
-#define STRUCTURE(name, ...)                    extern const struct shape api_shape_##name;
-#define NO_MEMBERS(name)                        extern const struct shape api_shape_##name;
+#define STRING(name, min, max, pattern)   extern const struct shape api_shape_##name;
+#define ENUM(name, ...)                   extern const struct shape api_shape_##name;
+#define BLOB(name, min, max)              extern const struct shape api_shape_##name;
+#define INTEGER(name, min, max)           extern const struct shape api_shape_##name;
+#define LONG(name, min, max)              extern const struct shape api_shape_##name;
+#define BOOLEAN(name)                     extern const struct shape api_shape_##name;
+#define TIMESTAMP(name)                   extern const struct shape api_shape_##name;
+#define LIST(name, element, min, max)     extern const struct shape api_shape_##name;
+#define MAP(name, key, element, min, max) extern const struct shape api_shape_##name;
+#define STRUCTURE(name, ...)              extern const struct shape api_shape_##name;
+#define NO_MEMBERS(name)                  extern const struct shape api_shape_##name;
 #include "broker/gateway/api.def"
 
 /* The operation that X-Amz-Target names ("Kinesis_20131202.PutRecord"); API_OPERATIONS when the

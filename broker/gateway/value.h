@@ -27,7 +27,7 @@ struct value {
     struct value *next; /* in the container */
     union {
         bool truth;
-        int64_t number; /* VALUE_INT, VALUE_TIME */
+        int64_t number;     /* VALUE_INT, VALUE_TIME */
         struct bytes bytes; /* VALUE_STRING, VALUE_BLOB: borrowed from the request or the arena */
         struct {
             struct value *first, *last;
@@ -35,8 +35,8 @@ struct value {
     };
 };
 
-#define VALUE_FOR_EACH(item, container)                                                            \
-    for (const struct value *item = (container) ? (container)->items.first : NULL; item;           \
+#define VALUE_FOR_EACH(item, container)                                                  \
+    for (const struct value *item = (container) ? (container)->items.first : NULL; item; \
          item = item->next)
 
 /* ---- reading ----
