@@ -1,9 +1,9 @@
-/* The native protocol in the form that the load generator of the comparison harness wants: one engine, one
- * small driver per system. Written against its loadgen.h; see tests/bench/run.
+/* The native protocol in the form that the load generator of the comparison harness wants: one
+ * engine, one small driver per system. Written against its loadgen.h; see tests/bench/run.
  *
- * --extra FILE names what the driver cannot know: "cluster HEX", "name NAME", then "shard INDEX KEY" lines.
- * Puts carry a producer id for each shard and the record's number as its sequence, so that what the
- * generator sends again is not stored twice. */
+ * --extra FILE names what the driver cannot know: "cluster HEX", "name NAME", then "shard INDEX
+ * KEY" lines. Puts carry a producer id for each shard and the record's number as its sequence, so
+ * that what the generator sends again is not stored twice. */
 #include "loadgen.h"
 
 #include "base/crc32c.h"
@@ -53,7 +53,8 @@ static void load_extra(void)
             }
         } else if (strcmp(word, "name") == 0 && fscanf(file, "%63s", name) == 1) {
             continue;
-        } else if (strcmp(word, "shard") == 0 && fscanf(file, "%lu %lu", &index, &key) == 2 && index < SHARDS_MAX) {
+        } else if (strcmp(word, "shard") == 0 && fscanf(file, "%lu %lu", &index, &key) == 2 &&
+                   index < SHARDS_MAX) {
             shard_key[index] = key;
         }
     }
@@ -61,7 +62,8 @@ static void load_extra(void)
 }
 
 /* Starts a CALL frame in the connection's output; the body and the attachment follow. */
-static char *frame_begin(conn_t *c, enum call_kind kind, uint64_t number, uint16_t method, size_t body, size_t attachment)
+static char *frame_begin(conn_t *c, enum call_kind kind, uint64_t number, uint16_t method,
+                         size_t body, size_t attachment)
 {
     size_t bytes = FRAME_HEADER_BYTES + body + attachment;
     buf_need(&c->out, bytes);
@@ -93,7 +95,8 @@ static void opened(conn_t *c)
 
 static void append(conn_t *c, int shard, uint64_t seq0, int n, uint32_t token, int64_t t0)
 {
-    size_t one = RECORD_HEADER_BYTES + RECORD_KEY_BYTES + (size_t)O.record_bytes, payload = one * (size_t)n;
+    size_t one = RECORD_HEADER_BYTES + RECORD_KEY_BYTES + (size_t)O.record_bytes,
+           payload = one * (size_t)n;
     Weir__Put put = WEIR__PUT__INIT;
     put.shard = shard_key[shard];
     size_t body = weir__put__get_packed_size(&put);
@@ -105,7 +108,8 @@ static void append(conn_t *c, int shard, uint64_t seq0, int n, uint32_t token, i
         put_u16(record + 4, RECORD_KEY_BYTES);
         put_u16(record + 6, 0);
         put_u32(record + RECORD_HEADER_BYTES, (uint32_t)shard);
-        lg_fill((char *)record + RECORD_HEADER_BYTES + RECORD_KEY_BYTES, shard, seq0 + (uint64_t)i, t0);
+        lg_fill((char *)record + RECORD_HEADER_BYTES + RECORD_KEY_BYTES, shard, seq0 + (uint64_t)i,
+                t0);
     }
     struct batch_header h = {
         .payload_bytes = (uint32_t)payload,
@@ -139,7 +143,8 @@ static void subscribe(conn_t *c, int shard, int from_start)
     Weir__Resolve resolve = WEIR__RESOLVE__INIT;
     resolve.shard = shard_key[shard];
     resolve.type = WEIR__POSITION_TYPE__POSITION_LATEST;
-    char *at = frame_begin(c, CALL_RESOLVE, (uint64_t)shard, RPC_RESOLVE, weir__resolve__get_packed_size(&resolve), 0);
+    char *at = frame_begin(c, CALL_RESOLVE, (uint64_t)shard, RPC_RESOLVE,
+                           weir__resolve__get_packed_size(&resolve), 0);
     (void)weir__resolve__pack(&resolve, (uint8_t *)at);
 }
 
@@ -177,7 +182,8 @@ static int records_came(conn_t *c, uint32_t shard, struct bytes body, struct byt
         struct bytes payload = bytes_of(rest.data + BATCH_HEADER_BYTES, h.payload_bytes);
         uint64_t offset = h.base_offset;
         struct record record;
-        while ((h.flags & BATCH_CONTROL) == 0 && payload.size > 0 && record_next(&payload, &record) == STATUS_OK) {
+        while ((h.flags & BATCH_CONTROL) == 0 && payload.size > 0 &&
+               record_next(&payload, &record) == STATUS_OK) {
             if (offset++ >= next_offset[shard]) {
                 lg_record(c, (int)shard, (const char *)record.data.data, record.data.size);
             }
@@ -250,4 +256,8 @@ static int input(conn_t *c)
     }
 }
 
-driver_t drv_weir = {.name = "weir", .opened = opened, .append = append, .input = input, .subscribe = subscribe};
+driver_t drv_weir = {.name = "weir",
+                     .opened = opened,
+                     .append = append,
+                     .input = input,
+                     .subscribe = subscribe};

@@ -167,7 +167,7 @@ class Tests:
         self.refused(5, "steady already", "weirctl", "stream", "create", "steady", "--shards", "2")
         self.refused(2, "name", "weirctl", "stream", "create", "no spaces, please", "--shards", "2")
         self.refused(2, "shards", "weirctl", "stream", "create", "none", "--shards", "0")
-        self.refused(2, "sideways", "weirctl", "stream", "sideways")
+        self.refused(2, "no such command", "weirctl", "stream", "sideways")
         self.refused(2, "from", "weir", "get", "steady", "--from", "tomorrow")
         self.still_fine()
 
