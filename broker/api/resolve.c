@@ -18,12 +18,9 @@ static void reply(struct session_call *call, uint64_t offset)
     session_reply(call, (struct session_payload){.body = &position.base});
 }
 
-/* Only a leader that others still hear knows what is newest. */
+/* Of leaders, only one that others still hear knows what is newest. */
 static bool knows_tip(const struct api *api, const struct shard *shard)
 {
-    if (!shard->open) {
-        return false;
-    }
     struct replica_view view;
     replica_view(shard->replica, &view);
     for (uint32_t i = 0; i < view.member_count; i++) {

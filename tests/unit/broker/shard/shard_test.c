@@ -172,6 +172,33 @@ static void a_deposed_leader_fails_its_puts_and_the_next_one_knows_the_producers
     world_close(&w);
 }
 
+static void a_truncated_batch_is_no_duplicate_when_its_producer_sends_it_again(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    world_open(&w);
+    world_elect(&w, 1, 1);
+    struct world_put kept, lost, again;
+    world_put(&w, 1, world_batch(1, 5, 0, 0), &kept);
+    world_settle(&w);
+    w.broker[1].cut = true;
+    world_put(&w, 1, world_batch(1, 5, 0, 1), &lost);
+    world_settle(&w);
+    shards_peer_down(w.broker[2].shards, 1);
+    world_elect(&w, 2, 2);
+    w.broker[1].cut = false;
+    shards_peer_up(w.broker[2].shards, 1);
+    world_settle(&w);
+    assert_int_equal(lost.put.status, STATUS_UNCERTAIN);
+    world_elect(&w, 1, 3); /* the broker that had it, and cut it off */
+    world_put(&w, 1, world_batch(1, 5, 0, 1), &again);
+    world_settle(&w);
+    assert_int_equal(again.done, 1);
+    assert_int_equal(again.put.status, STATUS_OK);
+    assert_false(again.put.duplicate);
+    world_close(&w);
+}
+
 static void the_producers_of_a_log_are_known_again_after_a_restart(void **state)
 {
     (void)state;
@@ -440,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_bad_batch_is_refused_with_a_sentence),
         cmocka_unit_test(a_retry_is_answered_with_the_original_after_its_commit),
         cmocka_unit_test(a_deposed_leader_fails_its_puts_and_the_next_one_knows_the_producers),
+        cmocka_unit_test(a_truncated_batch_is_no_duplicate_when_its_producer_sends_it_again),
         cmocka_unit_test(the_producers_of_a_log_are_known_again_after_a_restart),
         cmocka_unit_test(readers_wake_on_commit_also_at_followers),
         cmocka_unit_test(a_follower_refuses_damaged_appends),
