@@ -16,10 +16,10 @@ static void add_member(struct status_row *row, const struct replica_member_view 
                        uint64_t commit)
 {
     size_t i = row->message.n_members++;
-    row->id[i] = (Weir__ReplicaId)WEIR__REPLICA_ID__INIT;
+    weir__replica_id__init(&row->id[i]);
     row->id[i].broker = member->id.broker;
     row->id[i].disk_gen = member->id.disk_gen;
-    row->member[i] = (Weir__MemberStatus)WEIR__MEMBER_STATUS__INIT;
+    weir__member_status__init(&row->member[i]);
     row->member[i].replica = &row->id[i];
     row->member[i].match = member->match;
     row->member[i].connected = member->connected;
@@ -36,7 +36,7 @@ static void fill(struct status_row *row, const struct shard *shard)
 {
     struct replica_view view;
     replica_view(shard->replica, &view);
-    row->message = (Weir__ShardStatus)WEIR__SHARD_STATUS__INIT;
+    weir__shard_status__init(&row->message);
     row->message.shard = shard->id;
     (void)snprintf(row->role, sizeof(row->role), "%s", role_name(view.role));
     row->message.role = row->role;

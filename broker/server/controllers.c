@@ -30,7 +30,8 @@ static void beat(struct controllers *c)
     struct store_status disk;
     store_status(shards_store(c->options.shards), &disk);
     static char states[3][8] = {"ok", "full", "out"};
-    Weir__BrokerBeat message = WEIR__BROKER_BEAT__INIT;
+    Weir__BrokerBeat message;
+    weir__broker_beat__init(&message);
     message.boot = c->options.boot;
     message.sequence = ++c->beat_sequence;
     message.n_reachable = peers_reachable(c->options.peers, reachable, BEAT_PEERS_MAX);
@@ -215,13 +216,15 @@ static void registration_done(struct session_request *request, const struct sess
 
 static void ask(struct controllers *c, struct controller *at)
 {
-    Weir__Address address = WEIR__ADDRESS__INIT;
+    Weir__Address address;
+    weir__address__init(&address);
     char host[HOST_BYTES], zone[ZONE_BYTES], software[] = "weir " WEIR_VERSION;
     (void)snprintf(host, sizeof(host), "%s", c->options.host);
     (void)snprintf(zone, sizeof(zone), "%s", c->options.zone);
     address.host = host;
     address.port = c->options.port;
-    Weir__RegisterBroker message = WEIR__REGISTER_BROKER__INIT;
+    Weir__RegisterBroker message;
+    weir__register_broker__init(&message);
     message.broker = c->options.broker;
     message.boot = c->options.boot;
     message.disk = (ProtobufCBinaryData){.len = DISK_ID_BYTES, .data = c->options.disk_id};

@@ -32,12 +32,13 @@ static void fill_route(struct route *route)
     static char names[WORLD_BROKERS][16] = {"broker-1", "broker-2", "broker-3"}, stream[] = "s";
     Weir__BrokerInfo info[WORLD_BROKERS], *infos[WORLD_BROKERS];
     for (uint32_t i = 0; i < WORLD_BROKERS; i++) {
-        info[i] = (Weir__BrokerInfo)WEIR__BROKER_INFO__INIT;
+        weir__broker_info__init(&info[i]);
         info[i].id = i + 1;
         info[i].name = names[i];
         infos[i] = &info[i];
     }
-    Weir__StreamInfo streams = WEIR__STREAM_INFO__INIT, *streams_at = &streams;
+    Weir__StreamInfo streams, *streams_at = &streams;
+    weir__stream_info__init(&streams);
     streams.id = 7;
     streams.name = stream;
     streams.shard_count = 4;

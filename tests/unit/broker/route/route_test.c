@@ -26,30 +26,30 @@ static struct rows *rows(uint64_t version)
     static char names[][16] = {"broker-3", "broker-1", "broker-2"};
     static char host[] = "127.0.0.1", zone[] = "a", stream[] = "orders";
     r = (struct rows){.update = WEIR__METADATA_UPDATE__INIT};
-    r.address = (Weir__Address)WEIR__ADDRESS__INIT;
+    weir__address__init(&r.address);
     r.address.host = host;
     r.address.port = 7000;
     for (uint32_t i = 0; i < 3; i++) {
-        r.broker[i] = (Weir__BrokerInfo)WEIR__BROKER_INFO__INIT;
+        weir__broker_info__init(&r.broker[i]);
         r.broker[i].id = i == 0 ? 3 : i;
         r.broker[i].name = names[i];
         r.broker[i].zone = zone;
         r.broker[i].address = &r.address;
         r.brokers[i] = &r.broker[i];
     }
-    r.stream = (Weir__StreamInfo)WEIR__STREAM_INFO__INIT;
+    weir__stream_info__init(&r.stream);
     r.stream.id = 9;
     r.stream.name = stream;
     r.stream.shard_count = 4;
     r.stream.retention_hours = 24;
     r.streams[0] = &r.stream;
-    r.leader = (Weir__ReplicaId)WEIR__REPLICA_ID__INIT;
+    weir__replica_id__init(&r.leader);
     r.leader.broker = 2;
     for (uint32_t i = 0; i < 4; i++) {
         struct hash_range range = hash_range_of(i, 4);
         hash_key_to_bytes(range.first, r.first[i]);
         hash_key_to_bytes(range.last, r.last[i]);
-        r.shard[i] = (Weir__ShardInfo)WEIR__SHARD_INFO__INIT;
+        weir__shard_info__init(&r.shard[i]);
         r.shard[i].stream = 9;
         r.shard[i].number = i;
         r.shard[i].hash_first = (ProtobufCBinaryData){HASH_KEY_BYTES, r.first[i]};
