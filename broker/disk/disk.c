@@ -45,6 +45,12 @@ static int os_sync(void *context, int fd)
     return fdatasync(fd) < 0 ? -errno : 0;
 }
 
+static void os_begin_sync(void *context, int fd, uint64_t at, uint64_t size)
+{
+    (void)context;
+    (void)sync_file_range(fd, (off_t)at, (off_t)size, SYNC_FILE_RANGE_WRITE);
+}
+
 static int os_sync_all(void *context, int fd)
 {
     (void)context;
@@ -140,6 +146,7 @@ const struct disk *disk_os(void)
         .read = os_read,
         .write = os_write,
         .sync = os_sync,
+        .begin_sync = os_begin_sync,
         .sync_all = os_sync_all,
         .sync_dir = os_sync_dir,
         .resize = os_resize,

@@ -26,7 +26,10 @@ struct disk {
     int (*close)(void *context, int fd);
     ssize_t (*read)(void *context, int fd, void *to, size_t size, uint64_t at);
     ssize_t (*write)(void *context, int fd, const struct iovec *from, int count, uint64_t at);
-    int (*sync)(void *context, int fd);                  /* fdatasync */
+    int (*sync)(void *context, int fd); /* fdatasync */
+    /* Starts writing a range out, without waiting and without promising anything: the sync that
+     * comes later has less to do. */
+    void (*begin_sync)(void *context, int fd, uint64_t at, uint64_t size);
     int (*sync_all)(void *context, int fd);              /* syncfs of the file's filesystem */
     int (*sync_dir)(void *context, const char *path);    /* names in a directory */
     int (*resize)(void *context, int fd, uint64_t size); /* ftruncate */

@@ -162,7 +162,7 @@ uint32_t journal_wants_file(const struct journal *j)
             gap = i;
         }
     }
-    if (!j->start_done || j->out != STATUS_OK || free_files >= 2 ||
+    if (!j->start_done || j->out != STATUS_OK || free_files >= 3 ||
         present >= j->options.files_max) {
         return UINT32_MAX;
     }

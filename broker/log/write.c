@@ -10,7 +10,7 @@
 #include "broker/log/private.h"
 #include "broker/log/producers.h"
 
-enum { WRITE_PARTS = 256 };
+enum { WRITE_PARTS = 256, BEGIN_SYNC_BYTES = 256 * 1024 };
 
 static void dirty_dir(struct store *store, uint64_t shard)
 {
@@ -155,6 +155,7 @@ static enum status write_chain(struct store *store, struct apply_job *job, uint3
     enum status status = segment_open(store, segment, true);
     struct iovec part[WRITE_PARTS];
     uint32_t i = first;
+    uint64_t from = job->op[first].at, to = from;
     while (status == STATUS_OK && i != UINT32_MAX) {
         uint64_t at = job->op[i].at, end = at;
         int parts = 0;
@@ -164,6 +165,10 @@ static enum status write_chain(struct store *store, struct apply_job *job, uint3
             end += op->bytes;
         }
         status = disk_writev_all(store->disk, segment->fd, part, parts, at);
+        to = end;
+    }
+    if (status == STATUS_OK && to - from >= BEGIN_SYNC_BYTES) {
+        store->disk->begin_sync(store->disk->context, segment->fd, from, to - from);
     }
     return status;
 }
@@ -352,10 +357,10 @@ void log_apply_run(struct task *task)
         }
         job->done = job->status == STATUS_OK ? to : from;
     }
-    if (job->status == STATUS_OK && job->sync) {
-        job->status = store_dirty_sync(store);
-    }
     if (job->make_file != UINT32_MAX) {
         job->made = journal_make_file(&store->journal_options, job->make_file);
+    }
+    if (job->status == STATUS_OK && job->sync) {
+        job->status = store_dirty_sync(store);
     }
 }

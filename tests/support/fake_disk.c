@@ -132,6 +132,14 @@ static int fake_sync(void *context, int fd)
     return leave(fake, 0);
 }
 
+static void fake_begin_sync(void *context, int fd, uint64_t at, uint64_t size)
+{
+    (void)context;
+    (void)fd;
+    (void)at;
+    (void)size;
+}
+
 static int fake_sync_all(void *context, int fd)
 {
     struct fake_disk *fake = enter(context);
@@ -240,6 +248,7 @@ void fake_disk_init(struct fake_disk *fake, uint64_t seed)
                    .read = fake_read,
                    .write = fake_write,
                    .sync = fake_sync,
+            .begin_sync = fake_begin_sync,
                    .sync_all = fake_sync_all,
                    .sync_dir = fake_sync_dir,
                    .resize = fake_resize,
