@@ -4,3 +4,9 @@ weir_unit_test(client/reader/decode LINK client_reader_core)
 weir_unit_test(client/cluster/metadata LINK client_metadata)
 weir_unit_test(client/cli/json LINK client_cli)
 weir_unit_test(client/cli/args LINK client_cli)
+weir_unit_test(client/cluster/bootstrap LINK client_metadata)
+
+# The whole library, on its caller's loop, against a cluster made of the tests' own listeners.
+weir_unit_test(client/handle/client LINK weir_client
+    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/client/handle/fake_cluster.c
+            ${CMAKE_SOURCE_DIR}/tests/unit/proto/net/certs.c)
