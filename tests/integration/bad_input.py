@@ -312,7 +312,8 @@ def main():
                  ("roles", t.roles), ("certificates", t.certificates), ("unknown and duplicate names", t.names),
                  ("oversize records", t.oversize), ("configuration", t.configuration), ("data directories", t.directories),
                  ("another cluster", t.other_cluster), ("impossible placement", lambda: placement(arguments.bin)),
-                 ("full disks", lambda: full_disk(arguments.bin))]
+                 ("full disks", lambda: full_disk(arguments.bin)),
+                 ("no process reports a fault of ours", cluster.no_reports)]
         if arguments.only:
             tests = [(name, test) for name, test in tests if arguments.only in name]
         result = run_all(tests)

@@ -1,6 +1,7 @@
 """A local cluster under test: started by deploy/local/weir-local, on loopback, ended by process id."""
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -106,6 +107,12 @@ class Cluster:
     def log(self, name):
         with open(os.path.join(self.dir, name, "log"), encoding="utf-8", errors="replace") as file:
             return file.read()
+
+    def no_reports(self):
+        """No process said that a check of ours or a sanitizer's failed."""
+        for name in self.names():
+            for line in self.log(name).splitlines():
+                expect(not re.search(r"Sanitizer|runtime error:|CHECK failed", line), f"{name}: {line}")
 
     def wait_in_sync(self, stream, seconds=60):
         """Until all three replicas of every shard have all that is committed."""

@@ -218,7 +218,8 @@ def main():
                  ("kill -9 of everything, restarted", campaign.everything)]
         if arguments.only:
             tests = [(name, test) for name, test in tests if arguments.only in test.__name__]
-        result = run_all(tests + [("replicas are byte-equal", campaign.replicas)])
+        result = run_all(tests + [("replicas are byte-equal", campaign.replicas),
+                                  ("no process reports a fault of ours", cluster.no_reports)])
         if result:
             cluster.show_logs()
     return result
