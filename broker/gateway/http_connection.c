@@ -139,10 +139,8 @@ static void on_deadline(struct net_timer *timer)
 
 void connection_abort(struct http_connection *connection, enum status status, const char *why)
 {
-    if (!connection->is_finished) {
-        connection->is_finished = true;
-        stream_close(connection->stream, status, why);
-    }
+    connection->is_finished = true;
+    stream_close(connection->stream, status, why); /* also when it is lingering */
 }
 
 void connection_leave(struct http_connection *connection)

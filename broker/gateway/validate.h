@@ -18,5 +18,3 @@ const char *pattern_text(enum pattern pattern);
 /* Whether all of `text` matches; linear in its length. */
 bool pattern_matches(enum pattern pattern, struct bytes text);
 
-/* Characters (not bytes) of valid UTF-8. */
-int64_t utf8_length(struct bytes text);

@@ -83,8 +83,9 @@ bool value_equal(const struct value *a, const struct value *b);
 
 struct value *value_new(struct arena *arena, enum value_kind kind);
 
-/* Appends, or replaces the item of the same name where it stands: the last of two wins. */
-void value_put(struct value *container, struct bytes name, struct value *item);
+/* Appends, or replaces the item of the same name where it stands: the last of two wins. Returns
+ * where the value is now; NULL when one of the two was. */
+struct value *value_put(struct value *container, struct bytes name, struct value *item);
 
 /* Appends without looking for the name: for names that come once, and for lists. */
 void value_append(struct value *container, struct bytes name, struct value *item);
