@@ -41,7 +41,10 @@
     X(29, MORE, "more bytes are needed")                                               \
     X(30, EXPIRED, "its lifetime is over")                                             \
     X(31, THROTTLED, "the limit of the shard is reached")                              \
-    X(32, INTERNAL, "a fault of ours; the log says more")
+    X(32, INTERNAL, "a fault of ours; the log says more")                              \
+    X(33, LIMIT, "a limit of the account or of the stream is reached")                 \
+    X(34, IN_USE, "its state does not allow this now")                                 \
+    X(35, VALIDATION, "the request does not fit the thing that it names")
 
 enum status {
 #define X(number, name, text) STATUS_##name = (number),

@@ -41,7 +41,7 @@ void weir_stream_free(struct weir_stream *stream)
 
 const char *weir_stream_state_name(enum weir_stream_state state)
 {
-    static const char *const names[] = {"NONE", "CREATING", "ACTIVE", "DELETING"};
+    static const char *const names[] = {"NONE", "CREATING", "ACTIVE", "DELETING", "UPDATING"};
     return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "UNKNOWN";
 }
 

@@ -68,7 +68,7 @@ static void stream_fields(struct json *json, const struct weir_stream *stream)
 
 static enum table_colour state_colour(enum weir_stream_state state)
 {
-    return state == WEIR_STREAM_ACTIVE ? TABLE_GOOD : TABLE_BAD;
+    return state == WEIR_STREAM_ACTIVE || state == WEIR_STREAM_UPDATING ? TABLE_GOOD : TABLE_BAD;
 }
 
 static int print_list(const struct program *program, const struct weir_stream_list *list)

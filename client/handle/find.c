@@ -53,7 +53,9 @@ static bool look(struct stream_find *find)
     const struct metadata *metadata = cluster_metadata(find->cluster);
     const struct metadata_stream *stream =
         metadata->known ? metadata_stream_by_name(metadata, find->name) : NULL;
-    if (stream == NULL || stream->state != WEIR__STREAM_STATE__STREAM_ACTIVE ||
+    if (stream == NULL ||
+        (stream->state != WEIR__STREAM_STATE__STREAM_ACTIVE &&
+         stream->state != WEIR__STREAM_STATE__STREAM_UPDATING) ||
         !metadata_stream_is_whole(stream)) {
         return false;
     }

@@ -134,7 +134,12 @@ struct db_disk {
     uint8_t process[DB_DISK_ID_BYTES]; /* of that boot: zeros when it did not say */
 };
 
-enum db_stream_state { DB_STREAM_CREATING = 1, DB_STREAM_ACTIVE = 2, DB_STREAM_DELETING = 3 };
+enum db_stream_state {
+    DB_STREAM_CREATING = 1,
+    DB_STREAM_ACTIVE = 2,
+    DB_STREAM_DELETING = 3,
+    DB_STREAM_UPDATING = 4, /* ACTIVE, and a change of it is under way */
+};
 
 struct db_stream {
     uint32_t id;

@@ -25,6 +25,7 @@ enum weir_stream_state {
     WEIR_STREAM_CREATING = 1,
     WEIR_STREAM_ACTIVE = 2,
     WEIR_STREAM_DELETING = 3,
+    WEIR_STREAM_UPDATING = 4, /* ACTIVE, and a change of it is under way */
 };
 /* "ACTIVE" ... */
 const char *weir_stream_state_name(enum weir_stream_state state);

@@ -41,9 +41,12 @@ enum weir_status {
     WEIR_PLACEMENT = 27,        /* the brokers cannot satisfy the placement rule */
     WEIR_STALE = 28,
     WEIR_MORE = 29,
-    WEIR_EXPIRED = 30,   /* its lifetime is over */
-    WEIR_THROTTLED = 31, /* the limit of the shard is reached */
-    WEIR_INTERNAL = 32,  /* a fault of Weir's; the servers' logs say more */
+    WEIR_EXPIRED = 30,    /* its lifetime is over */
+    WEIR_THROTTLED = 31,  /* the limit of the shard is reached */
+    WEIR_INTERNAL = 32,   /* a fault of Weir's; the servers' logs say more */
+    WEIR_LIMIT = 33,      /* a limit of the account or of the stream is reached */
+    WEIR_IN_USE = 34,     /* its state does not allow this now */
+    WEIR_VALIDATION = 35, /* the request does not fit the thing that it names */
 };
 
 /* "NOT_FOUND"; "UNKNOWN" for a number outside the table. Never NULL; any thread. */
