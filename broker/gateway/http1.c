@@ -98,11 +98,14 @@ static enum http1_event head_is_complete(struct http1 *http1)
     if (head->headers == NULL) {
         return HTTP1_FAILED;
     }
+    struct http_refusal refusal;
+    if (http1_version_check(head, &refusal) != STATUS_OK) {
+        return refuse(http1, refusal.status, refusal.why);
+    }
     /* The packaged parser must find the same lines that the rules above have found. */
     if (http1_head_parse(head) != STATUS_OK || head->header_count != http1->head_lines) {
         return refuse(http1, 400, "The request's head is not well formed.");
     }
-    struct http_refusal refusal;
     if (http1_head_check(head, &refusal) != STATUS_OK) {
         return refuse(http1, refusal.status, refusal.why);
     }

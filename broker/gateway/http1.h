@@ -36,6 +36,10 @@ struct http_refusal {
     const char *why; /* a sentence; static */
 };
 
+/* Before a parser may stumble over it: whether the first line names a version that we speak. */
+NODISCARD enum status http1_version_check(const struct http1_head *head,
+                                          struct http_refusal *out_refusal);
+
 /* Checks a parsed head and fills the rest of it. OK, or INVALID with *out_refusal. */
 NODISCARD enum status http1_head_check(struct http1_head *head, struct http_refusal *out_refusal);
 

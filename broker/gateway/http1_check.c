@@ -3,7 +3,7 @@
 
 struct framing {
     uint32_t hosts, lengths, encodings, expects;
-    bool is_encoding_chunked, is_expect_known, is_host_valid, is_length_valid;
+    bool is_encoding_chunked, is_chunked_last, is_expect_known, is_host_valid, is_length_valid;
 };
 
 struct bytes http_trim(struct bytes value)
@@ -94,6 +94,15 @@ static struct bytes next_word(struct bytes *list)
     return word;
 }
 
+static bool list_ends_with(struct bytes list, const char *lower_case)
+{
+    struct bytes last = {0};
+    while (list.size > 0) {
+        last = next_word(&list);
+    }
+    return equals_ignoring_case(last, lower_case);
+}
+
 static bool list_has(struct bytes list, const char *lower_case)
 {
     while (list.size > 0) {
@@ -116,6 +125,7 @@ static void note_header(struct http1_head *head, struct framing *framing,
     } else if (http_name_equals(header->name, "transfer-encoding")) {
         framing->encodings++;
         framing->is_encoding_chunked = equals_ignoring_case(header->value, "chunked");
+        framing->is_chunked_last = list_ends_with(header->value, "chunked");
     } else if (http_name_equals(header->name, "expect")) {
         framing->expects++;
         framing->is_expect_known = equals_ignoring_case(header->value, "100-continue");
@@ -130,25 +140,53 @@ static enum status refuse(uint16_t status, const char *why, struct http_refusal 
     return STATUS_INVALID;
 }
 
-/* RFC 9112, 3: exactly one blank between the three parts, a version that we speak. */
-static enum status check_line(const struct http1_head *head, struct http_refusal *out_refusal)
+static struct bytes request_line(const struct http1_head *head)
 {
-    size_t expected = head->method.size + 1 + head->target.size + 1;
-    const uint8_t *line = head->buf.data;
-    const uint8_t *end = memchr(line, '\r', head->buf.size);
-    size_t size = end == NULL ? 0 : (size_t)(end - line);
-    enum { VERSION_BYTES = 8 };
-    if (size != expected + VERSION_BYTES || !http_is_token(head->method) ||
-        memcmp(line, head->method.data, head->method.size) != 0 || line[head->method.size] != ' ' ||
-        line[expected - 1] != ' ' || memcmp(line + expected, "HTTP/", 5) != 0 ||
-        line[expected + 6] != '.') {
+    const uint8_t *end = memchr(head->buf.data, '\r', head->buf.size);
+    return bytes_of(head->buf.data, end == NULL ? 0 : (size_t)(end - head->buf.data));
+}
+
+enum { VERSION_BYTES = 8 };
+
+enum status http1_version_check(const struct http1_head *head, struct http_refusal *out_refusal)
+{
+    struct bytes line = request_line(head);
+    size_t at = line.size < VERSION_BYTES ? 0 : line.size - VERSION_BYTES;
+    const uint8_t *version = line.data + at;
+    if (line.size < VERSION_BYTES || memcmp(version, "HTTP/", 5) != 0 || version[6] != '.') {
         return refuse(400, "The request line is not well formed.", out_refusal);
     }
-    if (line[expected + 5] != '1' || (line[expected + 7] != '1' && line[expected + 7] != '0')) {
+    if (version[5] != '1' || (version[7] != '1' && version[7] != '0')) {
         return refuse(505, "HTTP/1.1 and HTTP/2 are spoken here.", out_refusal);
+    }
+    return STATUS_OK;
+}
+
+/* RFC 9112, 3: exactly one blank between the three parts. */
+static enum status check_line(const struct http1_head *head, struct http_refusal *out_refusal)
+{
+    struct bytes line = request_line(head);
+    size_t expected = head->method.size + 1 + head->target.size + 1;
+    if (line.size != expected + VERSION_BYTES || !http_is_token(head->method) ||
+        line.data[head->method.size] != ' ' || line.data[expected - 1] != ' ') {
+        return refuse(400, "The request line is not well formed.", out_refusal);
     }
     if (!http_target_is_valid(head->target)) {
         return refuse(400, "The request target must be a path.", out_refusal);
+    }
+    return STATUS_OK;
+}
+
+/* RFC 9112, 6.1 and 6.3. */
+static enum status check_encoding(const struct http1_head *head, const struct framing *framing,
+                                  struct http_refusal *out_refusal)
+{
+    if (framing->encodings > 1 || framing->lengths > 0 || head->version == HTTP_VERSION_1_0 ||
+        !framing->is_chunked_last) {
+        return refuse(400, "The length of the request's body is ambiguous.", out_refusal);
+    }
+    if (!framing->is_encoding_chunked) {
+        return refuse(501, "The only transfer coding here is chunked.", out_refusal);
     }
     return STATUS_OK;
 }
@@ -173,11 +211,9 @@ enum status http1_head_check(struct http1_head *head, struct http_refusal *out_r
         return refuse(400, "There must be at most one valid Content-Length header.", out_refusal);
     }
     if (framing.encodings > 0) {
-        if (framing.encodings > 1 || framing.lengths > 0 || head->version == HTTP_VERSION_1_0) {
-            return refuse(400, "The length of the request's body is ambiguous.", out_refusal);
-        }
-        if (!framing.is_encoding_chunked) {
-            return refuse(501, "The only transfer coding here is chunked.", out_refusal);
+        status = check_encoding(head, &framing, out_refusal);
+        if (status != STATUS_OK) {
+            return status;
         }
         head->is_chunked = true;
     }

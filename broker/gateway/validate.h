@@ -17,4 +17,3 @@ const char *pattern_text(enum pattern pattern);
 
 /* Whether all of `text` matches; linear in its length. */
 bool pattern_matches(enum pattern pattern, struct bytes text);
-

@@ -204,8 +204,8 @@ void value_add_time(struct arena *arena, struct value *to, const char *name, int
     add_number(arena, to, name, VALUE_TIME, ms);
 }
 
-static void add_bytes(struct arena *arena, struct value *to, const char *name,
-                      enum value_kind kind, struct bytes bytes)
+static void add_bytes(struct arena *arena, struct value *to, const char *name, enum value_kind kind,
+                      struct bytes bytes)
 {
     struct value *value = add(arena, to, name, kind);
     if (value) {
