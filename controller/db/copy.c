@@ -126,6 +126,10 @@ enum status db_restore(struct db *db, const char *source, struct error *error)
     if (status != STATUS_OK) {
         return status;
     }
+    status = db_upgrade(db, error); /* the copy may be an older version's */
+    if (status != STATUS_OK) {
+        return status;
+    }
     db_reload(db);
     return db->failed ? error_set(error, db->error.status, "%s", db->error.text) : STATUS_OK;
 }

@@ -131,14 +131,14 @@ struct db_changes *db_changes(struct db *db)
 bool db_changes_any(const struct db_changes *changes)
 {
     return changes->brokers.count > 0 || changes->streams.count > 0 || changes->shards.count > 0 ||
-           changes->deleted_streams.count > 0 || changes->drops;
+           changes->deleted_streams.count > 0 || changes->drops || changes->settings;
 }
 
 void db_changes_clear(struct db_changes *changes)
 {
     changes->brokers.count = changes->streams.count = 0;
     changes->shards.count = changes->deleted_streams.count = 0;
-    changes->drops = false;
+    changes->drops = changes->settings = false;
 }
 
 static void changes_release(struct db_changes *changes)
@@ -299,6 +299,21 @@ static int on_wal(void *data, sqlite3 *sql, const char *name, int pages)
     return SQLITE_OK;
 }
 
+enum status db_upgrade(struct db *db, struct error *error)
+{
+    char sql[128];
+    (void)snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+                   DB_APPLICATION_ID, DB_FORMAT);
+    const char *const steps[] = {"BEGIN", db_schema, db_schema_account, sql, "COMMIT"};
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        if (sqlite3_exec(db->sql, steps[i], NULL, NULL, NULL) != SQLITE_OK) {
+            return error_set(error, STATUS_IO, "%s: cannot make the tables: %s", db->path,
+                             sqlite3_errmsg(db->sql));
+        }
+    }
+    return STATUS_OK;
+}
+
 /* Makes the tables of a new file; refuses a file of somebody else or of a later version. */
 static enum status prepare_tables(struct db *db, struct error *error)
 {
@@ -322,15 +337,11 @@ static enum status prepare_tables(struct db *db, struct error *error)
                          "Weir",
                          db->path, (unsigned long long)format, DB_FORMAT);
     }
-    char sql[128];
-    (void)snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
-                   DB_APPLICATION_ID, DB_FORMAT);
-    if (application == 0 && (sqlite3_exec(db->sql, "BEGIN", NULL, NULL, NULL) != SQLITE_OK ||
-                             sqlite3_exec(db->sql, db_schema, NULL, NULL, NULL) != SQLITE_OK ||
-                             sqlite3_exec(db->sql, sql, NULL, NULL, NULL) != SQLITE_OK ||
-                             sqlite3_exec(db->sql, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)) {
-        return error_set(error, STATUS_IO, "%s: cannot make the tables: %s", db->path,
-                         sqlite3_errmsg(db->sql));
+    if (format < DB_FORMAT) {
+        enum status status = db_upgrade(db, error);
+        if (status != STATUS_OK) {
+            return status;
+        }
     }
     for (size_t i = 0; i < DB_STATEMENT_COUNT; i++) {
         if (sqlite3_prepare_v3(db->sql, db_statements[i], -1, SQLITE_PREPARE_PERSISTENT,

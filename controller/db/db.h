@@ -21,6 +21,7 @@
 #include "base/hash_key.h"
 #include "base/limits.h"
 #include "base/status.h"
+#include "proto/schema/metadata.pb-c.h"
 
 enum {
     DB_DISK_ID_BYTES = 16,
@@ -29,6 +30,9 @@ enum {
     DB_REQUESTS_MAX = 65536,                 /* results kept for retries … */
     DB_REQUEST_AGE_MS = 24 * 60 * 60 * 1000, /* … and for how long, in cluster time */
     DB_PRODUCER_BLOCK = 1 << 20,             /* producer ids given out at a time */
+    DB_KEY_ID_BYTES = 33,                    /* of access keys, with their zero */
+    DB_KEY_NAME_BYTES = 65,
+    DB_SEALED_MAX = 160, /* an encrypted secret */
 };
 
 struct db;
@@ -89,7 +93,8 @@ struct db_ids {
 };
 struct db_changes {
     struct db_ids brokers, streams, shards, deleted_streams;
-    bool drops; /* rows of db_drop_put() came or went */
+    bool drops;    /* rows of db_drop_put() came or went */
+    bool settings; /* db_settings_put() */
 };
 struct db_changes *db_changes(struct db *db);
 bool db_changes_any(const struct db_changes *changes);
@@ -209,6 +214,37 @@ void db_replica_made(struct db *db, uint64_t shard, uint32_t broker, uint32_t di
 /* Ascending by id; of one stream, or of all when `stream` is 0. The visitor may put shards. */
 void db_shard_each(struct db *db, uint32_t stream,
                    void (*visit)(const struct db_shard *shard, void *context), void *context);
+
+/* Shards that take records, or will: neither sealed nor deleted. */
+uint64_t db_shards_open(struct db *db);
+
+/* Messages as rows. A get gives an empty message when there is no row; it is the caller's to free,
+ * and NULL when out of memory (then db_commit() will not commit). */
+Weir__StreamAttributes *db_attributes_get(struct db *db, uint32_t stream);
+void db_attributes_put(struct db *db, uint32_t stream, const Weir__StreamAttributes *attributes);
+Weir__ClusterSettings *db_settings_get(struct db *db);
+void db_settings_put(struct db *db, const Weir__ClusterSettings *settings);
+
+/* Not in the image: brokers ask for what is derived from them. */
+struct db_key {
+    char id[DB_KEY_ID_BYTES], name[DB_KEY_NAME_BYTES];
+    bool enabled;
+    uint64_t created_ms;
+    uint8_t sealed[DB_SEALED_MAX];
+    uint32_t sealed_bytes;
+};
+bool db_key_get(struct db *db, const char *id, struct db_key *out);
+void db_key_put(struct db *db, const struct db_key *key);
+bool db_key_delete(struct db *db, const char *id); /* whether it was there */
+uint64_t db_key_count(struct db *db);
+/* Ascending by id. */
+void db_key_each(struct db *db, void (*visit)(const struct db_key *key, void *context),
+                 void *context);
+void db_token_key_add(struct db *db, struct bytes sealed);
+/* Newest first. */
+void db_token_key_each(struct db *db,
+                       void (*visit)(uint32_t id, struct bytes sealed, void *context),
+                       void *context);
 
 /* A broker was told to delete its replica of a shard and has not confirmed it. These rows are the
  * positive record that a deletion needs (docs/replication.md R16): they outlive the shard's. */

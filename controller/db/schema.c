@@ -1,4 +1,5 @@
-/* The tables. A change of them raises DB_FORMAT and adds a step to db_upgrade(). */
+/* The tables. A change of them raises DB_FORMAT; new tables appear by themselves when an older file
+ * is opened, any other change adds a step to db_upgrade(). */
 #include "controller/db/internal.h"
 
 const char *const db_schema =
@@ -87,6 +88,31 @@ const char *const db_schema =
     "  status  INTEGER NOT NULL,\n"
     "  text    TEXT NOT NULL,\n"
     "  body    BLOB NOT NULL\n"
+    ") STRICT;\n";
+
+/* Of its own: compilers need not take a longer string than the one above. */
+const char *const db_schema_account =
+    "CREATE TABLE IF NOT EXISTS stream_attributes (\n"
+    "  stream     INTEGER PRIMARY KEY,\n"
+    "  attributes BLOB NOT NULL        -- a StreamAttributes (proto/schema/metadata.proto)\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE IF NOT EXISTS settings (\n"
+    "  id       INTEGER PRIMARY KEY CHECK (id = 1),\n"
+    "  settings BLOB NOT NULL          -- a ClusterSettings\n"
+    ") STRICT;\n"
+
+    "CREATE TABLE IF NOT EXISTS access_keys (\n"
+    "  id         TEXT PRIMARY KEY,\n"
+    "  name       TEXT NOT NULL,    -- its principal\n"
+    "  enabled    INTEGER NOT NULL,\n"
+    "  created_ms INTEGER NOT NULL,\n"
+    "  sealed     BLOB NOT NULL     -- the secret, encrypted under a cluster key\n"
+    ") STRICT, WITHOUT ROWID;\n"
+
+    "CREATE TABLE IF NOT EXISTS token_keys (\n"
+    "  id     INTEGER PRIMARY KEY,  -- the highest seals, all of them open\n"
+    "  sealed BLOB NOT NULL         -- encrypted under a cluster key\n"
     ") STRICT;\n";
 
 const char *const db_statements[DB_STATEMENT_COUNT] = {

@@ -61,9 +61,12 @@ void db_stream_delete(struct db *db, uint32_t id)
         db_bind_u64(range, 2, db_shard_id(id + 1, 0));
         db_run(db, range);
     }
-    sqlite3_stmt *row = db_use(db, DB_STREAM_DELETE);
-    db_bind_u64(row, 1, id);
-    db_run(db, row);
+    const enum db_statement rows[] = {DB_STREAM_DELETE, DB_ATTRIBUTES_DELETE};
+    for (size_t i = 0; i < 2; i++) {
+        sqlite3_stmt *row = db_use(db, rows[i]);
+        db_bind_u64(row, 1, id);
+        db_run(db, row);
+    }
 }
 
 void db_stream_each(struct db *db, void (*visit)(const struct db_stream *stream, void *context),
