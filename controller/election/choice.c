@@ -1,4 +1,4 @@
-/* Which replies suffice (R4), and who leads (R5). */
+/* Which replies suffice (R4), who leads (R5), and what else is asked of rows and voters. */
 #include "controller/election/table.h"
 
 #include <string.h>
@@ -68,12 +68,15 @@ void slots_reset(struct shard *s)
 #endif
 }
 
-static bool suffices(const struct shard *s, const struct election_config *cfg)
+static bool suffices(const struct shard *s, const struct election_config *cfg, uint32_t without)
 {
     uint32_t replied = 0, certain = 0, fresh = 0;
     for (uint32_t i = 0; i < cfg->voter_count; i++) {
         const struct slot *slot = slot_find(s, cfg->voter[i]);
         CHECK(slot != NULL);
+        if (slot->id.broker == without) {
+            continue;
+        }
         replied += slot->replied;
         certain += slot->replied && slot->certain;
         fresh += slot->replied && !slot->stale;
@@ -86,15 +89,15 @@ static bool suffices(const struct shard *s, const struct election_config *cfg)
 
 /* R4: in each configuration that may have committed something, a majority is certain, or everybody
  * has replied (then at most one of the holders of a record can have lost it). */
-bool quorum_replied(const struct shard *s)
+bool quorum_replied(const struct shard *s, uint32_t without)
 {
-    if (!suffices(s, &s->row.cfg)) {
+    if (!suffices(s, &s->row.cfg, without)) {
         return false;
     }
 #if defined(WEIR_MUTANT) && WEIR_MUTANT == 13 /* no-joint-fence */
     return true;
 #else
-    return s->row.prev_cfg.voter_count == 0 || suffices(s, &s->row.prev_cfg);
+    return s->row.prev_cfg.voter_count == 0 || suffices(s, &s->row.prev_cfg, without);
 #endif
 }
 
@@ -142,12 +145,12 @@ static bool suits_better(const struct election *e, const struct shard *s, const 
     return a->id.broker < b->id.broker;
 }
 
-const struct slot *choose_leader(const struct election *e, const struct shard *s)
+const struct slot *choose_leader(const struct election *e, const struct shard *s, uint32_t without)
 {
     const struct slot *best = NULL;
     for (uint32_t i = 0; i < s->slot_count; i++) {
         const struct slot *slot = &s->slot[i];
-        if (!slot->replied || !is_up(e, slot->id.broker)) {
+        if (!slot->replied || slot->id.broker == without || !is_up(e, slot->id.broker)) {
             continue;
         }
         int order = best == NULL ? 1 : compare_logs(slot, best);
@@ -156,4 +159,51 @@ const struct slot *choose_leader(const struct election *e, const struct shard *s
         }
     }
     return best;
+}
+
+const struct broker *reachable(const struct election *e, struct election_replica id)
+{
+    const struct broker *b = table_broker(e, id.broker);
+    if (b == NULL || !b->up) {
+        return NULL;
+    }
+    struct election_replica now = {.broker = b->id, .disk_gen = b->disk_gen};
+    return same_replica(now, id) ? b : NULL;
+}
+
+static bool majority_is_up(const struct election *e, const struct election_config *cfg)
+{
+    uint32_t up = 0;
+    for (uint32_t i = 0; i < cfg->voter_count; i++) {
+        up += reachable(e, cfg->voter[i]) != NULL;
+    }
+    return cfg->voter_count == 0 || up > cfg->voter_count / 2;
+}
+
+bool hears_stalled(const struct election *e, struct shard *s, uint64_t now_ms, uint32_t broker)
+{
+    if (!majority_is_up(e, &s->row.cfg) || !majority_is_up(e, &s->row.prev_cfg) ||
+        (s->resigned_by == broker && now_ms < s->resign_ms)) {
+        return false;
+    }
+    s->resigned_by = broker;
+    s->resign_ms = now_ms + ELECTION_RESIGN_MS;
+    return true;
+}
+
+static bool same_config(const struct election_config *a, const struct election_config *b)
+{
+    bool same = a->version == b->version && a->voter_count == b->voter_count;
+    for (uint32_t i = 0; same && i < a->voter_count; i++) {
+        same = a->voter[i].broker == b->voter[i].broker &&
+               a->voter[i].disk_gen == b->voter[i].disk_gen;
+    }
+    return same;
+}
+
+bool starts_afresh(const struct election_row *old, const struct election_row *row)
+{
+    return old->epoch != row->epoch || old->phase != row->phase ||
+           (row->phase != ELECTION_ACTIVE &&
+            (!same_config(&old->cfg, &row->cfg) || !same_config(&old->prev_cfg, &row->prev_cfg)));
 }

@@ -121,17 +121,6 @@ static enum status propose_active(struct election *e, struct shard *s, const str
 
 /* ------------------------------------------------------------ what a shard needs next */
 
-/* Whether a message for the voter `id` would reach that very replica. */
-static const struct broker *reachable(const struct election *e, struct election_replica id)
-{
-    const struct broker *b = table_broker(e, id.broker);
-    if (b == NULL || !b->up) {
-        return NULL;
-    }
-    struct election_replica now = {.broker = b->id, .disk_gen = b->disk_gen};
-    return same_replica(now, id) ? b : NULL;
-}
-
 static enum status send_fence(const struct shard *s, uint32_t broker, struct election_effects *out)
 {
     return emit(out, &(struct election_effect){.type = ELECTION_FENCE,
@@ -210,19 +199,23 @@ static enum status pursue_active(struct election *e, struct shard *s, uint64_t n
 
 /* The first two replies are a quorum; were the leader always one of them, the brokers that are a
  * little quicker would lead everything. So the preferred leader gets a moment to be the third; and
- * in a shard's first election everybody does, because its replicas are made by it. */
-static bool waits_for_more(struct election *e, struct shard *s, uint64_t now_ms)
+ * in a shard's first election everybody does, because its replicas are made by it. Longer, when
+ * only their replies make a quorum without the leader that resigned. */
+static bool waits_for_more(struct election *e, struct shard *s, uint64_t now_ms,
+                           bool needs_resigned)
 {
+    uint64_t patience_ms = needs_resigned ? ELECTION_AVOID_MS : ELECTION_PATIENCE_MS;
     bool may_reply = false;
     for (uint32_t i = 0; i < s->slot_count; i++) {
         const struct slot *slot = &s->slot[i];
-        bool awaited = slot->id.broker == s->row.preferred || s->row.epoch == 1;
-        if (awaited && !slot->replied && slot->asked && reachable(e, slot->id) != NULL) {
+        bool awaited = slot->id.broker == s->row.preferred || s->row.epoch == 1 || needs_resigned;
+        bool silent = !slot->replied && slot->asked && slot->id.broker != s->avoid;
+        if (awaited && silent && reachable(e, slot->id) != NULL) {
             may_reply = true;
         }
     }
     if (may_reply && s->waiting != WAITING_PREFERRED) {
-        wait_for(e, s, WAITING_PREFERRED, now_ms + ELECTION_PATIENCE_MS);
+        wait_for(e, s, WAITING_PREFERRED, now_ms + patience_ms);
     }
     return may_reply && now_ms < s->due_ms;
 }
@@ -233,9 +226,15 @@ static enum status pursue_electing(struct election *e, struct shard *s, uint64_t
     if (s->want_epoch > s->row.epoch) {
         return propose_electing(e, s, now_ms, out);
     }
-    const struct slot *best = quorum_replied(s) ? choose_leader(e, s) : NULL;
+    const struct slot *best = quorum_replied(s, s->avoid) ? choose_leader(e, s, s->avoid) : NULL;
+    bool needs_resigned = best == NULL && s->avoid != 0;
+    if (needs_resigned && quorum_replied(s, 0)) {
+        best = choose_leader(e, s, 0);
+    }
     if (best != NULL) {
-        return waits_for_more(e, s, now_ms) ? STATUS_OK : propose_active(e, s, best, now_ms, out);
+        return waits_for_more(e, s, now_ms, needs_resigned)
+                   ? STATUS_OK
+                   : propose_active(e, s, best, now_ms, out);
     }
     return fence_voters(e, s, now_ms, out);
 }
@@ -265,32 +264,11 @@ static enum status pursue(struct election *e, struct shard *s, uint64_t now_ms,
 
 /* -------------------------------------------------------------------------- inputs */
 
-static bool config_valid(const struct election_config *cfg)
-{
-    return cfg->voter_count <= ELECTION_VOTERS_MAX;
-}
-
-static bool same_config(const struct election_config *a, const struct election_config *b)
-{
-    bool same = a->version == b->version && a->voter_count == b->voter_count;
-    for (uint32_t i = 0; same && i < a->voter_count; i++) {
-        same = a->voter[i].broker == b->voter[i].broker &&
-               a->voter[i].disk_gen == b->voter[i].disk_gen;
-    }
-    return same;
-}
-
-static bool starts_afresh(const struct election_row *old, const struct election_row *row)
-{
-    return old->epoch != row->epoch || old->phase != row->phase ||
-           (row->phase != ELECTION_ACTIVE &&
-            (!same_config(&old->cfg, &row->cfg) || !same_config(&old->prev_cfg, &row->prev_cfg)));
-}
-
 static enum status on_row(struct election *e, uint64_t now_ms, const struct election_row *row,
                           struct election_effects *out)
 {
-    if (!config_valid(&row->cfg) || !config_valid(&row->prev_cfg)) {
+    if (row->cfg.voter_count > ELECTION_VOTERS_MAX ||
+        row->prev_cfg.voter_count > ELECTION_VOTERS_MAX) {
         return STATUS_INVALID;
     }
     struct shard *s = table_find(e, row->shard);
@@ -316,6 +294,7 @@ static enum status on_row(struct election *e, uint64_t now_ms, const struct elec
     s->row = *row;
     if (row->phase == ELECTION_ACTIVE) {
         count_leader(e, s, row->leader.broker);
+        s->avoid = 0;
     } else if (fresh) {
         count_leader(e, s, 0);
     }
@@ -443,7 +422,7 @@ static enum status on_report(struct election *e, uint64_t now_ms, const struct e
                           .last_epoch = r->last_epoch,
                           .end = r->end,
                           .boot = r->boot};
-    if (s->waiting == WAITING_COMMIT || !quorum_replied(s)) {
+    if (s->waiting == WAITING_COMMIT || !quorum_replied(s, 0)) {
         return STATUS_OK;
     }
     return pursue(e, s, now_ms, out);
@@ -485,9 +464,10 @@ static enum status on_resigned(struct election *e, uint64_t now_ms, const struct
     if (status != STATUS_OK) {
         return status;
     }
-    if (s->row.epoch == UINT32_MAX) {
+    if (s->row.epoch == UINT32_MAX || (in->stalled && !hears_stalled(e, s, now_ms, in->broker))) {
         return STATUS_OK;
     }
+    s->avoid = in->broker;
     uint32_t want = in->promised > s->row.epoch ? epoch_above(in->promised) : s->row.epoch + 1;
     if (want > s->want_epoch) {
         s->want_epoch = want;

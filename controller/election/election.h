@@ -18,6 +18,11 @@
  *       -> GRANT to leader    comes back as OPENED
  *       -> PROPOSE_STABLE     if a previous configuration is still possible (R15)
  *
+ * A leader that resigns leads the next epoch only if the others alone are no quorum within
+ * ELECTION_AVOID_MS: its log may well be the best, but it has just failed to commit. A stalled one
+ * is heard only when a majority of the voters is up here, else an election would change nothing,
+ * and once in ELECTION_RESIGN_MS.
+ *
  * Effects append, so that the items of one frame, or all rows of a committed entry, can be fed one
  * after another and carried out together: election_effects_group() brings what belongs to one
  * broker side by side.
@@ -37,7 +42,9 @@ enum {
     ELECTION_RESEND_MAX_MS = 4000, /* up to here */
     ELECTION_PROPOSE_MS = 1000,    /* a proposal that has not committed is made again */
     ELECTION_PATIENCE_MS = 20,     /* with a quorum, for the preferred leader's reply too */
-    ELECTION_HEADROOM = 1 << 20,   /* above a promise that our rows do not know (2.9) */
+    ELECTION_AVOID_MS = 1000,    /* with a quorum that needs the resigned leader, for the others */
+    ELECTION_RESIGN_MS = 5000,   /* a stalled leader is heard again after this */
+    ELECTION_HEADROOM = 1 << 20, /* above a promise that our rows do not know (2.9) */
 };
 
 /* A broker with one particular disk; a new or wiped disk is another replica (R14). */
@@ -90,7 +97,8 @@ enum election_input_type {
     ELECTION_OPENED,      /* ACTIVE_OK: the leader .broker, .boot has committed EPOCH_START of
                              .epoch for .shard */
     ELECTION_RESIGNED,    /* the leader .broker, .boot of .shard, .epoch cannot go on; .promised is
-                             the highest promise it met, or 0 */
+                             the highest promise it met, or 0; .stalled: it has not stepped down,
+                             but cannot reach a majority */
     ELECTION_TICK,        /* election_deadline() has passed */
 };
 
@@ -100,6 +108,7 @@ struct election_input {
     uint64_t boot;
     uint64_t shard;
     uint32_t epoch, promised;
+    bool stalled;
     const struct election_row *row; /* borrowed for the step */
     struct election_report report;
 };

@@ -33,6 +33,10 @@ struct shard {
     uint64_t due_ms; /* when what we wait for is asked for again */
     uint32_t resend_ms;
     uint32_t leader; /* the broker that is counted as leading it, chosen or committed; 0: none */
+    uint32_t avoid;  /* the broker that resigned: should not win this election; 0: none */
+    uint32_t
+        resigned_by; /* whose resignation of stalling counted last, and until when it is kept */
+    uint64_t resign_ms;
     uint32_t slot_count;
     struct slot slot[SLOTS_MAX];
 };
@@ -81,6 +85,14 @@ static inline bool same_replica(struct election_replica a, struct election_repli
 void slots_reset(struct shard *s);
 struct slot *slot_of(struct shard *s, struct election_replica id);
 bool config_has(const struct election_config *cfg, struct election_replica id);
-bool quorum_replied(const struct shard *s);
+/* `without`: as if that broker had not replied; 0: nobody. */
+bool quorum_replied(const struct shard *s, uint32_t without);
 /* Whom to grant row.epoch to; NULL when nobody who is up can have it. */
-const struct slot *choose_leader(const struct election *e, const struct shard *s);
+const struct slot *choose_leader(const struct election *e, const struct shard *s, uint32_t without);
+/* The voter's broker, when a message would reach that very replica; else NULL. */
+const struct broker *reachable(const struct election *e, struct election_replica id);
+/* Whether an election may help a leader that cannot reach a majority, which says so again and again
+ * while it lasts. Notes that it was heard. */
+bool hears_stalled(const struct election *e, struct shard *s, uint64_t now_ms, uint32_t broker);
+/* Whether what was asked and answered for `old` counts no more for `row`. */
+bool starts_afresh(const struct election_row *old, const struct election_row *row);
