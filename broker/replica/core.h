@@ -1,7 +1,7 @@
 /* The replica's state, and what its parts offer one another. Private to this folder.
  *
  *     replica.c    new, free, the switch over inputs, views
- *     fence.c      promises and reports (R2, R3, R14)
+ *     fence.c      promises and reports (R2, R3, R14), the floor of lost promises (2.9)
  *     leader.c     grants, proposals, the commit rule, timers (R6 … R9)
  *     member.c     what a leader knows of each other voter, and what to send it next
  *     follower.c   appends (R10 … R12)
@@ -94,6 +94,7 @@ struct replica {
     bool owes_answer; /* to an append that brought nothing to write; the promise is not synced */
 
     bool uncertain, has_clear_at;
+    bool needs_floor; /* promises may be lost, too: silent until the controllers' epoch is known */
     uint64_t uncertain_end, clear_at; /* H of 2.9 */
 
     /* As a leader. */
@@ -159,6 +160,8 @@ void uncertain_clear(struct replica *r, struct replica_effects *out);
 
 /* fence.c */
 NODISCARD enum status fence_on_fence(struct replica *r, const struct replica_input *in,
+                                     struct replica_effects *out);
+NODISCARD enum status fence_on_floor(struct replica *r, const struct replica_input *in,
                                      struct replica_effects *out);
 void fence_promise(struct replica *r, uint32_t epoch, struct replica_effects *out);
 void fence_synced(struct replica *r, struct replica_effects *out);

@@ -1,4 +1,5 @@
-/* Promises, and the reports that elections count (R2, R3, R14). */
+/* Promises, and the reports that elections count (R2, R3, R14); the floor of lost promises (2.9).
+ */
 #include "broker/replica/core.h"
 
 static bool names_self(const struct replica *r, const struct replica_config *config)
@@ -52,13 +53,27 @@ void fence_synced(struct replica *r, struct replica_effects *out)
     }
 }
 
+/* As a promise, but nobody asked for it: nobody is told. */
+enum status fence_on_floor(struct replica *r, const struct replica_input *in,
+                           struct replica_effects *out)
+{
+    if (!r->needs_floor) {
+        return STATUS_STALE;
+    }
+    r->needs_floor = false;
+    if (in->epoch > r->promised) {
+        fence_promise(r, in->epoch, out);
+    }
+    return STATUS_OK;
+}
+
 enum status fence_on_fence(struct replica *r, const struct replica_input *in,
                            struct replica_effects *out)
 {
     if (in->epoch == 0 || in->config.voter_count > REPLICA_VOTERS_MAX) {
         return STATUS_INVALID;
     }
-    if (!names_self(r, &in->config)) {
+    if (!names_self(r, &in->config) || r->needs_floor) {
         return STATUS_STALE;
     }
     if (in->epoch < r->promised) {

@@ -213,6 +213,9 @@ enum status follower_on_append(struct replica *r, const struct replica_append *a
     if (!is_sound(a)) {
         return STATUS_INVALID;
     }
+    if (r->needs_floor) {
+        return STATUS_STALE;
+    }
     if (a->epoch < r->promised) {
         refuse(r, a, 0, out);
         return STATUS_OK;

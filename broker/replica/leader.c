@@ -35,7 +35,7 @@ static bool may_lead(const struct replica *r, const struct replica_input *in)
                                                : replica_id_equal(in->id, r->self);
     bool same_boot = MUTANT(LEADER_RESUMES_AFTER_RESTART) || in->boot == r->boot;
     bool voter = MUTANT(AMNESIAC_VOTES) || is_voter(&in->config, r->self);
-    return same_replica && same_boot && voter && in->epoch == r->promised &&
+    return same_replica && same_boot && voter && !r->needs_floor && in->epoch == r->promised &&
            in->epoch > r->granted && in->epoch != r->epoch;
 }
 

@@ -19,6 +19,7 @@ enum replica_mutant {
                                        * put nothing into the journal */
     MUTANT_NO_JOINT_FENCE = 13,       /* R15: in the election */
     MUTANT_FOLLOWER_COMMIT_UNVERIFIED = 14, /* R11: a follower commits up to its own end */
+    MUTANT_NO_FLOOR = 15, /* 2.9: a damaged journal is believed about its promises */
 };
 
 #ifdef WEIR_MUTANT

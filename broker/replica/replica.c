@@ -123,6 +123,7 @@ struct replica *replica_new(const struct replica_recovered *recovered,
         .commit_hint = recovered->commit_hint,
         .uncertain = recovered->uncertain,
         .uncertain_end = recovered->uncertain_end,
+        .needs_floor = recovered->uncertain && !MUTANT(NO_FLOOR),
         .next_seq = 1,
         .flush_ms = REPLICA_NEVER,
     };
@@ -178,6 +179,8 @@ static enum status dispatch(struct replica *r, const struct replica_input *in,
     case REPLICA_PEER_DOWN:
         member_down(r, in->from.broker);
         return STATUS_OK;
+    case REPLICA_FLOOR:
+        return fence_on_floor(r, in, out);
     case REPLICA_RETAIN:
         return leader_on_retain(r, in, out);
     case REPLICA_TICK:
@@ -218,6 +221,7 @@ void replica_view(const struct replica *r, struct replica_view *out)
         .role = r->role,
         .open = r->open,
         .uncertain = r->uncertain,
+        .needs_floor = r->needs_floor,
         .epoch = r->epoch,
         .promised = r->promised,
         .cfg_ver = r->cfg_ver,

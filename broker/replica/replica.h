@@ -121,6 +121,9 @@ enum replica_input_type {
     REPLICA_RECEIVE_ANSWER, /* .from */
     REPLICA_PEER_UP,   /* a session with broker .from.broker began: nothing sent before it counts */
     REPLICA_PEER_DOWN, /* it ended */
+    REPLICA_FLOOR,     /* .epoch: at least every epoch that this replica can have promised in an
+                        * earlier boot, as the controllers' committed rows say (2.9). STALE unless
+                        * .needs_floor */
     REPLICA_RETAIN,    /* leader: retention allows to drop what lies below .offset, a batch boundary
                         * <= commit. Followers learn it from appends */
     REPLICA_TICK,      /* replica_deadline() has passed */
@@ -182,7 +185,8 @@ struct replica_recovered {
     uint32_t promised;
     struct log_point last; /* all of it is durable */
     uint64_t log_start, commit_hint;
-    bool uncertain; /* 2.9: synced batches above uncertain_end may be missing */
+    bool uncertain; /* 2.9: synced batches above uncertain_end may be missing, and promises: until
+                     * FLOOR, appends, fences and grants are STALE */
     uint64_t uncertain_end;
     const struct epoch_pair *history; /* oldest first, epochs and starts rising; copied */
     uint32_t history_count;
@@ -240,7 +244,8 @@ struct replica_view {
     enum replica_role role;
     bool open; /* leading, and EPOCH_START is committed (R7) */
     bool uncertain;
-    uint32_t epoch; /* of the leadership we hold or follow; 0 if none yet */
+    bool needs_floor; /* waits for FLOOR */
+    uint32_t epoch;   /* of the leadership we hold or follow; 0 if none yet */
     uint32_t promised, cfg_ver;
     struct replica_id leader; /* broker 0: unknown */
     struct log_point last;

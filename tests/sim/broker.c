@@ -100,7 +100,7 @@ static void fail_puts(struct world *w, struct broker *b, uint32_t shard)
 
 static void tell_controllers(struct world *w, struct broker *b, uint32_t shard,
                              enum message_type type, uint32_t epoch, uint32_t promised,
-                             const struct replica_report *report)
+                             const struct replica_report *report, bool stalled)
 {
     for (uint32_t i = 0; i < w->plan.controllers; i++) {
         struct message *m = message_new(w, type, b->id, controller_endpoint(i), shard);
@@ -112,6 +112,7 @@ static void tell_controllers(struct world *w, struct broker *b, uint32_t shard,
             m->as.opened.epoch = epoch;
             m->as.opened.promised = promised;
             m->as.opened.boot = b->boot;
+            m->as.opened.stalled = stalled;
         }
         network_send(w, m);
     }
@@ -199,7 +200,7 @@ static void carry_out(struct world *w, struct broker *b, uint32_t shard,
               e->report.ok ? "promises" : "refuses", epoch,
               e->report.certain ? "certain" : "uncertain", e->report.last_epoch,
               (unsigned long long)e->report.end);
-        tell_controllers(w, b, shard, MESSAGE_REPORT, epoch, 0, &e->report);
+        tell_controllers(w, b, shard, MESSAGE_REPORT, epoch, 0, &e->report, false);
         return;
     }
     case REPLICA_DO_COMMIT:
@@ -207,12 +208,12 @@ static void carry_out(struct world *w, struct broker *b, uint32_t shard,
         return;
     case REPLICA_DO_LEAD:
         TRACE(w, "broker %u shard %u: open in epoch %u", b->id, shard, e->epoch);
-        tell_controllers(w, b, shard, MESSAGE_OPENED, e->epoch, 0, NULL);
+        tell_controllers(w, b, shard, MESSAGE_OPENED, e->epoch, 0, NULL, false);
         return;
     case REPLICA_DO_STEP_DOWN:
         TRACE(w, "broker %u shard %u: leads epoch %u no longer", b->id, shard, e->epoch);
         fail_puts(w, b, shard);
-        tell_controllers(w, b, shard, MESSAGE_RESIGNED, e->epoch, 0, NULL);
+        tell_controllers(w, b, shard, MESSAGE_RESIGNED, e->epoch, 0, NULL, false);
         return;
     case REPLICA_DO_HALT:
         violated(w, "R12: broker %u halts shard %u: commit %llu, end %llu", b->id, shard,
@@ -301,7 +302,7 @@ static void on_grant(struct world *w, struct broker *b, const struct message *m)
     struct replica_view view;
     replica_view(r->core, &view);
     if (view.role == REPLICA_LEADING && view.open && view.epoch == in.epoch) {
-        tell_controllers(w, b, m->shard, MESSAGE_OPENED, in.epoch, 0, NULL);
+        tell_controllers(w, b, m->shard, MESSAGE_OPENED, in.epoch, 0, NULL, false);
     }
 }
 
@@ -315,7 +316,7 @@ void broker_put(struct world *w, struct broker *b, const struct message *m)
         struct replica_view view;
         replica_view(r->core, &view);
         r->resigned_us = w->now_us;
-        tell_controllers(w, b, m->shard, MESSAGE_RESIGNED, view.epoch, 0, NULL);
+        tell_controllers(w, b, m->shard, MESSAGE_RESIGNED, view.epoch, 0, NULL, true);
     }
     if (status != STATUS_OK) {
         send_put_done(w, b, m->shard, &put, status, 0);
@@ -527,7 +528,21 @@ void broker_restart(struct world *w, struct broker *b)
             broker_recover(w, b, s);
         }
     }
+    schedule(w, draw(w, w->plan.raft_us / 2, 2 * w->plan.raft_us),
+             (struct event){.type = EVENT_REGISTER, .a = b->id, .c = b->boot});
     network_broker_here(w, b->id);
+}
+
+void broker_on_registered(struct world *w, struct event *event)
+{
+    struct broker *b = &w->broker[event->a];
+    uint32_t *epoch = event->payload;
+    for (uint32_t s = 0; s < w->plan.shards && b->up && b->boot == event->c; s++) {
+        struct replica_input in = {.type = REPLICA_FLOOR, .epoch = epoch[s]};
+        status_ignore(broker_step(w, b, s, &in, NULL), "only damaged ones need it");
+    }
+    free(epoch);
+    event->payload = NULL;
 }
 
 void broker_crash(struct world *w, struct broker *b, enum crash_how how, uint64_t down_us)

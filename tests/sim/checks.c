@@ -113,7 +113,7 @@ void check_recovered(struct world *w, struct broker *b, uint32_t shard)
         }
         last = (struct log_point){.end = c->base + c->count, .epoch = c->epoch, .crc = c->crc};
     }
-    if (r->medium.promised < r->told_promise) {
+    if (r->medium.promised < r->told_promise && !r->medium.uncertain) {
         violated(w, "I4: broker %u shard %u told of promise %u, recovers promise %u", b->id, shard,
                  r->told_promise, r->medium.promised);
     }
@@ -342,7 +342,7 @@ void check_view(struct world *w, struct broker *b, uint32_t shard)
     const struct replica_shell *r = &b->replica[shard];
     struct replica_view view;
     replica_view(r->core, &view);
-    if (view.promised < r->told_promise) {
+    if (view.promised < r->told_promise && !view.needs_floor) {
         violated(w, "I4: broker %u shard %u promises %u after it told of %u", b->id, shard,
                  view.promised, r->told_promise);
     }

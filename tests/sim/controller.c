@@ -117,6 +117,28 @@ void controller_on_commit(struct world *w, struct event *event)
     event->payload = NULL;
 }
 
+/* A broker's registration is one more entry of the log: every epoch that was fenced before is in
+ * the rows by then. The broker learns them a while later, when its image has come so far. */
+void controller_on_register(struct world *w, uint32_t broker, uint64_t boot)
+{
+    const struct broker *b = &w->broker[broker];
+    uint32_t us = controller_endpoint(w->metadata.leader);
+    if (!b->up || b->boot != boot) {
+        return;
+    }
+    bool answers = !b->paused && !w->link[us][broker].blocked && !w->link[broker][us].blocked;
+    if (!answers || (!w->healing && chance(w, 100))) {
+        schedule(w, 50 * MS, (struct event){.type = EVENT_REGISTER, .a = broker, .c = boot});
+        return;
+    }
+    uint32_t *epoch = sim_alloc(SHARDS_MAX * sizeof *epoch);
+    for (uint32_t s = 0; s < w->plan.shards; s++) {
+        epoch[s] = w->metadata.row[s].epoch;
+    }
+    schedule(w, draw_exponential(w, chance(w, 800) ? 2 * MS : 100 * MS),
+             (struct event){.type = EVENT_REGISTERED, .a = broker, .c = boot, .payload = epoch});
+}
+
 bool metadata_reconfigure(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker,
                           bool empty)
 {
@@ -348,6 +370,7 @@ void controller_on_message(struct world *w, uint32_t index, const struct message
         in.boot = m->as.opened.boot;
         in.epoch = m->as.opened.epoch;
         in.promised = m->as.opened.promised;
+        in.stalled = m->as.opened.stalled;
     }
     feed(w, index, &in);
 }

@@ -159,12 +159,51 @@ void journal_crash(struct world *w, struct broker *b)
     j->in_flight = false;
 }
 
+/* What is unreadable may have held promises, too: back to an older one, but a batch implies its
+ * own.
+ */
+static void lose_promises(struct world *w, struct broker *b, uint32_t shard)
+{
+    struct medium *m = &b->replica[shard].medium;
+    uint32_t least = log_last(&m->log).epoch;
+    if (m->promised > least && chance(w, 700)) {
+        m->promised = (uint32_t)draw(w, least, m->promised - 1);
+        TRACE(w, "broker %u shard %u: promises are unreadable, the last that is left is %u", b->id,
+              shard, m->promised);
+    }
+}
+
+/* An election is under way, or batches may not go: only promises are lost. */
+static bool medium_forgets(struct world *w, struct broker *b, uint32_t shard)
+{
+    const struct election_row *row = &w->metadata.row[shard];
+    if (!all_present(w, shard) || !is_voter(row, broker_rid(b))) {
+        return false;
+    }
+    for (uint32_t id = 1; id <= w->plan.brokers; id++) {
+        const struct broker *other = &w->broker[id];
+        if (is_voter(row, broker_rid(other)) && other->replica[shard].medium.uncertain) {
+            return false;
+        }
+    }
+    struct medium *m = &b->replica[shard].medium;
+    m->uncertain = true;
+    m->uncertain_end = log_end(&m->log);
+    w->count.damages++;
+    TRACE(w, "broker %u shard %u: a block without batches is unreadable", b->id, shard);
+    lose_promises(w, b, shard);
+    return true;
+}
+
 bool medium_damage(struct world *w, struct broker *b, uint32_t shard)
 {
     struct medium *m = &b->replica[shard].medium;
-    if (w->healing || m->log.count == 0 || m->uncertain || !may_lose(w, b, shard) ||
-        !is_voter(&w->metadata.row[shard], broker_rid(b))) {
+    if (w->healing || m->log.count == 0 || m->uncertain) {
         return false;
+    }
+    if (!may_lose(w, b, shard) || !is_voter(&w->metadata.row[shard], broker_rid(b)) ||
+        chance(w, 200)) {
+        return medium_forgets(w, b, shard);
     }
     ghost_add(w, broker_rid(b), shard, &m->log);
     uint64_t most = chance(w, 500) ? 6 : 60;
@@ -175,6 +214,7 @@ bool medium_damage(struct world *w, struct broker *b, uint32_t shard)
     w->count.damages++;
     TRACE(w, "broker %u shard %u: %llu synced batches unreadable, log ends at %llu", b->id, shard,
           (unsigned long long)lost, (unsigned long long)m->uncertain_end);
+    lose_promises(w, b, shard);
     return true;
 }
 

@@ -130,9 +130,11 @@ static bool waits_for_resume(struct world *w, const struct event *e)
     case EVENT_TICK:
     case EVENT_SYNCED:
     case EVENT_PUMP:
+    case EVENT_REGISTERED:
         break;
     case EVENT_CONNECT:
     case EVENT_RESTART:
+    case EVENT_REGISTER:
     case EVENT_RESUME:
     case EVENT_UNBLOCK:
     case EVENT_COMMIT:
@@ -165,6 +167,22 @@ static void resume(struct world *w, struct broker *b)
     }
 }
 
+static void registration(struct world *w, struct event *e)
+{
+    if (e->type == EVENT_REGISTER) {
+        controller_on_register(w, e->a, e->c);
+    } else {
+        broker_on_registered(w, e);
+    }
+}
+
+static void crash(struct world *w, struct broker *b, const struct event *e)
+{
+    if (!w->healing && b->up && b->boot == e->c) {
+        broker_crash(w, b, (enum crash_how)e->b, 0);
+    }
+}
+
 static void happen(struct world *w, struct event *e)
 {
     switch (e->type) {
@@ -185,6 +203,10 @@ static void happen(struct world *w, struct event *e)
         return;
     case EVENT_RESTART:
         broker_restart(w, &w->broker[e->a]);
+        return;
+    case EVENT_REGISTER:
+    case EVENT_REGISTERED:
+        registration(w, e);
         return;
     case EVENT_RESUME:
         resume(w, &w->broker[e->a]);
@@ -220,9 +242,7 @@ static void happen(struct world *w, struct event *e)
         nemesis_on_event(w, e->a, e->b, e->c);
         return;
     case EVENT_CRASH:
-        if (!w->healing && w->broker[e->a].up && w->broker[e->a].boot == e->c) {
-            broker_crash(w, &w->broker[e->a], (enum crash_how)e->b, 0);
-        }
+        crash(w, &w->broker[e->a], e);
         return;
     case EVENT_REPLACE:
         status_ignore(metadata_repair(w, e->b) ? STATUS_OK : STATUS_BUSY, "tried again later");
@@ -289,7 +309,7 @@ void world_release(struct world *w)
         broker_release(&w->broker[id]);
     }
     for (uint32_t i = 0; i < w->events; i++) {
-        if (w->event[i].type == EVENT_COMMIT) {
+        if (w->event[i].type == EVENT_COMMIT || w->event[i].type == EVENT_REGISTERED) {
             free(w->event[i].payload);
         }
     }

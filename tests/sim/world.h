@@ -209,6 +209,7 @@ struct message {
         struct {
             uint32_t epoch, promised;
             uint64_t boot;
+            bool stalled;
         } opened; /* RESIGNED too */
         struct {
             uint64_t attempt, offset;
@@ -239,6 +240,8 @@ enum event_type {
     EVENT_PUMP,          /* a: broker, b: shard, c: peer */
     EVENT_CONNECT,       /* a, b: brokers */
     EVENT_RESTART,       /* a: broker */
+    EVENT_REGISTER,      /* a: broker, c: boot: its registration commits */
+    EVENT_REGISTERED,    /* a: broker, c: boot, floors: it learns the epochs of that moment */
     EVENT_RESUME,        /* a: broker */
     EVENT_UNBLOCK,       /* a, b: endpoints */
     EVENT_COMMIT,        /* proposal */
@@ -405,6 +408,7 @@ void broker_init(struct world *w, uint32_t id);
 void broker_release(struct broker *b);
 void broker_crash(struct world *w, struct broker *b, enum crash_how how, uint64_t down_us);
 void broker_restart(struct world *w, struct broker *b);
+void broker_on_registered(struct world *w, struct event *event);
 void broker_pause(struct world *w, struct broker *b, uint64_t for_us);
 void broker_on_message(struct world *w, struct broker *b, const struct message *m);
 void broker_on_tick(struct world *w, struct broker *b, uint32_t shard, uint64_t due_us);
@@ -440,6 +444,7 @@ void controller_activate(struct world *w, uint32_t index);
 void controller_deactivate(struct world *w, uint32_t index, uint64_t activation);
 void controller_on_message(struct world *w, uint32_t index, const struct message *m);
 void controller_on_commit(struct world *w, struct event *event);
+void controller_on_register(struct world *w, uint32_t broker, uint64_t boot);
 void controller_on_apply(struct world *w, uint32_t index);
 void controller_on_liveness(struct world *w, uint32_t index, uint64_t activation);
 void controller_on_tick(struct world *w, uint32_t index, uint64_t activation);

@@ -86,10 +86,21 @@ void host_recover(struct host *h, uint32_t promised, uint64_t commit_hint)
     recover(h, &(struct replica_recovered){.promised = promised, .commit_hint = commit_hint});
 }
 
-void host_recover_uncertain(struct host *h, uint32_t promised, uint64_t commit_hint)
+void host_recover_unaware(struct host *h, uint32_t promised, uint64_t commit_hint)
 {
     recover(h, &(struct replica_recovered){
                    .promised = promised, .commit_hint = commit_hint, .uncertain = true});
+}
+
+void host_recover_uncertain(struct host *h, uint32_t promised, uint64_t commit_hint)
+{
+    host_recover_unaware(h, promised, commit_hint);
+    assert_string_equal(floor_at(h, promised), "");
+}
+
+const char *floor_at(struct host *h, uint32_t epoch)
+{
+    return step(h, (struct replica_input){.type = REPLICA_FLOOR, .epoch = epoch});
 }
 
 int hosts_start(void **state)

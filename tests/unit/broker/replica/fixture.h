@@ -44,6 +44,9 @@ void host_has(struct host *h, uint32_t epoch, uint32_t batches);
 /* Starts it anew from its log: `boot` rises by one, everything in the log is durable. */
 void host_recover(struct host *h, uint32_t promised, uint64_t commit_hint);
 void host_recover_uncertain(struct host *h, uint32_t promised, uint64_t commit_hint);
+/* ... and nobody has told it yet which epoch its shard is in. The one above knows: `promised`. */
+void host_recover_unaware(struct host *h, uint32_t promised, uint64_t commit_hint);
+const char *floor_at(struct host *h, uint32_t epoch);
 
 /* Inputs. Each returns the effects, or the status if it is not OK. The batch of EPOCH_START is not
  * built by itself: propose it. */

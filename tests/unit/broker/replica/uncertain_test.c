@@ -122,6 +122,59 @@ static void a_report_before_the_clearing_is_durable_is_not_certain(void **state)
     assert_string_equal(synced_to(&B, 2), "report 2: (1, 1), committed 1\n");
 }
 
+static void it_says_nothing_before_it_knows_what_it_may_have_promised(void **state)
+{
+    (void)state;
+    struct wire wire;
+    lead(&A, 1, &B, &C);
+    propose(&A, 1);
+    next_append(&A, &B, &wire);
+    host_recover_unaware(&B, 1, 0);
+    assert_true(view_of(&B).needs_floor);
+    assert_string_equal(deliver(&B, &wire), "STALE");
+    assert_string_equal(fence(&B, 1), "STALE");
+    assert_string_equal(fence(&B, 5), "STALE");
+    assert_int_equal(view_of(&B).promised, 1);
+}
+
+static void a_lost_promise_is_made_up_for_by_the_epoch_of_the_controllers(void **state)
+{
+    (void)state;
+    struct wire wire;
+    lead(&A, 1, &B, &C);
+    propose(&A, 1);
+    next_append(&A, &B, &wire);
+    host_recover_unaware(&B, 1, 0); /* it had promised 2, and that is lost */
+    assert_string_equal(floor_at(&B, 2), "promise 2\n");
+    assert_string_equal(synced(&B), ""); /* nobody had asked */
+    assert_false(view_of(&B).needs_floor);
+    assert_string_equal(deliver(&B, &wire),
+                        "answer 1: no, promised 2, end 1, probed 0, uncertain\n");
+    assert_string_equal(floor_at(&B, 3), "STALE"); /* once */
+}
+
+static void a_floor_that_is_not_higher_lets_the_same_leader_go_on(void **state)
+{
+    (void)state;
+    struct wire wire;
+    lead(&A, 1, &B, &C);
+    propose(&A, 1);
+    next_append(&A, &B, &wire);
+    host_recover_unaware(&B, 1, 0);
+    assert_string_equal(floor_at(&B, 1), "");
+    assert_string_equal(deliver(&B, &wire), "write up to 2\ncommit 1\n");
+    assert_string_equal(synced(&B), "answer 1: ok 2 in 1, uncertain\n");
+}
+
+static void an_undamaged_replica_needs_no_floor(void **state)
+{
+    (void)state;
+    host_recover(&B, 1, 0);
+    assert_false(view_of(&B).needs_floor);
+    assert_string_equal(floor_at(&B, 7), "STALE");
+    assert_int_equal(view_of(&B).promised, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +186,10 @@ int main(void)
         TEST(an_elected_uncertain_replica_is_cleared_by_its_own_commit),
         TEST(a_new_epoch_starts_the_handshake_anew),
         TEST(a_report_before_the_clearing_is_durable_is_not_certain),
+        TEST(it_says_nothing_before_it_knows_what_it_may_have_promised),
+        TEST(a_lost_promise_is_made_up_for_by_the_epoch_of_the_controllers),
+        TEST(a_floor_that_is_not_higher_lets_the_same_leader_go_on),
+        TEST(an_undamaged_replica_needs_no_floor),
     };
     return cmocka_run_group_tests_name("broker/replica/uncertain", tests, NULL, NULL);
 }
