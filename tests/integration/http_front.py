@@ -300,6 +300,12 @@ def pipelined_requests_are_answered_in_order():
         time.sleep(0.2)
         expect(server.stats()["requests"] == 17, server.stats())
         sock.close()
+        sock = server.raw(True)
+        sock.sendall(b"".join(post(f"/slow?{i % 5}", b"x" * 3000) for i in range(300)))
+        out, end = b"", time.monotonic() + 10
+        while out.count(b"body: 3000\n") < 300:
+            expect(time.monotonic() < end, out.count(b"body: 3000\n"))
+            out += sock.recv(65536)
         # At every split.
         sock = server.raw()
         sock.sendall(b"".join(post(f"/slow?{20 if i % 7 == 0 else 0}", str(i).encode()) for i in range(200))
@@ -387,6 +393,18 @@ def nothing_can_be_smuggled():
             expect(answers == [b"200", b"400"], f"{name}: {answers}")
             expect(b"smuggled" not in out and b"query: before" in out, f"{name}: {out}")
             expect(b"Connection: close" in out, name)
+        # Nothing is read behind a last request, or behind a refused one, whenever it comes.
+        for first in (post(more="Connection: close\r\n"), post("/slow?200", more="Connection: close\r\n"),
+                      b"BAD\r\n\r\n", b"GET / HTTP/1.0\r\n\r\n"):
+            sock = server.raw()
+            sock.sendall(first + SMUGGLED)
+            time.sleep(0.05)
+            try:
+                sock.sendall(SMUGGLED)
+            except ConnectionError:
+                pass
+            out = read_all(sock)
+            expect(out.count(b"HTTP/1.1 ") == 1 and b"smuggled" not in out, f"{first}: {out}")
         # In HTTP/2 the headers that frame HTTP/1.1 have no place.
         for more in ([("transfer-encoding", "chunked")], [("connection", "close")], [("content-length", "5")],
                      [("content-length", "1"), ("content-length", "1")], [("Upper", "x")], [("a b", "x")],

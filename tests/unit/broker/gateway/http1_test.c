@@ -289,6 +289,8 @@ static void chunks_are_as_the_grammar_has_them(void **state)
     expect_chunks("FFFFFFFFFFFFFFFFF\r\n", "400\n");
     expect_chunks("0\r\nTrailer: x\r\n\r\n", "400\n");
     expect_chunks("0\r\n\n", "400\n");
+    expect_chunks("0\r\n\rX", "400\n");
+    expect_chunks("0\rX", "400\n");
 }
 
 static void a_chunk_ends_where_it_says(void **state)
