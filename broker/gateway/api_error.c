@@ -33,17 +33,21 @@ enum exception exception_of_status(enum status status)
     case STATUS_NOT_FOUND:
         return EXCEPTION_RESOURCE_NOT_FOUND;
     case STATUS_EXISTS:
+    case STATUS_IN_USE:
         return EXCEPTION_RESOURCE_IN_USE;
-    case STATUS_BUSY:
+    case STATUS_LIMIT:
         return EXCEPTION_LIMIT_EXCEEDED;
     case STATUS_THROTTLED:
         return EXCEPTION_THROUGHPUT_EXCEEDED;
+    case STATUS_VALIDATION:
+        return EXCEPTION_VALIDATION;
     case STATUS_EXPIRED:
         return EXCEPTION_EXPIRED_ITERATOR;
     case STATUS_DENIED:
         return EXCEPTION_ACCESS_DENIED;
     case STATUS_TOO_LARGE:
         return EXCEPTION_INVALID_ARGUMENT;
+    case STATUS_BUSY:
     case STATUS_NOT_LEADER:
     case STATUS_NOT_ACTIVE:
     case STATUS_FENCED:
