@@ -14,7 +14,8 @@ struct pending_read {
     struct log_read read; /* while it is read from segments */
     struct list queued;   /* on api->reads_queued */
     uint64_t shard, offset;
-    uint32_t max_bytes, retries;
+    uint32_t max_bytes, max_records, retries;
+    bool limited;
     struct pending_read *next; /* on the free list */
 };
 
@@ -23,6 +24,36 @@ struct read_result {
     uint32_t piece_count;
     uint64_t next_offset, last_ms; /* append time of the last batch */
 };
+
+/* What a reader who wants `max_records` (0: all) from `offset` on takes of some batches: of the last
+ * one its share. */
+static uint64_t bytes_taken(struct bytes data, uint64_t offset, uint32_t max_records)
+{
+    uint64_t taken = 0, left = max_records == 0 ? UINT64_MAX : max_records;
+    struct batch_header h;
+    while (data.size > 0 && left > 0 && batch_header_decode(data, &h) == STATUS_OK &&
+           batch_bytes(&h) <= data.size) {
+        uint64_t skipped = offset > h.base_offset ? offset - h.base_offset : 0;
+        uint64_t count = skipped < h.count ? h.count - skipped : 0;
+        uint64_t wanted = count < left ? count : left;
+        if ((h.flags & BATCH_CONTROL) == 0) {
+            taken += h.payload_bytes * wanted / h.count;
+            left -= wanted;
+        }
+        data = bytes_of(data.data + batch_bytes(&h), data.size - batch_bytes(&h));
+    }
+    return taken;
+}
+
+static void spend(struct api *api, const struct shard *shard, const struct read_result *result,
+                  uint64_t offset, uint32_t max_records)
+{
+    uint64_t taken = 0;
+    for (uint32_t i = 0; i < result->piece_count; i++) {
+        taken += bytes_taken(result->pieces[i], offset, max_records);
+    }
+    limits_spend_read(api->limits, shard->id, net_now_ms(api->options.loop), taken);
+}
 
 static void reply(struct session_call *call, const struct shard *shard,
                   const struct read_result *result)
@@ -36,6 +67,10 @@ static void reply(struct session_call *call, const struct shard *shard,
         uint64_t newest_ms = shard_newest_ms(shard);
         uint64_t behind_ms = newest_ms > result->last_ms ? newest_ms - result->last_ms : 0;
         message.behind_ms = behind_ms == 0 ? 1 : behind_ms;
+    }
+    if (shard->sealed && result->next_offset >= shard->seal_end) {
+        message.ended = true; /* behind the SEAL there are control batches only */
+        message.behind_ms = 0;
     }
     session_reply(call, (struct session_payload){.body = &message.base,
                                                  .pieces = result->pieces,
@@ -312,7 +347,7 @@ static void read_request(struct api *api, struct session_call *call, struct shar
         api_refuse(api, call, shard->id, STATUS_CORRUPT, "this replica is halted");
     } else if (request->offset < shard->log_start) {
         refuse_expired(call, shard, request->offset);
-    } else if (request->offset >= shard->commit && request->wait_ms == 0) {
+    } else if (request->offset >= shard->commit && (request->wait_ms == 0 || shard->sealed)) {
         reply_nothing(call, shard, request->offset);
     } else if (request->offset >= shard->commit) {
         wait_for_record(api, call, shard, request);

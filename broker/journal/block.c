@@ -206,6 +206,7 @@ void journal_state_encode(const struct journal_state *state, uint8_t *at)
     put_u64(at + 72, state->segment_base);
     put_u64(at + 80, state->segment_bytes);
     put_u64(at + 88, state->last_at);
+    put_u64(at + 96, state->seal_end);
     for (uint32_t i = 0; i < state->history_count; i++) {
         uint8_t *pair = at + STATE_FIXED_BYTES + (size_t)i * STATE_PAIR_BYTES;
         put_u32(pair, state->history[i].epoch);
@@ -244,6 +245,7 @@ enum status journal_state_decode(struct bytes body, struct epoch_pair *history,
         .segment_base = get_u64(at + 72),
         .segment_bytes = get_u64(at + 80),
         .last_at = get_u64(at + 88),
+        .seal_end = get_u64(at + 96),
     };
     return STATUS_OK;
 }

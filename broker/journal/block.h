@@ -98,6 +98,7 @@ bool journal_record_batch_is_good(const struct journal_record *record);
  *  32 u64 log_start  40 u64 commit_hint  48 u64 uncertain_end
  *  56 u64 end  64 u32 epoch  68 u32 crc          the part that is synced in segments
  *  72 u64 segment_base  80 u64 segment_bytes  88 u64 last_at
- *  96 pairs: u32 epoch, u32 zero, u64 start */
-enum { STATE_FIXED_BYTES = 96, STATE_PAIR_BYTES = 16 };
+ *  96 u64 seal_end
+ * 104 pairs: u32 epoch, u32 zero, u64 start */
+enum { STATE_FIXED_BYTES = 104, STATE_PAIR_BYTES = 16 };
 void journal_state_encode(const struct journal_state *state, uint8_t *at);

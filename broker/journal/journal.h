@@ -50,6 +50,7 @@ struct journal_state {
     uint64_t log_start, commit_hint;
     bool uncertain;
     uint64_t uncertain_end;
+    uint64_t seal_end; /* of the log's SEAL, 0: it has none */
     /* How much of it is known durable in segments; the last batch lies at `last_at`. */
     struct log_point synced;
     uint64_t segment_base, segment_bytes, last_at;

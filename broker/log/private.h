@@ -53,6 +53,7 @@ struct shard_log {
     uint32_t disk_gen, promised;
     struct log_point last;
     uint64_t log_start, commit_hint, uncertain_end;
+    uint64_t seal_end; /* where the log's SEAL ends, 0: it has none */
     bool uncertain;
     bool listed; /* its CREATE is journaled: states of shards include it */
 

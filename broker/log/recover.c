@@ -65,6 +65,7 @@ static void cut(struct shard_log *log, uint64_t end, uint32_t crc)
         r->base = (struct log_point){.end = end, .epoch = log_history_before(log, end), .crc = crc};
     }
     r->truncated = true;
+    log->seal_end = log->seal_end <= end ? log->seal_end : 0;
     log_history_cut(log, end);
 }
 
@@ -101,6 +102,7 @@ static enum status state_first(struct recovery *recovery, uint64_t shard,
     log->commit_hint = state->commit_hint;
     log->uncertain = state->uncertain;
     log->uncertain_end = state->uncertain_end;
+    log->seal_end = state->seal_end;
     log->recovering->base = state->last;
     log->recovering->synced = (struct located){.point = state->synced,
                                                .segment_base = state->segment_base,
@@ -130,6 +132,7 @@ static enum status state_again(struct shard_log *log, const struct journal_state
         r->damaged = true; /* a truncation was lost */
         cut(log, state->last.end, state->last.crc);
     }
+    log->seal_end = state->seal_end;
     r->want_end = state->last.end;
     return STATUS_OK;
 }
@@ -168,6 +171,9 @@ static enum status on_data(struct recovery *recovery, const struct journal_recor
         return status;
     }
     log_history_note(log, h.epoch, h.base_offset);
+    if (h.control_type == BATCH_SEAL) {
+        log->seal_end = batch_end(&h);
+    }
     struct recovered_batch batch = {.base = h.base_offset,
                                     .ms = h.append_ms,
                                     .at = record->offset,
@@ -176,6 +182,7 @@ static enum status on_data(struct recovery *recovery, const struct journal_recor
                                     .crc = h.header_crc,
                                     .prev_crc = h.prev_crc,
                                     .bytes = (uint32_t)record->body.size,
+                                    .seal = h.control_type == BATCH_SEAL,
                                     .file = record->file};
     return recovered_list_add(&r->batch, &batch);
 }

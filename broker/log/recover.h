@@ -22,6 +22,7 @@ struct recovered_batch {
     uint64_t segment_base; /* when it lies in one */
     uint32_t count, epoch, crc, prev_crc, bytes;
     uint32_t file; /* of the journal, or IN_SEGMENT */
+    bool seal;
 };
 
 struct batch_list {

@@ -40,7 +40,8 @@ static enum status scan_segment(struct shard_log *log, const struct segment *seg
                                         .crc = h.header_crc,
                                         .prev_crc = h.prev_crc,
                                         .bytes = (uint32_t)batch_bytes(&h),
-                                        .file = IN_SEGMENT};
+                                        .file = IN_SEGMENT,
+                                        .seal = h.control_type == BATCH_SEAL};
         status = out != NULL ? recovered_list_add(out, &batch) : STATUS_OK;
         if (status != STATUS_OK) {
             break;
@@ -76,11 +77,17 @@ static enum status scan_segments(struct shard_log *log, uint64_t until, struct l
     return status;
 }
 
+static bool segment_begins(const struct shard_log *log, uint64_t base)
+{
+    const struct segment *segment = log_segment_holding(log, base, NULL);
+    return segment != NULL && segment->base == base;
+}
+
 /* Whether the batch before a point is there, as it was. */
 static bool point_is_there(const struct shard_log *log, const struct located *at)
 {
     if (at->segment_bytes == 0) {
-        return at->point.end == 0;
+        return at->point.end == 0 || segment_begins(log, at->point.end);
     }
     char path[STORE_PATH_BYTES];
     log_path_segment(path, log->store->dir, log->journal.id, at->segment_base, "log");
@@ -100,12 +107,6 @@ static bool point_is_there(const struct shard_log *log, const struct located *at
     return there;
 }
 
-static bool segment_begins(const struct shard_log *log, uint64_t base)
-{
-    const struct segment *segment = log_segment_holding(log, base, NULL);
-    return segment != NULL && segment->base == base;
-}
-
 static bool same_point(const struct log_point *a, const struct log_point *b)
 {
     return a->end == b->end && a->crc == b->crc;
@@ -120,9 +121,10 @@ static enum status find_base(struct shard_log *log, struct located *out, bool *o
         *out = (struct located){0};
         return STATUS_OK;
     }
-    struct located found = r->synced;
+    struct located found = {0};
     enum status status = STATUS_OK;
     if (r->synced.point.end <= r->base.end && point_is_there(log, &r->synced)) {
+        found = r->synced;
         status = scan_segments(log, r->base.end, &found, NULL);
     }
     if (status == STATUS_OK && !same_point(&found.point, &r->base)) {
@@ -130,6 +132,9 @@ static enum status find_base(struct shard_log *log, struct located *out, bool *o
         if (status == STATUS_CORRUPT || status == STATUS_NOT_FOUND || status == STATUS_IO) {
             *out_found = false;
             return STATUS_OK;
+        }
+        if (status == STATUS_OK && !point_is_there(log, &found)) {
+            found = (struct located){0}; /* its header is, its payload is not */
         }
     }
     *out_found = status == STATUS_OK && same_point(&found.point, &r->base);
@@ -278,6 +283,18 @@ static enum status merge(struct shard_log *log, const struct batch_list *files)
     return STATUS_OK;
 }
 
+/* A SEAL that lies behind what is there is gone; one that only the segments knew has come back. */
+static void settle_seal(struct shard_log *log)
+{
+    const struct recovering *r = log->recovering;
+    log->seal_end = log->seal_end <= log->last.end ? log->seal_end : 0;
+    for (uint32_t i = 0; i < r->batch.count && r->damaged; i++) {
+        if (r->batch.item[i].seal) {
+            log->seal_end = r->batch.item[i].base + r->batch.item[i].count;
+        }
+    }
+}
+
 /* The history of what is there, where replay had to be corrected. */
 static enum status settle_history(struct shard_log *log)
 {
@@ -315,6 +332,7 @@ static enum status settle(struct shard_log *log)
         log->uncertain_end = lower ? log->uncertain_end : log->last.end;
         log->uncertain = true;
     }
+    settle_seal(log);
     return settle_history(log);
 }
 

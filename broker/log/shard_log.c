@@ -41,6 +41,7 @@ void shard_log_recovered(const struct shard_log *log, struct replica_recovered *
         .commit_hint = log->commit_hint,
         .uncertain = log->uncertain,
         .uncertain_end = log->uncertain_end,
+        .seal_end = log->seal_end,
         .history = log->history,
         .history_count = log->history_count,
     };
@@ -176,6 +177,9 @@ static void append_commit(struct shard_log *log, const struct batch_header *h,
     segment->bytes += bytes;
     segment->end = point.end;
     segment->last_ms = h->append_ms;
+    if (h->control_type == BATCH_SEAL) {
+        log->seal_end = point.end;
+    }
     log->last = point;
     log->promised = h->epoch > log->promised ? h->epoch : log->promised;
 }
@@ -353,6 +357,7 @@ enum status shard_log_truncate(struct shard_log *log, uint64_t end, uint32_t epo
     cut_segments(log, &cut, &span);
     log_tail_cut(log, end);
     log_history_cut(log, end);
+    log->seal_end = log->seal_end <= end ? log->seal_end : 0;
     log->last = cut.point;
     log->cut_lsn = span.lsn;
     log->cuts++;

@@ -190,6 +190,7 @@ enum status store_write_state(void *context, struct journal *journal)
             .commit_hint = log->commit_hint,
             .uncertain = log->uncertain,
             .uncertain_end = log->uncertain_end,
+            .seal_end = log->seal_end,
             .synced = log->durable.point,
             .segment_base = log->durable.segment_base,
             .segment_bytes = log->durable.segment_bytes,

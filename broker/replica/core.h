@@ -72,6 +72,7 @@ struct replica {
     uint32_t promised;
     struct log_point last;
     uint64_t log_start, commit;
+    uint64_t seal_end;    /* of the log's SEAL, 0: none */
     uint64_t commit_hint; /* the highest commit ever known: above `commit` on a damaged log only */
     struct epoch_history history;
 
@@ -178,6 +179,7 @@ NODISCARD enum status leader_on_proposed(struct replica *r, const struct replica
                                          struct replica_effects *out);
 NODISCARD enum status leader_on_retain(struct replica *r, const struct replica_input *in,
                                        struct replica_effects *out);
+NODISCARD enum status leader_on_seal(struct replica *r, struct replica_effects *out);
 NODISCARD enum status leader_on_answer(struct replica *r, const struct replica_input *in,
                                        struct replica_effects *out);
 void leader_on_tick(struct replica *r, uint64_t now_ms, struct replica_effects *out);

@@ -158,6 +158,7 @@ static void truncate_to(struct replica *r, const struct log_point *at, struct re
     e->epoch = r->epoch;
     durable_truncate(r, at->end);
     history_cut(&r->history, at->end);
+    r->seal_end = r->seal_end <= at->end ? r->seal_end : 0; /* then the shard is open again */
     r->last = *at;
     r->verified = min_u64(r->verified, at->end);
 }

@@ -103,6 +103,10 @@ enum status leader_on_proposed(struct replica *r, const struct replica_input *in
     CHECK(b->base == r->last.end);
     CHECK(b->prev_crc == r->last.crc);
     CHECK(b->count > 0);
+    bool control = (b->flags & REPLICA_BATCH_CONTROL) != 0;
+    if (r->seal_end != 0 && (!control || (b->flags & REPLICA_BATCH_SEAL) != 0)) {
+        return STATUS_SEALED;
+    }
     if (durable_reserve(r) != STATUS_OK || history_reserve(&r->history, 1) != STATUS_OK) {
         return STATUS_NO_MEMORY;
     }
@@ -133,6 +137,22 @@ enum status leader_on_retain(struct replica *r, const struct replica_input *in,
     }
     replica_move_log_start(r, in->offset, out);
     leader_plan_flush(r, in->now_ms);
+    return STATUS_OK;
+}
+
+/* The controllers ask again until they are told that it is committed. */
+enum status leader_on_seal(struct replica *r, struct replica_effects *out)
+{
+    if (r->role != REPLICA_LEADING || !r->open) {
+        return STATUS_NOT_LEADER;
+    }
+    if (r->seal_end == 0) {
+        struct replica_effect *e = replica_emit(out, REPLICA_DO_SEAL);
+        e->epoch = r->epoch;
+        e->end = r->last.end;
+    } else if (r->seal_end <= r->commit) {
+        replica_emit(out, REPLICA_DO_SEALED)->end = r->seal_end;
+    }
     return STATUS_OK;
 }
 

@@ -36,6 +36,9 @@ void replica_write(struct replica *r, const struct replica_batch *batch, uint32_
 {
     for (uint32_t i = 0; i < count; i++) {
         history_add(&r->history, batch[i].epoch, batch[i].base);
+        if ((batch[i].flags & REPLICA_BATCH_SEAL) != 0 && r->seal_end == 0) {
+            r->seal_end = batch[i].base + batch[i].count;
+        }
     }
     const struct replica_batch *last = &batch[count - 1];
     r->last =
@@ -53,11 +56,15 @@ void replica_commit(struct replica *r, uint64_t end, struct replica_effects *out
 {
     CHECK(end > r->commit);
     CHECK(end <= r->last.end);
+    bool seals = r->seal_end > r->commit && r->seal_end <= end;
     r->commit = end;
     r->commit_hint = max_u64(r->commit_hint, end);
     struct replica_effect *e = replica_emit(out, REPLICA_DO_COMMIT);
     e->epoch = r->epoch;
     e->end = end;
+    if (seals) {
+        replica_emit(out, REPLICA_DO_SEALED)->end = r->seal_end;
+    }
 }
 
 void replica_move_log_start(struct replica *r, uint64_t offset, struct replica_effects *out)
@@ -123,6 +130,7 @@ struct replica *replica_new(const struct replica_recovered *recovered,
         .commit_hint = recovered->commit_hint,
         .uncertain = recovered->uncertain,
         .uncertain_end = recovered->uncertain_end,
+        .seal_end = recovered->seal_end <= recovered->last.end ? recovered->seal_end : 0,
         .needs_floor = recovered->uncertain && !MUTANT(NO_FLOOR),
         .next_seq = 1,
         .flush_ms = REPLICA_NEVER,
@@ -183,6 +191,8 @@ static enum status dispatch(struct replica *r, const struct replica_input *in,
         return fence_on_floor(r, in, out);
     case REPLICA_RETAIN:
         return leader_on_retain(r, in, out);
+    case REPLICA_SEAL:
+        return leader_on_seal(r, out);
     case REPLICA_TICK:
         leader_on_tick(r, in->now_ms, out);
         return STATUS_OK;
@@ -231,6 +241,8 @@ void replica_view(const struct replica *r, struct replica_view *out)
         .verified_end = r->verified,
         .commit = r->commit,
         .log_start = r->log_start,
+        .seal_end = r->seal_end,
+        .sealed = r->seal_end != 0 && r->seal_end <= r->commit,
         .member_count = r->member_count,
     };
     for (uint32_t i = 0; i < r->member_count; i++) {

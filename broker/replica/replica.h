@@ -70,10 +70,16 @@ struct replica_log {
     bool (*point_at)(void *context, uint64_t end, struct log_point *out);
 };
 
+enum replica_batch_flags {
+    REPLICA_BATCH_CONTROL = 1, /* not a producer's: allowed behind a SEAL */
+    REPLICA_BATCH_SEAL = 2,    /* the SEAL (2.12) */
+};
+
 /* A batch as the core sees it. */
 struct replica_batch {
     uint64_t base;
     uint32_t count, epoch, crc, prev_crc, bytes;
+    uint32_t flags;
 };
 
 /* APPEND: leader -> follower. `prev` is what must match (R10); `batches` follow it without a gap.
@@ -126,6 +132,7 @@ enum replica_input_type {
                         * .needs_floor */
     REPLICA_RETAIN,    /* leader: retention allows to drop what lies below .offset, a batch boundary
                         * <= commit. Followers learn it from appends */
+    REPLICA_SEAL,      /* leader: the controllers want the shard closed (2.12) */
     REPLICA_TICK,      /* replica_deadline() has passed */
 };
 
@@ -148,11 +155,14 @@ enum replica_effect_type {
                            * then ends at .end. For PROPOSED: the proposed batch */
     REPLICA_DO_UNCERTAIN, /* journal: the uncertain mark is .flag, valid end .end */
     REPLICA_DO_START_EPOCH, /* build EPOCH_START in replica_slot() and feed it as PROPOSED, now */
+    REPLICA_DO_SEAL,        /* build SEAL in replica_slot() and feed it as PROPOSED, now */
     REPLICA_DO_WAKE,   /* .to has something coming: call replica_next_append() when there is room,
                         * until it says NOT_FOUND. Not repeated before it is called */
     REPLICA_DO_ANSWER, /* send .answer to .to */
     REPLICA_DO_REPORT, /* send .report to the controllers */
     REPLICA_DO_COMMIT, /* everything below .end is committed: answer those puts, wake readers */
+    REPLICA_DO_SEALED, /* the SEAL that ends at .end is committed: readers are done there. Answers
+                        * REPLICA_SEAL too, when that was so before */
     REPLICA_DO_LEAD,   /* EPOCH_START of .epoch is committed: open; send ACTIVE_OK */
     REPLICA_DO_STEP_DOWN, /* lead no longer: fail waiting puts with UNCERTAIN's retry semantics */
     REPLICA_DO_LOG_START, /* journal (lazily): log_start is .end; files below may go */
@@ -188,6 +198,7 @@ struct replica_recovered {
     bool uncertain; /* 2.9: synced batches above uncertain_end may be missing, and promises: until
                      * FLOOR, appends, fences and grants are STALE */
     uint64_t uncertain_end;
+    uint64_t seal_end;                /* where the log's SEAL ends; 0: it has none */
     const struct epoch_pair *history; /* oldest first, epochs and starts rising; copied */
     uint32_t history_count;
 };
@@ -206,7 +217,8 @@ void replica_free(struct replica *r);
  *             replica is halted: nothing changed (R17). A refusal that the sender needs is an
  *             effect of OK, not this
  * INVALID     the message contradicts itself: nothing changed
- * NOT_LEADER  PROPOSED or RETAIN while not leading
+ * NOT_LEADER  PROPOSED or RETAIN while not leading; SEAL before EPOCH_START is committed (R7)
+ * SEALED      PROPOSED, and the log has a SEAL behind which only control batches may follow
  * NO_MEMORY   nothing changed */
 NODISCARD enum status replica_step(struct replica *r, const struct replica_input *in,
                                    struct replica_effects *out);
@@ -250,6 +262,8 @@ struct replica_view {
     struct replica_id leader; /* broker 0: unknown */
     struct log_point last;
     uint64_t durable_end, verified_end, commit, log_start;
+    uint64_t seal_end; /* where the SEAL ends; 0: there is none in the log */
+    bool sealed;       /* ... and it is committed: for good */
     uint32_t member_count;
     struct replica_member_view member[REPLICA_VOTERS_MAX];
 };

@@ -8,7 +8,7 @@
 struct route {
     uint8_t cluster[CLUSTER_ID_BYTES];
     uint64_t version;
-    bool partial; /* the rest of an image is still to come */
+    bool partial;                 /* the rest of an image is still to come */
     struct route_broker *brokers; /* rising ids */
     uint32_t broker_count;
     struct route_stream *streams; /* rising ids */
@@ -112,8 +112,32 @@ const struct route_shard *route_find(const struct route_stream *stream, struct h
 {
     for (uint32_t i = 0; i < stream->shard_count; i++) {
         const struct route_shard *s = &stream->shards[i];
-        if (s->shard != 0 && s->phase != WEIR__SHARD_PHASE__SHARD_SEALED &&
-            s->phase != WEIR__SHARD_PHASE__SHARD_DELETED && hash_range_has(s->range, key)) {
+        if (s->shard != 0 && s->open && hash_range_has(s->range, key)) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+static bool has_parent(const struct route_shard *s, uint32_t parent)
+{
+    for (uint32_t i = 0; i < s->parent_count; i++) {
+        if (s->parents[i] == parent) {
+            return true;
+        }
+    }
+    return false;
+}
+
+const struct route_shard *route_next_child(const struct route_stream *stream, uint32_t parent,
+                                           const struct route_shard *previous)
+{
+    /* A child has a higher number than its parents. */
+    uint32_t i = previous == NULL ? parent + 1 : (uint32_t)previous->shard + 1;
+    for (; i < stream->shard_count; i++) {
+        const struct route_shard *s = &stream->shards[i];
+        if (s->shard != 0 && !s->waiting && s->phase != WEIR__SHARD_PHASE__SHARD_DELETED &&
+            has_parent(s, parent)) {
             return s;
         }
     }
@@ -249,7 +273,15 @@ NODISCARD static enum status take_shard(struct route *route, const Weir__ShardIn
         .epoch = info->epoch,
         .leader_broker = info->leader == NULL ? 0 : info->leader->broker,
         .generation = info->generation,
+        .waiting = info->waiting,
+        .open = !info->waiting && info->phase != WEIR__SHARD_PHASE__SHARD_SEALED &&
+                info->phase != WEIR__SHARD_PHASE__SHARD_DELETED,
+        .final_offset = info->final_offset,
+        .closed_ms = info->closed_ms,
     };
+    for (size_t i = 0; i < info->n_parents && i < ROUTE_PARENTS_MAX; i++) {
+        row.parents[row.parent_count++] = info->parents[i];
+    }
     for (size_t i = 0; info->config != NULL && i < info->config->n_voters; i++) {
         if (row.replica_count < REPLICAS_PER_SHARD) {
             row.replica_brokers[row.replica_count++] = info->config->voters[i]->broker;

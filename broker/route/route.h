@@ -15,6 +15,8 @@
 #include "base/status.h"
 #include "proto/schema/metadata.pb-c.h"
 
+enum { ROUTE_PARENTS_MAX = 2 };
+
 struct route;
 
 /* A row that the image does not fill stays zero. */
@@ -35,6 +37,11 @@ struct route_shard {
     uint32_t epoch, leader_broker, generation;
     uint32_t replica_count;
     uint32_t replica_brokers[REPLICAS_PER_SHARD];
+    bool open; /* takes records: neither closed nor waiting for its parents to be */
+    bool waiting;
+    uint32_t parent_count; /* 0, 1, or two neighbours, the lower range first */
+    uint32_t parents[ROUTE_PARENTS_MAX];
+    uint64_t final_offset, closed_ms; /* closed: where its SEAL ends, and when */
 };
 
 struct route_stream {
@@ -71,6 +78,11 @@ const struct route_broker *route_broker(const struct route *route, uint32_t id);
 
 /* The open shard of the stream that takes this hash key; NULL while none is known. */
 const struct route_shard *route_find(const struct route_stream *stream, struct hash_key key);
+
+/* The next shard that has `parent` (a number) as a parent and is or was open, after *previous in
+ * the order of numbers; NULL for both at the ends. */
+const struct route_shard *route_next_child(const struct route_stream *stream, uint32_t parent,
+                                           const struct route_shard *previous);
 
 /* Name of the broker that leads the shard, "" while nobody is known to: the hint of NOT_LEADER. */
 const char *route_leader_name(const struct route *route, uint64_t shard);

@@ -6,7 +6,7 @@
  * the last image.
  *
  *     controllers.c    links, registration, beats, the watch
- *     orders.c         fences, grants, drops; reports, leaderships, drops done
+ *     orders.c         fences, grants, seals, drops; reports, leaderships, drops done
  *
  * One home thread, that of the loop. */
 #pragma once
@@ -53,6 +53,8 @@ void controllers_free(struct controllers *c); /* after the loop's objects are go
 void controllers_report(struct controllers *c, const struct shard *shard, uint32_t epoch,
                         const struct replica_report *report);
 void controllers_leading(struct controllers *c, uint64_t shard, uint32_t epoch);
+void controllers_sealed(struct controllers *c, const struct shard *shard, uint64_t end,
+                        uint64_t time_ms);
 void controllers_dropped(struct controllers *c, uint64_t shard);
 
 /* Sends what the turn has gathered. */

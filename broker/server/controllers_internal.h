@@ -17,6 +17,11 @@ struct leading {
     uint32_t epoch;
 };
 
+struct sealed {
+    uint64_t shard, end, time_ms;
+    uint32_t epoch;
+};
+
 /* Gathered in a turn: a growing array. */
 struct gathered {
     void *items;
@@ -44,7 +49,7 @@ struct controllers {
     uint64_t beat_sequence, beat_every_ms;
 
     struct controller *fencer; /* who fenced last: reports go there */
-    struct gathered reports, leadings, drops;
+    struct gathered reports, leadings, seals, drops;
 };
 
 /* A controller says that it has become the active one: registers there. */

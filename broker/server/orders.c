@@ -37,6 +37,7 @@ void controllers_release_gathered(struct controllers *c)
 {
     free(c->reports.items);
     free(c->leadings.items);
+    free(c->seals.items);
     free(c->drops.items);
 }
 
@@ -55,6 +56,16 @@ void controllers_leading(struct controllers *c, uint64_t shard, uint32_t epoch)
     struct leading *l = gather(c, &c->leadings, sizeof(*l));
     if (l != NULL) {
         *l = (struct leading){.shard = shard, .epoch = epoch};
+    }
+}
+
+void controllers_sealed(struct controllers *c, const struct shard *shard, uint64_t end,
+                        uint64_t time_ms)
+{
+    struct sealed *s = gather(c, &c->seals, sizeof(*s));
+    if (s != NULL) {
+        *s = (struct sealed){
+            .shard = shard->id, .end = end, .time_ms = time_ms, .epoch = shard->epoch};
     }
 }
 
@@ -145,6 +156,32 @@ static void send_leadings(struct controllers *c, struct session *to)
     free(messages);
 }
 
+static void send_seals(struct controllers *c, struct session *to)
+{
+    const struct sealed *seals = c->seals.items;
+    uint32_t capacity = c->seals.count < GATHERED_MAX ? c->seals.count : GATHERED_MAX;
+    Weir__SealedShard *rows = calloc(capacity, sizeof(*rows));
+    Weir__SealedShard **messages = calloc(capacity, sizeof(Weir__SealedShard *));
+    for (uint32_t at = 0; rows != NULL && messages != NULL && at < c->seals.count;) {
+        uint32_t count = 0;
+        for (; count < capacity && at < c->seals.count; count++, at++) {
+            weir__sealed_shard__init(&rows[count]);
+            rows[count].shard = seals[at].shard;
+            rows[count].epoch = seals[at].epoch;
+            rows[count].end = seals[at].end;
+            rows[count].time_ms = seals[at].time_ms;
+            messages[count] = &rows[count];
+        }
+        Weir__ShardsSealed message = WEIR__SHARDS_SEALED__INIT;
+        message.boot = c->options.boot;
+        message.n_shards = count;
+        message.shards = messages;
+        send_to(to, RPC_SHARDS_SEALED, &message.base);
+    }
+    free(rows);
+    free(messages);
+}
+
 static void send_drops(struct controllers *c, struct session *to)
 {
     Weir__ShardsDropped message = WEIR__SHARDS_DROPPED__INIT;
@@ -165,6 +202,10 @@ void controllers_turn(struct controllers *c)
     if (c->leadings.count > 0) {
         send_leadings(c, active != NULL ? active : fencer);
         c->leadings.count = 0;
+    }
+    if (c->seals.count > 0) {
+        send_seals(c, active != NULL ? active : fencer);
+        c->seals.count = 0;
     }
     if (c->drops.count > 0) {
         send_drops(c, active != NULL ? active : fencer);
@@ -270,9 +311,14 @@ static void grant(struct controllers *c, const Weir__GrantShard *m)
         controllers_leading(c, m->shard, m->epoch); /* a new active controller does not know yet */
         return;
     }
+    const struct route_shard *row = route_shard(c->options.route, m->shard);
+    if (row != NULL && row->open) {
+        shard_open_child(shard); /* the grant may be older than the image */
+    }
     const struct shard_grant order = {
         .epoch = m->epoch,
         .generation = m->generation,
+        .waits_for_parents = m->waits_for_parents,
         .replica = {.broker = m->replica->broker, .disk_gen = m->replica->disk_gen},
         .boot = m->boot,
         .config = config_of(m->config),
@@ -294,6 +340,27 @@ static bool on_grant(struct controllers *c, struct bytes body)
         grant(c, message->shards[i]);
     }
     weir__grant__free_unpacked(message, NULL);
+    return true;
+}
+
+/* ---- seals ---- */
+
+/* Only a leader can do it. Whoever is asked in vain says nothing: the controllers ask again. */
+static bool on_seal(struct controllers *c, struct bytes body)
+{
+    Weir__SealShards *message = weir__seal_shards__unpack(NULL, body.size, body.data);
+    if (message == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < message->n_shards; i++) {
+        struct shard *shard = shards_find(c->options.shards, message->shards[i]);
+        enum status status = shard == NULL ? STATUS_NOT_FOUND : shard_seal(shard);
+        if (status != STATUS_OK) {
+            trace(TRACE_DEBUG, "controllers", "shard %016llx: seal: %s",
+                  (unsigned long long)message->shards[i], status_name(status));
+        }
+    }
+    weir__seal_shards__free_unpacked(message, NULL);
     return true;
 }
 
@@ -330,6 +397,9 @@ bool controllers_obey(struct controllers *c, struct controller *from, enum rpc_m
     }
     if (method == RPC_GRANT) {
         return on_grant(c, body);
+    }
+    if (method == RPC_SEAL_SHARDS) {
+        return on_seal(c, body);
     }
     return method == RPC_DROP_SHARDS && on_drop(c, body);
 }

@@ -68,6 +68,11 @@ static void hook_leading(void *context, const struct shard *shard, uint32_t epoc
     controllers_leading(((struct server *)context)->controllers, shard->id, epoch);
 }
 
+static void hook_sealed(void *context, const struct shard *shard, uint64_t end, uint64_t time_ms)
+{
+    controllers_sealed(((struct server *)context)->controllers, shard, end, time_ms);
+}
+
 static void hook_dropped(void *context, uint64_t shard)
 {
     controllers_dropped(((struct server *)context)->controllers, shard);
@@ -95,6 +100,7 @@ static const struct shards_hooks shards_hooks_of_server = {
     .answer = hook_answer,
     .report = hook_report,
     .leading = hook_leading,
+    .sealed = hook_sealed,
     .dropped = hook_dropped,
     .is_connected = hook_is_connected,
     .schedule = schedule,
@@ -183,12 +189,16 @@ static void on_housekeeping(struct net_timer *timer)
 /* ---- what the links say ---- */
 
 /* R16: nothing is deleted because metadata are missing. It is said, and the files stay. */
-static void count_strangers(struct server *s)
+static void look_at_shards(struct server *s)
 {
     uint32_t strangers = 0;
     for (struct shard *shard = shards_next(s->shards, NULL); shard != NULL;
          shard = shards_next(s->shards, shard)) {
-        strangers += route_shard(s->route, shard->id) == NULL;
+        const struct route_shard *row = route_shard(s->route, shard->id);
+        strangers += row == NULL;
+        if (row != NULL && row->open && shard->waits_for_parents) {
+            shard_open_child(shard);
+        }
     }
     if (strangers > s->strangers) {
         trace(TRACE_WARNING, "server",
@@ -202,7 +212,7 @@ static void route_changed(void *context)
     struct server *s = context;
     peers_sync(s->peers, s->route);
     if (route_version(s->route) != 0) {
-        count_strangers(s);
+        look_at_shards(s);
     }
 }
 

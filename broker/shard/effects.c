@@ -99,6 +99,17 @@ static void do_commit(struct shard *shard, uint64_t end)
     readers_wake(shard, end, STATUS_OK);
 }
 
+static void do_sealed(struct shard *shard, uint64_t end)
+{
+    shard->sealed = true;
+    shard->seal_end = end;
+    readers_wake(shard, UINT64_MAX, STATUS_OK); /* whoever waits behind the end */
+    if (shard->open) {
+        /* Append times never fall, so the newest batch's is no earlier than any record's. */
+        shard->set->hooks.sealed(shard->set->hooks.context, shard, end, shard->last_ms);
+    }
+}
+
 static void do_lead(struct shard *shard, uint32_t epoch)
 {
     shard->open = true;
@@ -159,6 +170,7 @@ static void carry_out(struct shard *shard, const struct replica_effect *e,
         do_write(shard, e, batches);
         break;
     case REPLICA_DO_START_EPOCH:
+    case REPLICA_DO_SEAL:
         break; /* after the list: its batch takes the next seq */
     case REPLICA_DO_WAKE:
         do_wake(shard, e->to);
@@ -171,6 +183,9 @@ static void carry_out(struct shard *shard, const struct replica_effect *e,
         break;
     case REPLICA_DO_COMMIT:
         do_commit(shard, e->end);
+        break;
+    case REPLICA_DO_SEALED:
+        do_sealed(shard, e->end);
         break;
     case REPLICA_DO_LEAD:
         do_lead(shard, e->epoch);
@@ -194,6 +209,8 @@ static void note_view(struct shard *shard)
     shard->role = view.role;
     shard->epoch = view.epoch;
     shard->log_start = view.log_start;
+    shard->seal_end = view.seal_end;
+    shard->sealed = view.sealed;
     CHECK(shard->open == (view.role == REPLICA_LEADING && view.open));
     /* After a failed write the core is ahead of the log, and nothing is written any more. */
     CHECK(shard->set->out || shard->end == view.last.end);
@@ -212,10 +229,12 @@ enum status shard_step(struct shard *shard, const struct input_batches *batches)
     if (status != STATUS_OK) {
         return status;
     }
-    uint32_t start_epoch = 0;
+    uint32_t start_epoch = 0, seal_epoch = 0;
     for (uint32_t i = 0; i < effects->count; i++) {
         if (effects->effect[i].type == REPLICA_DO_START_EPOCH) {
             start_epoch = effects->effect[i].epoch;
+        } else if (effects->effect[i].type == REPLICA_DO_SEAL) {
+            seal_epoch = effects->effect[i].epoch;
         }
         carry_out(shard, &effects->effect[i], batches);
     }
@@ -224,6 +243,9 @@ enum status shard_step(struct shard *shard, const struct input_batches *batches)
     shards_schedule(set);
     if (start_epoch != 0) {
         shard_start_epoch(shard, start_epoch);
+    }
+    if (seal_epoch != 0) {
+        shard_append_seal(shard, seal_epoch);
     }
     return STATUS_OK;
 }

@@ -86,12 +86,21 @@ void syncs_done(struct shards *set, uint64_t lsn);
 NODISCARD enum status deadlines_reserve(struct shards *set, uint32_t shards);
 void deadline_set(struct shard *shard, uint64_t at_ms);
 
+static inline uint32_t batch_flags_for_core(const struct batch_header *h)
+{
+    uint32_t flags = (h->flags & BATCH_CONTROL) != 0 ? REPLICA_BATCH_CONTROL : 0;
+    return h->control_type == BATCH_SEAL ? flags | REPLICA_BATCH_SEAL : flags;
+}
+
 /* put.c */
 void puts_committed(struct shard *shard, uint64_t end);
 void puts_fail(struct shard *shard, enum status status);
 void readers_wake(struct shard *shard, uint64_t commit, enum status status);
 /* EPOCH_START of the epoch that we were granted. */
 void shard_start_epoch(struct shard *shard, uint32_t epoch);
+
+/* SEAL, as the core asked for it. */
+void shard_append_seal(struct shard *shard, uint32_t epoch);
 
 /* rebuild.c */
 void rebuild_queue(struct shard *shard, bool first);

@@ -148,7 +148,8 @@ NODISCARD static enum status propose(struct shard *shard, const struct replica_s
                                        .epoch = h->epoch,
                                        .crc = h->header_crc,
                                        .prev_crc = h->prev_crc,
-                                       .bytes = (uint32_t)batch_bytes(h)};
+                                       .bytes = (uint32_t)batch_bytes(h),
+                                       .flags = batch_flags_for_core(h)};
     const struct input_batches batches = {.headers = h, .parts = parts, .parts_each = part_count};
     return shard_step(shard, &batches);
 }
@@ -194,6 +195,23 @@ NODISCARD static enum status append(struct shard *shard, const struct replica_sl
     return STATUS_OK;
 }
 
+/* After the look-up of retries: a retry of what is in the log is answered, not sent to a child
+ * (docs/replication.md 2.12). A SEAL that is not committed may still be truncated; only a committed
+ * one says that the batch will never be here. */
+NODISCARD static enum status check_open(const struct shard *shard, struct error *error)
+{
+    if (shard->sealed) {
+        return error_set(error, STATUS_SEALED, "the shard is closed: its children take the record");
+    }
+    if (shard->seal_end != 0) {
+        return error_set(error, STATUS_BUSY, "the shard is being closed; retry");
+    }
+    if (shard->waits_for_parents) {
+        return error_set(error, STATUS_BUSY, "the shard's parents are still being closed; retry");
+    }
+    return STATUS_OK;
+}
+
 enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put *put,
                       struct error *error)
 {
@@ -215,6 +233,9 @@ enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put 
         answer_duplicate(shard, &h, original, put);
         return STATUS_OK;
     }
+    if (status == STATUS_OK) {
+        status = check_open(shard, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -222,6 +243,26 @@ enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put 
         bytes_of(batch.data + BATCH_HEADER_BYTES, batch.size - BATCH_HEADER_BYTES);
     status = check_payload(&h, payload, error);
     return status == STATUS_OK ? append(shard, &slot, batch, put, error) : status;
+}
+
+void shard_append_seal(struct shard *shard, uint32_t epoch)
+{
+    struct shards *set = shard->set;
+    struct replica_slot slot;
+    uint8_t batch[BATCH_HEADER_BYTES + SEAL_BYTES];
+    /* Whatever is missing now, the controllers ask again. */
+    if (set->out || replica_slot(shard->replica, &slot) != STATUS_OK || slot.epoch != epoch ||
+        store_admit_control(set->store, sizeof(batch)) != STATUS_OK) {
+        return;
+    }
+    struct batch_slot fields = slot_of(shard, &slot);
+    struct batch_header h;
+    batch_make_seal(&fields, batch, &h);
+    const struct bytes part = bytes_of(batch, sizeof(batch));
+    enum status status = propose(shard, &slot, &part, 1, &h);
+    trace(status == STATUS_OK ? TRACE_INFO : TRACE_WARNING, "shards",
+          "shard %016llx: SEAL at offset %llu: %s", (unsigned long long)shard->id,
+          (unsigned long long)h.base_offset, status_text(status));
 }
 
 void shard_start_epoch(struct shard *shard, uint32_t epoch)
@@ -274,6 +315,7 @@ void readers_wake(struct shard *shard, uint64_t commit, enum status status)
 enum status shard_wait(struct shard *shard, struct shard_reader *reader)
 {
     CHECK(reader->offset >= shard->commit);
+    CHECK(!shard->sealed);
     if (shard->reader_count >= SHARD_READERS_MAX) {
         return STATUS_BUSY;
     }

@@ -56,7 +56,8 @@ NODISCARD static enum status take_batch(struct scratch *s, uint64_t shard, struc
                                             .epoch = h->epoch,
                                             .crc = h->header_crc,
                                             .prev_crc = h->prev_crc,
-                                            .bytes = (uint32_t)size};
+                                            .bytes = (uint32_t)size,
+                                            .flags = batch_flags_for_core(h)};
     *data = bytes_of(data->data + size, data->size - size);
     return STATUS_OK;
 }
@@ -173,6 +174,7 @@ enum status shard_grant(struct shard *shard, const struct shard_grant *grant)
         return STATUS_OK;
     }
     shard->generation = grant->generation;
+    shard->waits_for_parents = grant->waits_for_parents && !shard->was_opened;
     struct replica_input *in = shard_input(shard, REPLICA_GRANT);
     in->epoch = grant->epoch;
     in->id = grant->replica;
@@ -186,6 +188,21 @@ enum status shard_grant(struct shard *shard, const struct shard_grant *grant)
         }
     }
     return status;
+}
+
+enum status shard_seal(struct shard *shard)
+{
+    if (shard->set->out || shard->set->closing) {
+        return STATUS_IO;
+    }
+    (void)shard_input(shard, REPLICA_SEAL);
+    return shard_step(shard, NULL);
+}
+
+void shard_open_child(struct shard *shard)
+{
+    shard->waits_for_parents = false;
+    shard->was_opened = true;
 }
 
 enum status shard_retain(struct shard *shard, uint64_t offset)

@@ -52,6 +52,8 @@ struct shards_hooks {
     void (*report)(void *context, const struct shard *shard, uint32_t epoch,
                    const struct replica_report *report);
     void (*leading)(void *context, const struct shard *shard, uint32_t epoch);
+    /* Leader: its SEAL, which ends at `end`, is committed; `time_ms` is not before any record's. */
+    void (*sealed)(void *context, const struct shard *shard, uint64_t end, uint64_t time_ms);
     void (*dropped)(void *context, uint64_t shard);
     /* Whether there is a session to that broker: a new leader asks. */
     bool (*is_connected)(void *context, uint32_t broker);
@@ -73,8 +75,12 @@ struct shard {
     bool open; /* leads, and EPOCH_START is committed (R7) */
     uint32_t epoch;
     uint64_t end, commit, log_start;
+    uint64_t seal_end; /* where the log's SEAL ends, 0: it has none */
+    bool sealed;       /* ... and it is committed: no record follows, ever (2.12) */
 
-    uint32_t generation; /* recovery generation, from the grant */
+    bool waits_for_parents; /* a child of a split or merge that is not open yet: takes no puts */
+    bool was_opened;        /* shard_open_child() came: a late grant does not close it again */
+    uint32_t generation;    /* recovery generation, from the grant */
     bool is_last_ms_known;
     uint64_t last_ms; /* append time of the newest batch: the next one's is never below */
 
@@ -151,11 +157,19 @@ NODISCARD enum status shard_fence(struct shard *shard, uint32_t epoch,
 
 struct shard_grant {
     uint32_t epoch, generation;
+    bool waits_for_parents;
     struct replica_id replica;
     uint64_t boot;
     struct replica_config config;
 };
 NODISCARD enum status shard_grant(struct shard *shard, const struct shard_grant *grant);
+
+/* The controllers want the shard closed: appends SEAL, or tells again that it is committed
+ * (hooks->sealed). NOT_LEADER; else as replica_step(): they ask again. */
+NODISCARD enum status shard_seal(struct shard *shard);
+
+/* All parents are sealed (docs/replication.md I12): puts may come. */
+void shard_open_child(struct shard *shard);
 
 /* From a leader. `head` has everything but the batches, which are `data`: they are checked (both
  * CRCs, their shard, the chain) before the core sees them.
@@ -190,6 +204,7 @@ struct shard_put {
  * the sentence. `batch` is copied before it returns.
  *
  * NOT_LEADER, NO_QUORUM, IO (the disk is out), BUSY, DISK_FULL
+ * SEALED: the batch is not in the log and never will be (retries of what is are answered before)
  * INVALID, CORRUPT, UNSUPPORTED, TOO_LARGE          the batch
  * OUT_OF_ORDER, PRODUCER_FENCED, UNKNOWN_PRODUCER   its producer (docs/replication.md 2.11) */
 NODISCARD enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put *put,
@@ -197,7 +212,8 @@ NODISCARD enum status shard_put(struct shard *shard, struct bytes batch, struct 
 
 /* ---- readers ---- */
 
-/* Waits until offset < commit; embedded, zeroed before its first use. `woken` comes once. */
+/* Waits until offset < commit, or the shard has ended; embedded, zeroed before its first use.
+ * `woken` comes once. */
 struct shard_reader {
     struct list node;
     struct shard *shard; /* while it waits, else NULL */

@@ -70,6 +70,8 @@ NODISCARD static enum status shard_adopt(struct shards *set, struct shard_log *l
     shard->end = view.last.end;
     shard->commit = view.commit;
     shard->log_start = shard->producers_upto = view.log_start;
+    shard->seal_end = view.seal_end;
+    shard->sealed = view.sealed;
     shard_log_set_owner(log, shard);
     if (shard->end == shard->log_start && shard->end == 0) {
         shard->is_last_ms_known = shard->producers_built = true;

@@ -179,6 +179,23 @@ void batch_make_epoch_start(const struct epoch_start *start, const struct batch_
     *out = h;
 }
 
+void batch_make_seal(const struct batch_slot *slot, uint8_t at[BATCH_HEADER_BYTES + SEAL_BYTES],
+                     struct batch_header *out)
+{
+    uint8_t *payload = at + BATCH_HEADER_BYTES;
+    put_u64(payload, slot->append_ms);
+    struct batch_header h = {
+        .payload_crc = crc32c(0, payload, SEAL_BYTES),
+        .payload_bytes = SEAL_BYTES,
+        .count = 1,
+        .flags = BATCH_CONTROL,
+        .control_type = BATCH_SEAL,
+    };
+    fill_slot(&h, slot);
+    batch_header_encode(&h, at);
+    *out = h;
+}
+
 enum status epoch_start_decode(struct bytes payload, struct epoch_start *out)
 {
     if (payload.size != EPOCH_START_BYTES) {

@@ -60,7 +60,7 @@ enum batch_flags {
 enum batch_control {
     BATCH_CONTROL_NONE = 0,
     BATCH_EPOCH_START = 1, /* first batch of an epoch; payload: see epoch_start below */
-    BATCH_SEAL = 2,        /* reserved: the shard's last batch */
+    BATCH_SEAL = 2,        /* the shard is closed: only control batches follow; payload below */
     BATCH_LINEAGE = 3,     /* reserved: forced recovery */
 };
 
@@ -167,6 +167,12 @@ struct epoch_start {
 void batch_make_epoch_start(const struct epoch_start *start, const struct batch_slot *slot,
                             uint8_t at[BATCH_HEADER_BYTES + EPOCH_START_BYTES],
                             struct batch_header *out);
+
+/* The payload of SEAL, 8 bytes: 0 u64 time_ms, the append time again. A whole control batch at `at`,
+ * with `slot` filled in. */
+enum { SEAL_BYTES = 8 };
+void batch_make_seal(const struct batch_slot *slot, uint8_t at[BATCH_HEADER_BYTES + SEAL_BYTES],
+                     struct batch_header *out);
 
 /* CORRUPT: not EPOCH_START_BYTES long. The payload's CRC is the caller's (batch_decode()). */
 NODISCARD enum status epoch_start_decode(struct bytes payload, struct epoch_start *out);

@@ -129,7 +129,7 @@ static uint32_t content_crc(const struct batch *b)
 }
 
 static enum status propose(struct world *w, struct broker *b, uint32_t shard, uint64_t id,
-                           uint32_t count, const struct replica_slot *slot)
+                           uint32_t count, uint32_t flags, const struct replica_slot *slot)
 {
     struct batch batch = {
         .id = id,
@@ -137,7 +137,8 @@ static enum status propose(struct world *w, struct broker *b, uint32_t shard, ui
                  .count = count,
                  .epoch = slot->epoch,
                  .prev_crc = slot->prev_crc,
-                 .bytes = 128 + 100 * count}
+                 .bytes = 128 + 100 * count,
+                 .flags = flags}
     };
     batch.core.crc = content_crc(&batch);
     struct replica_input in = {.type = REPLICA_PROPOSED, .batch = batch.core};
@@ -151,9 +152,21 @@ static void start_epoch(struct world *w, struct broker *b, uint32_t shard, uint3
         return;
     }
     check_lead(w, b, shard, epoch);
-    enum status status = propose(w, b, shard, ++w->next_id, 1, &slot);
+    enum status status = propose(w, b, shard, ++w->next_id, 1, REPLICA_BATCH_CONTROL, &slot);
     CHECK(status == STATUS_OK);
     nemesis_on_lead(w, b, shard);
+}
+
+static void append_seal(struct world *w, struct broker *b, uint32_t shard)
+{
+    struct replica_slot slot;
+    if (replica_slot(b->replica[shard].core, &slot) == STATUS_OK) {
+        TRACE(w, "broker %u shard %u: SEAL at %llu", b->id, shard,
+              (unsigned long long)slot.base_offset);
+        enum status status = propose(w, b, shard, ++w->next_id, 1,
+                                     REPLICA_BATCH_CONTROL | REPLICA_BATCH_SEAL, &slot);
+        CHECK(status == STATUS_OK);
+    }
 }
 
 static void carry_out(struct world *w, struct broker *b, uint32_t shard,
@@ -180,6 +193,12 @@ static void carry_out(struct world *w, struct broker *b, uint32_t shard,
         return;
     case REPLICA_DO_START_EPOCH:
         start_epoch(w, b, shard, e->epoch);
+        return;
+    case REPLICA_DO_SEAL:
+        append_seal(w, b, shard);
+        return;
+    case REPLICA_DO_SEALED:
+        check_sealed(w, b, shard, e->end);
         return;
     case REPLICA_DO_WAKE:
         schedule(w, chance(w, 30) ? draw(w, 0, 20 * MS) : draw(w, 0, 50),
@@ -326,8 +345,26 @@ void broker_put(struct world *w, struct broker *b, const struct message *m)
     put.epoch = slot.epoch;
     r->put = grow(r->put, &r->puts_capacity, r->puts + 1, sizeof *r->put);
     r->put[r->puts++] = put;
-    status = propose(w, b, m->shard, put.attempt, m->as.put.count, &slot);
+    status = propose(w, b, m->shard, put.attempt, m->as.put.count, 0, &slot);
+    if (status == STATUS_SEALED) { /* nothing was written, so nothing was committed either */
+        r->puts--;
+        send_put_done(w, b, m->shard, &put, status, 0);
+        return;
+    }
     CHECK(status == STATUS_OK);
+}
+
+bool broker_seal(struct world *w, uint32_t shard)
+{
+    struct broker *leader = leader_of(w, shard);
+    if (committed_seal(w, shard) != 0) {
+        return true;
+    }
+    if (leader != NULL && leader->up && !leader->paused) {
+        struct replica_input in = {.type = REPLICA_SEAL};
+        status_ignore(broker_step(w, leader, shard, &in, NULL), "it is asked again");
+    }
+    return false;
 }
 
 void broker_on_message(struct world *w, struct broker *b, const struct message *m)
@@ -471,12 +508,16 @@ void broker_recover(struct world *w, struct broker *b, uint32_t shard)
     log_copy(&r->live, &r->medium.log);
     struct epoch_pair *history = NULL;
     uint32_t count = 0, capacity = 0, epoch = 0;
+    uint64_t seal_end = 0;
     for (uint32_t i = 0; i < r->live.count; i++) {
         const struct replica_batch *batch = &r->live.batch[i].core;
         if (batch->epoch != epoch) {
             epoch = batch->epoch;
             history = grow(history, &capacity, count + 1, sizeof *history);
             history[count++] = (struct epoch_pair){.epoch = epoch, .start = batch->base};
+        }
+        if ((batch->flags & REPLICA_BATCH_SEAL) != 0) {
+            seal_end = batch->base + batch->count;
         }
     }
     struct replica_recovered recovered = {.shard = shard_key(shard),
@@ -488,6 +529,7 @@ void broker_recover(struct world *w, struct broker *b, uint32_t shard)
                                           .commit_hint = r->medium.commit_hint,
                                           .uncertain = r->medium.uncertain,
                                           .uncertain_end = r->medium.uncertain_end,
+                                          .seal_end = seal_end,
                                           .history = history,
                                           .history_count = count};
     struct replica_log log = {.context = &r->live, .point_at = log_point_at};

@@ -210,6 +210,43 @@ static void check_copies(struct world *w, struct broker *b, uint32_t shard, uint
     }
 }
 
+/* ---------------------------------------------------------- 2.12: the end of a shard */
+
+uint64_t committed_seal(const struct world *w, uint32_t shard)
+{
+    const struct log *truth = &w->truth[shard].log;
+    for (uint32_t i = 0; i < truth->count; i++) {
+        const struct replica_batch *c = &truth->batch[i].core;
+        if ((c->flags & REPLICA_BATCH_SEAL) != 0) {
+            return c->base + c->count;
+        }
+    }
+    return 0;
+}
+
+/* What is told of a shard's end is true for good. */
+void check_sealed(struct world *w, struct broker *b, uint32_t shard, uint64_t end)
+{
+    w->count.seals++;
+    if (committed_seal(w, shard) != end) {
+        violated(w, "2.12: broker %u tells that shard %u ends at %llu; the committed seal is %llu",
+                 b->id, shard, (unsigned long long)end,
+                 (unsigned long long)committed_seal(w, shard));
+    }
+}
+
+static void check_behind_seal(struct world *w, uint32_t shard, const struct replica_batch *c)
+{
+    uint64_t seal = committed_seal(w, shard);
+    if (seal != 0 && (c->base + c->count > seal) && (c->flags & REPLICA_BATCH_CONTROL) == 0) {
+        violated(w, "2.12: the record at %llu of shard %u is committed behind its seal at %llu",
+                 (unsigned long long)c->base, shard, (unsigned long long)seal);
+    }
+    if (seal != 0 && (c->flags & REPLICA_BATCH_SEAL) != 0 && c->base + c->count != seal) {
+        violated(w, "2.12: shard %u has a second seal", shard);
+    }
+}
+
 static void extend_truth(struct world *w, struct broker *b, uint32_t shard, uint32_t epoch,
                          uint64_t end)
 {
@@ -221,6 +258,9 @@ static void extend_truth(struct world *w, struct broker *b, uint32_t shard, uint
     }
     for (uint32_t i = log_find_base(live, log_end(truth)); log_end(truth) < end; i++) {
         log_push(truth, &live->batch[i]);
+        if (shard == 0 && w->plan.seal_us != 0) {
+            check_behind_seal(w, shard, &live->batch[i].core);
+        }
         w->truth[shard].by_epoch = grow(w->truth[shard].by_epoch, &w->truth[shard].capacity,
                                         truth->count, sizeof *w->truth[shard].by_epoch);
         w->truth[shard].by_epoch[truth->count - 1] = epoch;

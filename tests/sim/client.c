@@ -39,6 +39,8 @@ void client_on_done(struct world *w, const struct message *m)
     if (m->as.put.status == STATUS_OK) {
         w->count.puts_acked++;
         ending_on_acked(w, m->shard, m->as.put.attempt);
+    } else if (m->as.put.status == STATUS_SEALED) {
+        ending_on_acked(w, m->shard, m->as.put.attempt); /* an answer, and for good */
     } else if (m->as.put.status != STATUS_UNCERTAIN) {
         w->belief[m->as.put.client][m->shard] = w->metadata.row[m->shard].leader.broker;
     }

@@ -58,6 +58,9 @@ void plan_draw(struct world *w)
     p->append_batches = chance(w, 500) ? (uint32_t)draw(w, 1, 2) : APPEND_BATCHES_MAX;
     p->ambiguous = chance(w, 300) ? (uint32_t)draw(w, 1, 40) : 0;
     p->faults_end_us = draw(w, 2, 8) * SECOND;
+    /* Not drawn: the other seeds run as they would without it. */
+    uint64_t x = (w->seed ^ w->seed >> 32) * 0x9e3779b97f4a7c15u;
+    p->seal_us = x >> 61 == 0 ? 500 * MS + (x >> 20) % (p->faults_end_us + SECOND) : 0;
 }
 
 void faults_start(struct world *w)

@@ -148,6 +148,7 @@ static bool waits_for_resume(struct world *w, const struct event *e)
     case EVENT_NEMESIS:
     case EVENT_CRASH:
     case EVENT_REPLACE:
+    case EVENT_SEAL:
     case EVENT_HEAL:
     case EVENT_ENDING:
         return false;
@@ -247,6 +248,11 @@ static void happen(struct world *w, struct event *e)
     case EVENT_REPLACE:
         status_ignore(metadata_repair(w, e->b) ? STATUS_OK : STATUS_BUSY, "tried again later");
         return;
+    case EVENT_SEAL:
+        if (!broker_seal(w, e->b)) {
+            schedule(w, 50 * MS, (struct event){.type = EVENT_SEAL, .b = e->b});
+        }
+        return;
     case EVENT_HEAL:
         ending_start(w);
         return;
@@ -275,6 +281,9 @@ static void begin(struct world *w)
     }
     faults_start(w);
     schedule(w, w->plan.faults_end_us, (struct event){.type = EVENT_HEAL});
+    if (w->plan.seal_us != 0) {
+        schedule(w, w->plan.seal_us, (struct event){.type = EVENT_SEAL, .b = 0});
+    }
 }
 
 bool world_run(struct world *w, uint64_t seed, bool trace)

@@ -255,6 +255,7 @@ enum event_type {
     EVENT_NEMESIS,       /* a: story, b: step */
     EVENT_CRASH,         /* a: broker, b: how, c: boot */
     EVENT_REPLACE,       /* b: shard: heal its configuration */
+    EVENT_SEAL,          /* b: shard: the controllers want it closed, until it is */
     EVENT_HEAL,
     EVENT_ENDING,
 };
@@ -298,11 +299,12 @@ struct plan {
     uint64_t put_us;
     uint32_t append_batches, ambiguous; /* ambiguous torn tails per 100 crashes */
     uint64_t faults_end_us;
+    uint64_t seal_us; /* when the controllers begin to ask for the end of shard 0; 0: never */
 };
 
 struct counters {
     uint64_t steps, messages, commits, puts_acked, crashes, elections, damages, disks_lost,
-        truncations, reconfigurations;
+        truncations, reconfigurations, seals;
 };
 
 struct world {
@@ -416,6 +418,8 @@ void broker_on_peer(struct world *w, struct broker *b, uint32_t peer, bool up);
 void broker_pump(struct world *w, struct broker *b, uint32_t shard, uint32_t peer);
 void broker_recover(struct world *w, struct broker *b, uint32_t shard);
 void broker_retain(struct world *w, struct broker *b, uint32_t shard);
+/* One request to close the shard; false while no SEAL of it is committed. */
+bool broker_seal(struct world *w, uint32_t shard);
 /* Feeds one input and carries out what the core asks for. */
 enum status broker_step(struct world *w, struct broker *b, uint32_t shard, struct replica_input *in,
                         const struct batch *batches);
@@ -479,6 +483,9 @@ void nemesis_on_lead(struct world *w, struct broker *b, uint32_t shard);
 void check_init(struct world *w);
 void check_release(struct world *w);
 void check_write(struct world *w, struct broker *b, uint32_t shard, const struct batch *batch);
+/* Where the committed SEAL of the shard ends; 0: there is none. */
+uint64_t committed_seal(const struct world *w, uint32_t shard);
+void check_sealed(struct world *w, struct broker *b, uint32_t shard, uint64_t end);
 void check_lead(struct world *w, struct broker *b, uint32_t shard, uint32_t epoch);
 void check_commit(struct world *w, struct broker *b, uint32_t shard, uint64_t end);
 void check_answer(struct world *w, struct broker *b, uint32_t shard,

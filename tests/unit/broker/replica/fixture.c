@@ -66,6 +66,9 @@ static void recover(struct host *h, struct replica_recovered *recovered)
         if (pairs == 0 || history[pairs - 1].epoch != b->epoch) {
             history[pairs++] = (struct epoch_pair){.epoch = b->epoch, .start = b->base};
         }
+        if ((b->flags & REPLICA_BATCH_SEAL) != 0) {
+            recovered->seal_end = b->base + b->count;
+        }
         recovered->last =
             (struct log_point){.end = b->base + b->count, .epoch = b->epoch, .crc = b->crc};
     }
@@ -192,6 +195,12 @@ static void carry_out(struct host *h, const struct replica_effect *e,
         break;
     case REPLICA_DO_START_EPOCH:
         say(h, "start epoch %u at %d\n", e->epoch, (int)e->end);
+        break;
+    case REPLICA_DO_SEAL:
+        say(h, "seal at %d\n", (int)e->end);
+        break;
+    case REPLICA_DO_SEALED:
+        say(h, "sealed %d\n", (int)e->end);
         break;
     case REPLICA_DO_WAKE:
         say(h, "wake %u\n", e->to.broker);

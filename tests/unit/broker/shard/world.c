@@ -81,6 +81,15 @@ static void leading(void *context, const struct shard *shard, uint32_t epoch)
     ((struct world_broker *)context)->leadings++;
 }
 
+static void sealed(void *context, const struct shard *shard, uint64_t end, uint64_t time_ms)
+{
+    (void)shard;
+    (void)time_ms;
+    struct world_broker *b = context;
+    b->seals++;
+    b->sealed_end = end;
+}
+
 static void dropped(void *context, uint64_t shard)
 {
     (void)shard;
@@ -128,6 +137,7 @@ static void broker_open(struct world_broker *b)
         .answer = answer,
         .report = report,
         .leading = leading,
+        .sealed = sealed,
         .dropped = dropped,
         .is_connected = is_connected,
         .schedule = schedule,

@@ -21,7 +21,8 @@ struct world_broker {
     struct list woken; /* shard_peer.node */
     bool scheduled;
     /* What the hooks saw. */
-    uint32_t reports, leadings, dropped;
+    uint32_t reports, leadings, dropped, seals;
+    uint64_t sealed_end;
     struct replica_report report;
     bool cut; /* receives and sends nothing */
 };

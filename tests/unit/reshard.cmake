@@ -1,0 +1,6 @@
+# Closing, splitting and merging shards.
+weir_unit_test(broker/replica/seal LINK broker_replica
+    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/broker/replica/fixture.c)
+weir_unit_test(broker/shard/seal LINK broker_shard broker_disk
+    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/broker/shard/world.c
+            ${CMAKE_SOURCE_DIR}/tests/support/fake_disk.c)
