@@ -109,6 +109,7 @@ NODISCARD static enum status parse(struct program *p, int argc, char **argv, str
         args_value("--ca", &p->connection.ca_file),
         args_value("--bootstrap", &p->connection.bootstrap),
         args_value("--timeout", &p->timeout),
+        args_value("--give-up", &p->give_up),
         args_value("--shards", &p->shards),
         args_value("--shard", &p->shard),
         args_value("--retention", &p->retention),

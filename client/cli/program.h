@@ -49,8 +49,8 @@ struct program {
     struct weir_client *client;
     /* Options; each command says which of them it takes by using them. */
     bool want_help, want_version, json, follow, key_random, allow_fewer_zones, no_wait, quiet;
-    const char *timeout, *shards, *retention, *key, *key_field, *delimiter, *ack_log, *from,
-        *from_what, *shard, *count;
+    const char *timeout, *give_up, *shards, *retention, *key, *key_field, *delimiter, *ack_log,
+        *from, *from_what, *shard, *count;
 };
 
 struct command {

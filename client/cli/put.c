@@ -25,6 +25,7 @@ struct put {
     struct weir_producer *producer;
     uint64_t key_field; /* from 1; 0: not by field */
     char delimiter;     /* '\0': runs of blanks */
+    struct weir_producer_options options;
     FILE *log;
     uint64_t begin_ms;
     uint64_t random; /* state of the random keys */
@@ -269,6 +270,13 @@ NODISCARD static enum status take_options(struct put *put, const struct program 
         }
         put->delimiter = is_tab ? '\t' : program->delimiter[0];
     }
+    if (program->give_up != NULL) {
+        enum status status =
+            args_duration(program->give_up, "--give-up", &put->options.delivery_timeout_ms, error);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
     if (program->key_field != NULL) {
         return args_number(program->key_field, "--key-field", 1, 100000, &put->key_field, error);
     }
@@ -334,8 +342,8 @@ int run_put(struct program *program, const char *const *words)
     (void)pthread_mutex_init(&put.lock, NULL);
     (void)pthread_cond_init(&put.news, NULL);
     int code;
-    if (weir_producer_open(program->client, words[0], NULL, program->timeout_ms, &put.producer,
-                           &error) != WEIR_OK) {
+    if (weir_producer_open(program->client, words[0], &put.options, program->timeout_ms,
+                           &put.producer, &error) != WEIR_OK) {
         code = program_error(program, &error);
     } else {
         put.begin_ms = now_ms();

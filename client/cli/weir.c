@@ -24,6 +24,7 @@ static const char help[] =
     "                     without an order among them\n"
     "  --ack-log FILE     write a line for each line that is stored, as soon as it is:\n"
     "                     number of the input line, shard, sequence number\n"
+    "  --give-up TIME     a line that is not stored after this long has failed (default 2m)\n"
     "  --quiet            no progress and no counts\n"
     "\n"
     "get: prints the records, one a line. Without --follow it ends when every shard is\n"

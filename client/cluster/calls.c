@@ -121,6 +121,22 @@ NODISCARD static enum status keep_part(struct cluster_call *call, const struct s
     return buf_append(&call->parts, reply->body.data, reply->body.size);
 }
 
+/* A controller that does not answer a question in all this time is frozen or cut off, whatever its
+ * connection says: whoever waits for it, the watch included, goes elsewhere. */
+static void note_silence(struct cluster_call *call, enum status status)
+{
+    struct controller_peer *peer = call->cluster->peers[call->peer];
+    if (status != STATUS_TIMEOUT) {
+        return;
+    }
+    if (call->cluster->active_hint == peer->id) {
+        call->cluster->active_hint = 0;
+    }
+    if (!call->is_change && peer->open) {
+        session_close(peer->session, STATUS_TIMEOUT, "it does not answer");
+    }
+}
+
 static void on_reply(struct session_request *request, const struct session_reply *reply)
 {
     struct cluster_call *call = CONTAINER_OF(request, struct cluster_call, request);
@@ -138,7 +154,7 @@ static void on_reply(struct session_request *request, const struct session_reply
     }
     call->asking = false;
     if (is_final(status)) {
-        if (status == STATUS_OK) {
+        if (status == STATUS_OK && !call->anybody) {
             cluster->active_hint = cluster->peers[call->peer]->id;
         }
         struct cluster_reply final = {
@@ -149,6 +165,7 @@ static void on_reply(struct session_request *request, const struct session_reply
         return;
     }
     call->parts.size = 0;
+    note_silence(call, status);
     call->trouble = reply->error;
     if (reply->status != STATUS_NOT_ACTIVE && reply->status != STATUS_BUSY) {
         call->maybe = true;
@@ -239,7 +256,7 @@ static void step(struct cluster_call *call)
         return;
     }
     list_remove(&call->waiter.node); /* its patience with the last one is over */
-    if (call->tries == 0) {
+    if (call->tries == 0 && !call->anybody) {
         call->peer = first_choice(cluster);
     }
     if (controller_want(cluster->peers[call->peer], &call->waiter)) {

@@ -56,8 +56,8 @@ void cluster_watch(struct cluster *cluster, struct cluster_watcher *watcher);
 void cluster_unwatch(struct cluster_watcher *watcher);
 
 /* Somebody waits for the leader of a shard of `stream`, and what is known does not help: asks the
- * active controller for it, and finds another one to watch when that knows more. Cheap to call
- * again and again. */
+ * other controllers in turn, and watches one of them when it knows more. Cheap to call again and
+ * again. */
 void cluster_doubt(struct cluster *cluster, uint32_t stream);
 
 /* ---- brokers -----------------------------------------------------------------------------------
@@ -99,7 +99,8 @@ struct cluster_call {
     bool finishing;     /* the deadline passed: end with the request's reply */
     enum status ending; /* ... because of this: CANCELLED, CLOSING; OK: its time is over */
     uint32_t tries;
-    size_t peer; /* index of the controller asked last */
+    size_t peer;  /* index of the controller asked last */
+    bool anybody; /* any controller may answer; `peer` is asked first */
     struct peer_waiter waiter;
     struct session_request request;
     struct net_timer retry, deadline;

@@ -6,13 +6,14 @@
 enum {
     PEERS_MAX = BOOTSTRAP_MAX + 16,
     DIAL_PATIENCE_MS = 1500,  /* then another controller is tried beside */
-    READ_ATTEMPT_MS = 2000,   /* a question is cheap to ask again elsewhere */
+    READ_ATTEMPT_MS = 1000,   /* a question is cheap to ask again elsewhere */
     CHANGE_ATTEMPT_MS = 5000, /* a change may have work to do */
     CALL_BACKOFF_MIN_MS = 10, /* doubling */
     CALL_BACKOFF_MAX_MS = 500,
     WATCH_BACKOFF_MAX_MS = 1000,
     DOUBT_EVERY_MS = 250,
-    DOUBT_TIMEOUT_MS = 2000,
+    DOUBT_TIMEOUT_MS = 2500,
+    BEHIND_PATIENCE_MS = 300, /* before we watch another controller than one that knows less */
     PARTS_BYTES_MAX = 256 * 1024 * 1024, /* a million shards */
 };
 
@@ -69,7 +70,10 @@ struct cluster {
     Weir__GetMetadata doubt_body;
     char doubt_stream[STREAM_NAME_MAX + 1];
     bool doubting;
-    uint64_t next_doubt_ms, ahead_version; /* a version that somebody else has */
+    uint64_t next_doubt_ms;
+    size_t doubt_peer;       /* who was asked last */
+    uint64_t ahead_version;  /* a version that somebody else has */
+    struct net_timer behind; /* runs while our watch has not told us of it */
 
     struct list brokers;
     uint32_t next_serial;

@@ -153,6 +153,7 @@ void watch_close(struct cluster *cluster)
 {
     struct metadata_watch *watch = &cluster->watch;
     net_timer_stop(cluster->loop, &watch->retry);
+    net_timer_stop(cluster->loop, &cluster->behind);
     list_remove(&watch->waiter.node);
     if (watch->asking) {
         session_cancel(&watch->request);
@@ -172,6 +173,14 @@ void watch_elsewhere(struct cluster *cluster)
 /* ---- doubt ------------------------------------------------------------------------------------
  */
 
+static void still_behind(struct net_timer *timer)
+{
+    struct cluster *cluster = CONTAINER_OF(timer, struct cluster, behind);
+    if (cluster->metadata.version < cluster->ahead_version) {
+        watch_elsewhere(cluster);
+    }
+}
+
 static void on_doubt(struct cluster_call *call, const struct cluster_reply *reply)
 {
     struct cluster *cluster = CONTAINER_OF(call, struct cluster, doubt);
@@ -189,6 +198,9 @@ static void on_doubt(struct cluster_call *call, const struct cluster_reply *repl
     }
     if (update->version > cluster->metadata.version) {
         cluster->ahead_version = update->version;
+        status_ignore(net_timer_start(cluster->loop, &cluster->behind,
+                                      net_now_ms(cluster->loop) + BEHIND_PATIENCE_MS, still_behind),
+                      "the next doubt looks again");
     }
     weir__metadata_update__free_unpacked(update, NULL);
 }
@@ -201,17 +213,24 @@ void cluster_doubt(struct cluster *cluster, uint32_t stream)
         return;
     }
     cluster->next_doubt_ms = now + DOUBT_EVERY_MS;
-    if (!cluster->watch.asking || cluster->metadata.version < cluster->ahead_version) {
-        watch_elsewhere(cluster); /* what it should have told us some time ago has not come */
-        cluster->ahead_version = 0;
+    if (!cluster->watch.asking) {
+        watch_elsewhere(cluster); /* unless it is on its way to do so */
     }
     if (row == NULL) {
         return;
     }
-    (void)memcpy(cluster->doubt_stream, row->name, sizeof(cluster->doubt_stream));
+    memcpy(cluster->doubt_stream, row->name, sizeof(cluster->doubt_stream));
     weir__get_metadata__init(&cluster->doubt_body);
     cluster->doubt_body.stream = cluster->doubt_stream;
+    cluster->doubt_body.stale_ok = true;
     cluster->doubting =
         cluster_call(cluster, &cluster->doubt, RPC_GET_METADATA, &cluster->doubt_body.base, false,
                      DOUBT_TIMEOUT_MS, on_doubt) == STATUS_OK;
+    /* What the watched one knew, it would have told. */
+    cluster->doubt_peer = controller_next(cluster, cluster->doubt_peer);
+    if (cluster->doubt_peer == cluster->watch.peer) {
+        cluster->doubt_peer = controller_next(cluster, cluster->doubt_peer);
+    }
+    cluster->doubt.anybody = true;
+    cluster->doubt.peer = cluster->doubt_peer;
 }

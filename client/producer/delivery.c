@@ -8,6 +8,10 @@ void delivery_init(struct delivery *delivery, uint32_t window, struct rng *rng)
 
 void delivery_add(struct delivery *delivery, struct delivery_batch *batch)
 {
+    if (list_empty(&delivery->queue)) {
+        delivery->retry_ms = 0; /* those that failed are over: the new one may try at once */
+        delivery->failures = 0;
+    }
     batch->state = DELIVERY_WAITING;
     batch->numbered = false;
     batch->maybe = false;

@@ -16,7 +16,13 @@
 #include "proto/wire/batch.h"
 #include "tests/unit/proto/net/certs.h"
 
-enum { FAKE_NODES = 2, FAKE_STREAM = 7, FAKE_LOG_BATCHES = 256, FAKE_EPOCH = 3 };
+enum {
+    FAKE_NODES = 2,
+    FAKE_STREAM = 7,
+    FAKE_LOG_BATCHES = 256,
+    FAKE_EPOCH = 3,
+    FAKE_UNANSWERED = 16
+};
 
 struct fake_node {
     struct fake *fake;
@@ -25,6 +31,9 @@ struct fake_node {
     struct net_listener *listener;
     uint16_t port;
     struct session_call *watch;
+    bool silent; /* a controller: connected, but it says nothing any more */
+    struct session_call *unanswered[FAKE_UNANSWERED];
+    unsigned unanswered_count;
     unsigned calls[128]; /* by method */
     /* How a broker misbehaves next, so many times. */
     unsigned drop_after_storing, swallow, refuse;
