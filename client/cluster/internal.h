@@ -10,7 +10,7 @@ enum {
     CHANGE_ATTEMPT_MS = 5000, /* a change may have work to do */
     CALL_BACKOFF_MIN_MS = 10, /* doubling */
     CALL_BACKOFF_MAX_MS = 500,
-    WATCH_BACKOFF_MAX_MS = 1000,
+    WATCH_BACKOFF_MAX_MS = 400,
     DOUBT_EVERY_MS = 250,
     DOUBT_TIMEOUT_MS = 2500,
     BEHIND_PATIENCE_MS = 300, /* before we watch another controller than one that knows less */
