@@ -9,9 +9,16 @@
 struct api *api_new(const struct api_options *options)
 {
     struct api *api = calloc(1, sizeof(*api));
-    if (api != NULL) {
-        api->options = *options;
-        list_init(&api->reads_queued);
+    if (api == NULL) {
+        return NULL;
+    }
+    api->options = *options;
+    list_init(&api->reads_queued);
+    api->limits = limits_new(&options->limits);
+    api->slots = slots_new();
+    if (api->limits == NULL || api->slots == NULL) {
+        api_free(api);
+        return NULL;
     }
     return api;
 }
@@ -33,6 +40,9 @@ void api_free(struct api *api)
         free(p);
     }
     api_free_reads(api);
+    limits_free(api->limits);
+    slots_free(api->slots);
+    batch_builder_release(&api->kept);
     free(api);
 }
 

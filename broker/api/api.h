@@ -19,6 +19,12 @@ enum {
     API_STATUS_SHARDS_MAX = 16384,        /* in one SHARD_STATUS */
 };
 
+/* Of each shard, a second; 0: no limit. They hold for calls that ask for it
+ * (proto/schema/data.proto, `limited`): those of Kinesis clients. */
+struct api_limits {
+    uint64_t write_bytes, write_records, read_bytes, read_calls;
+};
+
 struct api_options {
     struct net_loop *loop;
     struct shards *shards;
@@ -28,6 +34,7 @@ struct api_options {
      * while another replica is heard (docs/replication.md 2.10). */
     bool (*is_heard)(void *context, uint32_t broker);
     void *context;
+    struct api_limits limits;
 };
 
 struct api;

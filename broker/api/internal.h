@@ -2,6 +2,8 @@
 #pragma once
 
 #include "broker/api/api.h"
+#include "broker/api/limits.h"
+#include "broker/api/slots.h"
 #include "proto/schema/data.pb-c.h"
 
 enum { API_TAIL_BATCHES = 1024 };
@@ -11,6 +13,8 @@ struct pending_put {
     struct session_call *call;
     struct api *api;
     uint64_t shard;
+    uint32_t refused_count; /* of a limited put */
+    uint8_t refused[LIMITS_RECORDS_MAX / 8];
     struct pending_put *next; /* on the free list */
 };
 
@@ -25,6 +29,10 @@ struct api {
 
     uint32_t reading;         /* reads that the store has */
     struct list reads_queued; /* pending_read.queued */
+
+    struct limits *limits;
+    struct slots *slots;
+    struct batch_builder kept; /* of a batch, the records that no limit refuses */
 
     /* Of one reply from the tail. */
     struct log_batch batches[API_TAIL_BATCHES];

@@ -1,5 +1,6 @@
 /* PUT: one batch into one shard, answered when it is committed. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "broker/api/internal.h"
 
@@ -18,6 +19,9 @@ static void put_done(struct shard_put *put)
         reply.append_ms = put->append_ms;
         reply.generation = put->generation;
         reply.duplicate = put->duplicate;
+        if (p->refused_count > 0) {
+            reply.refused = (ProtobufCBinaryData){.len = sizeof(p->refused), .data = p->refused};
+        }
         session_reply(p->call, (struct session_payload){.body = &reply.base});
     } else {
         const char *text = put->status == STATUS_UNCERTAIN
@@ -39,6 +43,61 @@ static struct pending_put *pending_put(struct api *api)
     return calloc(1, sizeof(*p));
 }
 
+/* ---- limits ---- */
+
+/* Builds the batch of what was not refused; its header keeps what retries are known by. */
+NODISCARD static enum status keep_rest(struct api *api, const struct batch_header *h,
+                                       struct bytes payload, const uint8_t *refused,
+                                       struct bytes *out)
+{
+    struct record record;
+    batch_builder_reset(&api->kept);
+    for (uint32_t i = 0; payload.size > 0; i++) {
+        enum status status = record_next(&payload, &record);
+        if (status == STATUS_OK && (refused[i / 8] & 1U << i % 8) == 0) {
+            status = batch_builder_add(&api->kept, &record);
+        }
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    struct bytes batch =
+        batch_builder_finish(&api->kept, h->producer_id, h->producer_epoch, h->producer_seq);
+    struct batch_header kept;
+    if (batch_header_decode(batch, &kept) != STATUS_OK) {
+        return STATUS_INTERNAL;
+    }
+    memcpy(kept.dedup_token, h->dedup_token, sizeof(kept.dedup_token));
+    batch_header_encode(&kept, api->kept.buf.data);
+    *out = batch;
+    return STATUS_OK;
+}
+
+/* Judges the records of a limited put. THROTTLED: none may come; INVALID: not a batch that can be
+ * judged. *batch becomes what may come. */
+NODISCARD static enum status apply_limits(struct api *api, struct pending_put *p,
+                                          struct bytes *batch, struct limits_cost *out_cost)
+{
+    struct batch_header h;
+    struct error error;
+    enum status status = batch_decode(*batch, &h);
+    if (status != STATUS_OK || h.count > LIMITS_RECORDS_MAX) {
+        return STATUS_INVALID;
+    }
+    struct bytes payload = bytes_of(batch->data + BATCH_HEADER_BYTES, h.payload_bytes);
+    status = batch_check_records(&h, payload, &error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    memset(p->refused, 0, sizeof(p->refused));
+    p->refused_count = limits_judge(api->limits, p->shard, net_now_ms(api->options.loop), payload,
+                                    p->refused, out_cost);
+    if (p->refused_count == h.count) {
+        return STATUS_THROTTLED;
+    }
+    return p->refused_count == 0 ? STATUS_OK : keep_rest(api, &h, payload, p->refused, batch);
+}
+
 void api_put(struct api *api, struct session_call *call)
 {
     Weir__Put *request = weir__put__unpack(NULL, call->body.size, call->body.data);
@@ -47,6 +106,7 @@ void api_put(struct api *api, struct session_call *call)
         return;
     }
     uint64_t id = request->shard;
+    bool limited = request->limited;
     weir__put__free_unpacked(request, NULL);
     struct shard *shard = api_shard(api, call, id);
     if (shard == NULL) {
@@ -62,9 +122,15 @@ void api_put(struct api *api, struct session_call *call)
     p->call = call;
     p->shard = id;
     p->put.done = put_done;
-    struct error error;
-    enum status status = shard_put(shard, call->attachment, &p->put, &error);
-    if (status != STATUS_OK) {
+    p->refused_count = 0;
+    struct limits_cost cost = {0};
+    struct bytes batch = call->attachment;
+    struct error error = {.text = "the shard's limit is reached, or the batch cannot be judged"};
+    enum status status = limited && shard->open ? apply_limits(api, p, &batch, &cost) : STATUS_OK;
+    status = status == STATUS_OK ? shard_put(shard, batch, &p->put, &error) : status;
+    if (status == STATUS_OK) {
+        limits_spend(api->limits, id, net_now_ms(api->options.loop), &cost);
+    } else {
         recycle(p);
         api_refuse(api, call, id, status, error.text);
     }

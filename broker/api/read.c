@@ -5,6 +5,13 @@
 #include "base/check.h"
 #include "broker/api/internal.h"
 
+/* What is asked for. */
+struct wish {
+    uint64_t offset;
+    uint32_t max_bytes, max_records;
+    bool limited;
+};
+
 /* A READ that could not be answered at once. */
 struct pending_read {
     struct api *api;
@@ -13,9 +20,9 @@ struct pending_read {
     struct net_timer timer;
     struct log_read read; /* while it is read from segments */
     struct list queued;   /* on api->reads_queued */
-    uint64_t shard, offset;
-    uint32_t max_bytes, max_records, retries;
-    bool limited;
+    uint64_t shard;
+    struct wish wish;
+    uint32_t retries;
     struct pending_read *next; /* on the free list */
 };
 
@@ -25,8 +32,8 @@ struct read_result {
     uint64_t next_offset, last_ms; /* append time of the last batch */
 };
 
-/* What a reader who wants `max_records` (0: all) from `offset` on takes of some batches: of the last
- * one its share. */
+/* What a reader who wants `max_records` (0: all) from `offset` on takes of some batches: of the
+ * last one its share. */
 static uint64_t bytes_taken(struct bytes data, uint64_t offset, uint32_t max_records)
 {
     uint64_t taken = 0, left = max_records == 0 ? UINT64_MAX : max_records;
@@ -45,12 +52,12 @@ static uint64_t bytes_taken(struct bytes data, uint64_t offset, uint32_t max_rec
     return taken;
 }
 
-static void spend(struct api *api, const struct shard *shard, const struct read_result *result,
-                  uint64_t offset, uint32_t max_records)
+static void spend(struct api *api, const struct shard *shard, const struct wish *wish,
+                  const struct read_result *result)
 {
     uint64_t taken = 0;
-    for (uint32_t i = 0; i < result->piece_count; i++) {
-        taken += bytes_taken(result->pieces[i], offset, max_records);
+    for (uint32_t i = 0; wish->limited && i < result->piece_count; i++) {
+        taken += bytes_taken(result->pieces[i], wish->offset, wish->max_records);
     }
     limits_spend_read(api->limits, shard->id, net_now_ms(api->options.loop), taken);
 }
@@ -91,22 +98,26 @@ static void refuse_expired(struct session_call *call, const struct shard *shard,
 
 /* False: the tail does not have the offset. */
 static bool reply_from_tail(struct api *api, struct session_call *call, struct shard *shard,
-                            uint64_t offset, uint32_t max_bytes)
+                            const struct wish *wish)
 {
-    uint32_t count = shard_log_tail(shard->log, offset, shard->commit, max_bytes, api->batches,
-                                    API_TAIL_BATCHES);
+    uint32_t count = shard_log_tail(shard->log, wish->offset, shard->commit, wish->max_bytes,
+                                    api->batches, API_TAIL_BATCHES);
     if (count == 0) {
         return false;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        api->pieces[i] = api->batches[i].bytes;
+    uint32_t used = 0;
+    uint64_t end = wish->max_records == 0 ? UINT64_MAX : wish->offset + wish->max_records;
+    while (used < count && (used == 0 || api->batches[used].base < end)) {
+        api->pieces[used] = api->batches[used].bytes;
+        used++;
     }
-    const struct log_batch *last = &api->batches[count - 1];
-    reply(call, shard,
-          &(struct read_result){.pieces = api->pieces,
-                                .piece_count = count,
-                                .next_offset = last->base + last->count,
-                                .last_ms = last->append_ms});
+    const struct log_batch *last = &api->batches[used - 1];
+    const struct read_result result = {.pieces = api->pieces,
+                                       .piece_count = used,
+                                       .next_offset = last->base + last->count,
+                                       .last_ms = last->append_ms};
+    spend(api, shard, wish, &result);
+    reply(call, shard, &result);
     return true;
 }
 
@@ -172,9 +183,9 @@ static void start_read(struct pending_read *p, struct shard *shard)
 {
     struct log_read *read = &p->read;
     read->log = shard->log;
-    read->offset = p->offset;
+    read->offset = p->wish.offset;
     read->end = shard->commit;
-    read->max_bytes = p->max_bytes;
+    read->max_bytes = p->wish.max_bytes;
     read->done = read_done;
     read->owner = p;
     read->data.size = 0;
@@ -221,11 +232,12 @@ static void reply_from_segments(struct pending_read *p, const struct shard *shar
 {
     struct bytes data = buf_bytes(&p->read.data);
     p->call->cancelled = NULL;
-    reply(p->call, shard,
-          &(struct read_result){.pieces = &data,
-                                .piece_count = 1,
-                                .next_offset = p->read.next,
-                                .last_ms = last_append_ms(data)});
+    const struct read_result result = {.pieces = &data,
+                                       .piece_count = 1,
+                                       .next_offset = p->read.next,
+                                       .last_ms = last_append_ms(data)};
+    spend(p->api, shard, &p->wish, &result);
+    reply(p->call, shard, &result);
     recycle(p);
 }
 
@@ -273,15 +285,15 @@ static void serve(struct pending_read *p)
     struct shard *shard = api->closing ? NULL : shards_find(api->options.shards, p->shard);
     if (shard == NULL) {
         refuse(p, api->closing ? STATUS_CLOSING : STATUS_NOT_FOUND, "the shard is gone");
-    } else if (p->offset < shard->log_start) {
+    } else if (p->wish.offset < shard->log_start) {
         call->cancelled = NULL;
-        refuse_expired(call, shard, p->offset);
+        refuse_expired(call, shard, p->wish.offset);
         recycle(p);
-    } else if (p->offset >= shard->commit) {
+    } else if (p->wish.offset >= shard->commit) {
         call->cancelled = NULL;
-        reply_nothing(call, shard, p->offset);
+        reply_nothing(call, shard, p->wish.offset);
         recycle(p);
-    } else if (reply_from_tail(api, call, shard, p->offset, p->max_bytes)) {
+    } else if (reply_from_tail(api, call, shard, &p->wish)) {
         recycle(p);
     } else {
         queue_read(p, shard);
@@ -316,6 +328,14 @@ static void cancelled(struct session_call *call)
     } /* else the store has it: read_done() answers */
 }
 
+static struct wish wish_of(const Weir__Read *request)
+{
+    return (struct wish){.offset = request->offset,
+                         .max_bytes = request->max_bytes,
+                         .max_records = request->max_records,
+                         .limited = request->limit != WEIR__READ__LIMIT__NONE};
+}
+
 static void wait_for_record(struct api *api, struct session_call *call, struct shard *shard,
                             const Weir__Read *request)
 {
@@ -325,8 +345,8 @@ static void wait_for_record(struct api *api, struct session_call *call, struct s
     }
     uint32_t wait_ms =
         request->wait_ms < API_WAIT_MS_MAX ? request->wait_ms : (uint32_t)API_WAIT_MS_MAX;
-    p->offset = p->reader.offset = request->offset;
-    p->max_bytes = request->max_bytes;
+    p->wish = wish_of(request);
+    p->reader.offset = request->offset;
     p->reader.woken = woken;
     enum status status = shard_wait(shard, &p->reader);
     if (status == STATUS_OK) {
@@ -343,6 +363,7 @@ static void wait_for_record(struct api *api, struct session_call *call, struct s
 static void read_request(struct api *api, struct session_call *call, struct shard *shard,
                          const Weir__Read *request)
 {
+    struct wish wish = wish_of(request);
     if (shard->role == REPLICA_HALTED) {
         api_refuse(api, call, shard->id, STATUS_CORRUPT, "this replica is halted");
     } else if (request->offset < shard->log_start) {
@@ -351,15 +372,45 @@ static void read_request(struct api *api, struct session_call *call, struct shar
         reply_nothing(call, shard, request->offset);
     } else if (request->offset >= shard->commit) {
         wait_for_record(api, call, shard, request);
-    } else if (!reply_from_tail(api, call, shard, request->offset, request->max_bytes)) {
+    } else if (!reply_from_tail(api, call, shard, &wish)) {
         struct pending_read *p = pending_read(api, call, shard->id);
         if (p != NULL) {
-            p->offset = request->offset;
-            p->max_bytes = request->max_bytes;
+            p->wish = wish;
             call->cancelled = cancelled;
             queue_read(p, shard);
         }
     }
+}
+
+/* Slots and limits are the leader's business; a read that needs either goes nowhere else while
+ * there is one. False: the call is answered. */
+static bool may_read(struct api *api, struct session_call *call, struct shard *shard,
+                     const Weir__Read *request)
+{
+    uint64_t now_ms = net_now_ms(api->options.loop);
+    if (request->consumer != 0) {
+        if (request->end) {
+            slots_end(api->slots, shard->id, request->consumer, request->subscription);
+            reply_nothing(call, shard, request->offset);
+            return false;
+        }
+        enum status status = request->begin ? slots_begin(api->slots, shard->id, request->consumer,
+                                                          request->subscription, now_ms)
+                                            : slots_check(api->slots, shard->id, request->consumer,
+                                                          request->subscription, now_ms);
+        if (status != STATUS_OK) {
+            api_refuse(api, call, shard->id, status,
+                       "another subscription of this consumer to the shard has begun");
+            return false;
+        }
+    }
+    if (request->limit != WEIR__READ__LIMIT__NONE &&
+        !limits_may_read(api->limits, shard->id, now_ms,
+                         request->limit == WEIR__READ__LIMIT__CALL)) {
+        api_refuse(api, call, shard->id, STATUS_THROTTLED, "the shard's limit is reached");
+        return false;
+    }
+    return true;
 }
 
 void api_read(struct api *api, struct session_call *call)
@@ -374,11 +425,11 @@ void api_read(struct api *api, struct session_call *call)
     } else if (request->max_bytes > API_READ_BYTES_MAX) {
         request->max_bytes = API_READ_BYTES_MAX;
     }
-    if (session_queued(call->session) > SESSION_QUEUE_MAX / 2) {
+    if (call->session != NULL && session_queued(call->session) > SESSION_QUEUE_MAX / 2) {
         session_reply_error(call, STATUS_BUSY, NULL, "earlier replies have not been taken yet");
     } else {
         struct shard *shard = api_shard(api, call, request->shard);
-        if (shard != NULL) {
+        if (shard != NULL && may_read(api, call, shard, request)) {
             read_request(api, call, shard, request);
         }
     }

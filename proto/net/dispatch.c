@@ -63,6 +63,10 @@ static bool is_wanted(const struct session_call *call)
 
 void session_reply(struct session_call *call, struct session_payload payload)
 {
+    if (call->local != NULL) {
+        call->local(call, &payload, NULL, NULL);
+        return;
+    }
     struct incoming *incoming = incoming_of(call);
     if (is_wanted(call)) {
         struct frame_header h = {
@@ -85,20 +89,25 @@ void session_reply_error(struct session_call *call, enum status status, const ch
                          const char *format, ...)
 {
     CHECK(status != STATUS_OK);
+    struct error error = {.status = status};
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(error.text, sizeof(error.text), format, args);
+    va_end(args);
+    if (call->local != NULL) {
+        call->local(call, NULL, &error, hint == NULL ? "" : hint);
+        return;
+    }
     struct incoming *incoming = incoming_of(call);
     if (is_wanted(call)) {
-        char text[ERROR_TEXT_BYTES];
-        va_list args;
-        va_start(args, format);
-        (void)vsnprintf(text, sizeof(text), format, args);
-        va_end(args);
-        session_put_error(call->session, incoming->id, call->method, status, hint, text);
+        session_put_error(call->session, incoming->id, call->method, status, hint, error.text);
     }
     incoming_free(incoming);
 }
 
 enum status session_reply_more(struct session_call *call, struct session_payload payload)
 {
+    CHECK(call->local == NULL);
     if (!is_wanted(call)) {
         return STATUS_UNAVAILABLE;
     }

@@ -97,6 +97,7 @@ const struct rpc_identity *net_tls_identity(const struct net_tls *tls);
  * ------------------------------------------------------------------------------------- */
 
 struct session;
+struct session_payload;
 
 /* A call that came in. Owned by the handler from `called` until it replies for the last time; it
  * stays valid when the session ends meanwhile (a reply then goes nowhere). body and attachment are
@@ -112,6 +113,12 @@ struct session_call {
         struct session_call *call); /* set by the handler, may be NULL: the caller gave up
                                        or the session ended; a last reply is still due */
     bool gone;                      /* nobody waits for the reply any more */
+    /* NULL for calls from sessions. A process that asks itself fills in method, caller, body,
+     * attachment and this, and hands the call to whoever serves such calls: the reply comes here,
+     * from inside session_reply(), and the call is its maker's again. `error` is set and `payload`
+     * NULL when the status is not OK; both are borrowed. Such calls get no session_reply_more(). */
+    void (*local)(struct session_call *call, const struct session_payload *payload,
+                  const struct error *error, const char *hint);
 };
 
 struct session_handlers {
