@@ -76,7 +76,12 @@ static void apply_one(struct db *db, const Weir__Command *command, struct db_res
 static enum status check_kinds(const Weir__CommandList *list, uint64_t index, struct error *error)
 {
     for (size_t i = 0; i < list->n_commands; i++) {
-        if (list->commands[i]->kind_case == WEIR__COMMAND__KIND__NOT_SET) {
+        const Weir__Command *command = list->commands[i];
+        if (command->kind_case == WEIR__COMMAND__KIND__NOT_SET ||
+            (command->kind_case == WEIR__COMMAND__KIND_STREAM_CONTROL &&
+             (command->stream_control->control == NULL ||
+              command->stream_control->control->kind_case ==
+                  WEIR__STREAM_CONTROL__KIND__NOT_SET))) {
             return error_set(error, STATUS_UNSUPPORTED,
                              "entry %llu has a command that this version does not know: it was "
                              "written by a newer Weir",

@@ -20,7 +20,26 @@ enum {
     COMMAND_ENTRY_BYTES_MAX = 1024 * 1024,
     COMMAND_RETENTION_HOURS = 24,           /* when the request does not say */
     COMMAND_RETENTION_HOURS_MAX = 365 * 24, /* as Kinesis */
+    COMMAND_MAX_RECORD_KIB = 1024,
+    COMMAND_MAX_RECORD_KIB_MAX = 10240,
+    COMMAND_WARM_MIBPS_MAX = 10 * 1024,
+    COMMAND_KEY_ID_MAX = 2048,
+
+    /* Limits that the account's settings can change. */
+    COMMAND_SHARDS_MAX = 20000,
+    COMMAND_ON_DEMAND_STREAMS_MAX = 50,
+    COMMAND_STREAMS_CREATING_MAX = 5,
+    COMMAND_CONSUMERS_MAX = 20,
+    COMMAND_CONSUMERS_COMMITTED_MAX = 50, /* with the billing commitment */
+    COMMAND_MODE_CHANGES_MAX = 2,         /* of a stream in 24 h */
+    COMMAND_ENCRYPTION_CHANGES_MAX = 25,  /* ditto */
+
+    COMMAND_ACCESS_KEYS_MAX = 1000,
 };
+
+/* When bootstrapping does not say. */
+#define COMMAND_ACCOUNT "000000000000"
+#define COMMAND_REGION  "us-east-1"
 
 /* One result per command, in order. A zeroed struct is empty. */
 struct command_results {

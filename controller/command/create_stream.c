@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "controller/command/internal.h"
+#include "controller/command/stream_control.h"
 #include "controller/placement/placement.h"
 
 bool command_name_is_good(const char *name, struct db_result *result)
@@ -18,11 +18,19 @@ bool command_name_is_good(const char *name, struct db_result *result)
     return false;
 }
 
-void command_answer_stream(struct db *db, struct db_result *result, const struct db_stream *stream)
+void command_answer_change(struct db *db, struct db_result *result, const struct db_stream *stream,
+                           const Weir__StreamAttributes *attributes,
+                           const Weir__StreamAttributes *before, const Weir__Consumer *consumer)
 {
-    /* Not const there, and not changed. */
+    /* Packing changes nothing, but the fields are not const: hence copies. */
+    static char empty_text[1];
+    Weir__StreamAttributes shown = *attributes;
+    Weir__StreamAttributes old = WEIR__STREAM_ATTRIBUTES__INIT;
+    Weir__Consumer one = WEIR__CONSUMER__INIT;
     char name[STREAM_NAME_MAX + 1];
     memcpy(name, stream->name, sizeof(name));
+    shown.n_tags = shown.n_consumers = shown.n_data_keys = 0;
+    shown.policy = empty_text;
     Weir__StreamInfo info;
     weir__stream_info__init(&info);
     info.id = stream->id;
@@ -31,10 +39,108 @@ void command_answer_stream(struct db *db, struct db_result *result, const struct
     info.created_ms = stream->created_ms;
     info.retention_hours = stream->retention_hours;
     info.shard_count = stream->shard_count;
+    info.attributes = &shown;
     Weir__StreamReply reply = WEIR__STREAM_REPLY__INIT;
     reply.stream = &info;
     reply.version = db_next_version(db);
+    if (before != NULL) {
+        old = *before;
+        reply.before = &old;
+    }
+    if (consumer != NULL) {
+        one = *consumer;
+        one.n_tags = 0;
+        one.policy = empty_text;
+        reply.consumer = &one;
+    }
     command_answer(result, &reply.base);
+}
+
+void command_answer_stream(struct db *db, struct db_result *result, const struct db_stream *stream)
+{
+    AUTO(attributes_free) Weir__StreamAttributes *attributes = db_attributes_get(db, stream->id);
+    if (attributes == NULL) {
+        result->status = STATUS_NO_MEMORY;
+        return;
+    }
+    command_answer_change(db, result, stream, attributes, NULL, NULL);
+}
+
+static bool stream_id_is_good(const char *id)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    return strlen(id) == 24 && strspn(id, allowed) == 20 && id[20] == '-' &&
+           strspn(id + 21, allowed) == 3;
+}
+
+static void count_creating(const struct db_stream *stream, void *context)
+{
+    *(uint32_t *)context += stream->state == DB_STREAM_CREATING;
+}
+
+/* The limits of the account, and its texts. */
+static bool account_allows(struct control *c, const Weir__CmdCreateStream *in)
+{
+    const Weir__ClusterSettings *s = c->settings;
+    uint32_t creating_limit = control_limit(s->creating_stream_limit, COMMAND_STREAMS_CREATING_MAX);
+    uint32_t shard_limit = control_limit(s->shard_limit, COMMAND_SHARDS_MAX);
+    uint32_t creating = 0;
+    if (db_stream_find(c->db, in->name, &c->stream)) {
+        command_refuse(c->result, STATUS_IN_USE, "Stream %s under account %s already exists.",
+                       in->name, settings_account(s));
+        return false;
+    }
+    db_stream_each(c->db, count_creating, &creating);
+    if (creating_limit != UINT32_MAX && creating >= creating_limit) {
+        command_refuse(c->result, STATUS_LIMIT,
+                       "Account %s has %u streams in state CREATING; the limit is %u.",
+                       settings_account(s), creating, creating_limit);
+        return false;
+    }
+    uint64_t open = db_shards_open(c->db);
+    if (shard_limit != UINT32_MAX && open + in->shards > shard_limit) {
+        command_refuse(c->result, STATUS_LIMIT,
+                       "This request would exceed the shard limit for the account %s in %s. "
+                       "Current shard count for the account: %llu. Limit: %u. Number of additional "
+                       "shards that would have resulted from this request: %u.",
+                       settings_account(s), settings_region(s), (unsigned long long)open,
+                       shard_limit, in->shards);
+        return false;
+    }
+    return in->mode != WEIR__STREAM_MODE__STREAM_ON_DEMAND || control_may_be_on_demand(c);
+}
+
+static void control_release(struct control *c)
+{
+    attributes_free(&c->attributes);
+    settings_free(&c->settings);
+}
+
+/* Attributes of the new stream in c->attributes. */
+static bool make_attributes(struct control *c, const Weir__CmdCreateStream *in)
+{
+    if (c->settings == NULL || c->attributes == NULL) {
+        return control_no_memory(c);
+    }
+    if ((in->limited && !account_allows(c, in)) ||
+        (in->warm_mibps != 0 && !control_warm_is_good(c, in->mode, in->warm_mibps))) {
+        return false;
+    }
+    Weir__StreamAttributes *a = c->attributes;
+    a->mode = in->mode;
+    a->max_record_kib = in->max_record_kib;
+    a->warm_mibps = in->warm_mibps;
+    if (!text_set(&a->stream_id, in->stream_id)) {
+        return control_no_memory(c);
+    }
+    if (!tags_set(&a->tags, &a->n_tags, in->tags, in->n_tags, c->result)) {
+        return false;
+    }
+    if (a->n_tags > TAGS_MAX) {
+        command_refuse(c->result, STATUS_INVALID, "A stream has at most %d tags.", TAGS_MAX);
+        return false;
+    }
+    return true;
 }
 
 static bool request_is_good(struct db *db, const Weir__CmdCreateStream *in,
@@ -54,7 +160,14 @@ static bool request_is_good(struct db *db, const Weir__CmdCreateStream *in,
                        COMMAND_RETENTION_HOURS_MAX);
         return false;
     }
-    if (db_stream_find(db, in->name, &other)) {
+    if (in->stream_id[0] != '\0' && !stream_id_is_good(in->stream_id)) {
+        command_refuse(result, STATUS_INVALID, "a stream id is 20 characters, a dash, 3 more");
+        return false;
+    }
+    if (in->max_record_kib != 0 && !control_max_record_is_good(result, in->max_record_kib)) {
+        return false;
+    }
+    if (!in->limited && db_stream_find(db, in->name, &other)) {
         command_refuse(result, STATUS_EXISTS,
                        other.state == DB_STREAM_DELETING ? "stream %s is still being deleted"
                                                          : "there is a stream %s already",
@@ -160,6 +273,14 @@ void command_create_stream(struct db *db, const Weir__Command *command, struct d
     if (!request_is_good(db, in, result)) {
         return;
     }
+    AUTO(control_release)
+    struct control control = {.db = db,
+                              .result = result,
+                              .settings = db_settings_get(db),
+                              .attributes = db_attributes_get(db, 0)}; /* of no stream: empty */
+    if (!make_attributes(&control, in)) {
+        return;
+    }
     AUTO(alive_release) struct alive_brokers alive = {0};
     alive_load(db, &alive);
     AUTO(free_pointer)
@@ -185,6 +306,7 @@ void command_create_stream(struct db *db, const Weir__Command *command, struct d
     };
     memcpy(stream.name, in->name, strlen(in->name) + 1);
     db_stream_put(db, &stream);
+    db_attributes_put(db, stream.id, control.attributes);
     for (uint32_t s = 0; s < in->shards; s++) {
         put_shard(db, &stream, s, &alive, &choices[s]);
     }

@@ -31,6 +31,15 @@ static void delete_shard(const struct db_shard *shard, void *context)
     db_shard_put(db, &row);
 }
 
+void command_begin_deletion(struct db *db, struct db_stream *stream, struct db_result *result)
+{
+    stream->state = DB_STREAM_DELETING;
+    db_stream_put(db, stream);
+    db_shard_each(db, stream->id, delete_shard, db);
+    command_answer_stream(db, result, stream);
+    command_finish_deletions(db); /* nobody who holds it may be alive */
+}
+
 void command_delete_stream(struct db *db, const Weir__Command *command, struct db_result *result)
 {
     struct db_stream stream;
@@ -46,11 +55,7 @@ void command_delete_stream(struct db *db, const Weir__Command *command, struct d
         command_refuse(result, STATUS_BUSY, "stream %s is being deleted already", stream.name);
         return;
     }
-    stream.state = DB_STREAM_DELETING;
-    db_stream_put(db, &stream);
-    db_shard_each(db, stream.id, delete_shard, db);
-    command_answer_stream(db, result, &stream);
-    command_finish_deletions(db); /* nobody who holds it may be alive */
+    command_begin_deletion(db, &stream, result);
 }
 
 struct deleting {

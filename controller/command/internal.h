@@ -19,7 +19,13 @@
     X(stable, STABLE)                         \
     X(shards_dropped, SHARDS_DROPPED)         \
     X(allocate_producers, ALLOCATE_PRODUCERS) \
-    X(replicas_made, REPLICAS_MADE)
+    X(replicas_made, REPLICAS_MADE)           \
+    X(stream_control, STREAM_CONTROL)         \
+    X(stream_settled, STREAM_SETTLED)         \
+    X(key_create, KEY_CREATE)                 \
+    X(key_enable, KEY_ENABLE)                 \
+    X(key_delete, KEY_DELETE)                 \
+    X(token_key, TOKEN_KEY)
 
 #define X(name, kind) \
     void command_##name(struct db *db, const Weir__Command *command, struct db_result *result);
@@ -36,6 +42,15 @@ void command_answer(struct db_result *result, const ProtobufCMessage *message);
 
 /* A StreamReply with the stream's row and the version that this transaction makes. */
 void command_answer_stream(struct db *db, struct db_result *result, const struct db_stream *stream);
+
+/* The same for a change of its attributes. Tags, policies, consumers and keys stay out of the
+ * answer, which is kept for a repeated request. `before` and `consumer` may be NULL. */
+void command_answer_change(struct db *db, struct db_result *result, const struct db_stream *stream,
+                           const Weir__StreamAttributes *attributes,
+                           const Weir__StreamAttributes *before, const Weir__Consumer *consumer);
+
+/* Deletes a stream that is not DELETING, and answers. */
+void command_begin_deletion(struct db *db, struct db_stream *stream, struct db_result *result);
 
 /* Whether a name has 1 to STREAM_NAME_MAX of the characters that Kinesis allows; else refuses. */
 bool command_name_is_good(const char *name, struct db_result *result);

@@ -228,7 +228,7 @@ enum status db_commit(struct db *db, uint64_t index, uint32_t mix, struct error 
 
 uint64_t db_next_version(const struct db *db)
 {
-    return db->meta.version + 1;
+    return db->meta.version + (db->changed ? 1 : 0);
 }
 
 void db_time_advance(struct db *db, uint64_t time_ms)

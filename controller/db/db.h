@@ -83,7 +83,7 @@ NODISCARD enum status db_commit(struct db *db, uint64_t index, uint32_t mix, str
  */
 void db_abort(struct db *db, enum status status, const char *text);
 
-/* The version that this transaction's changes will have. */
+/* The version that this transaction makes of the changes so far; the present one without any. */
 uint64_t db_next_version(const struct db *db);
 
 /* What the last transactions changed, each id once, ascending; the caller clears it. */

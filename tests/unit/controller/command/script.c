@@ -379,7 +379,7 @@ static void show_broker(const struct db_broker *b, void *context)
 
 static void show_stream(const struct db_stream *s, void *context)
 {
-    static const char *const states[] = {"", "CREATING", "ACTIVE", "DELETING"};
+    static const char *const states[] = {"", "CREATING", "ACTIVE", "DELETING", "UPDATING"};
     say(context, "stream %u %s %s hours %u shards %u waiting %u created %llu\n", s->id, s->name,
         states[s->state], s->retention_hours, s->shard_count, s->waiting,
         (unsigned long long)s->created_ms);
@@ -462,13 +462,14 @@ static void apply_entry(struct script *script, struct entry *entry)
         free(entry->line[i]);
     }
     const struct db_changes *changes = db_changes(script->db);
-    if (db_changes_any(changes)) {
+    if (db_changes_any(changes) && db_meta(script->db)->version > 1) { /* beyond bootstrap's */
         say(script, "  v%llu:", (unsigned long long)db_meta(script->db)->version);
         say_ids(script, "brokers", &changes->brokers, false);
         say_ids(script, "streams", &changes->streams, false);
         say_ids(script, "shards", &changes->shards, true);
         say_ids(script, "gone", &changes->deleted_streams, false);
-        say(script, "%s\n", changes->drops ? " drops" : "");
+        say(script, "%s%s\n", changes->drops ? " drops" : "",
+            changes->settings ? " settings" : "");
     }
     if (script->applied != NULL) {
         script->applied(script->data);
