@@ -13,7 +13,11 @@ struct route {
     uint32_t broker_count;
     struct route_stream *streams; /* rising ids */
     uint32_t stream_count;
+    Weir__ClusterSettings *settings; /* NULL: not told yet */
 };
+
+static const Weir__StreamAttributes no_attributes = WEIR__STREAM_ATTRIBUTES__INIT;
+static const Weir__ClusterSettings no_settings = WEIR__CLUSTER_SETTINGS__INIT;
 
 struct route *route_new(const uint8_t cluster[CLUSTER_ID_BYTES])
 {
@@ -24,10 +28,19 @@ struct route *route_new(const uint8_t cluster[CLUSTER_ID_BYTES])
     return route;
 }
 
+static void release_stream(struct route_stream *s)
+{
+    free(s->shards);
+    if (s->attributes != &no_attributes) {
+        Weir__StreamAttributes *own = (Weir__StreamAttributes *)(uintptr_t)s->attributes;
+        weir__stream_attributes__free_unpacked(own, NULL);
+    }
+}
+
 static void clear(struct route *route)
 {
     for (uint32_t i = 0; i < route->stream_count; i++) {
-        free(route->streams[i].shards);
+        release_stream(&route->streams[i]);
     }
     free(route->streams);
     free(route->brokers);
@@ -41,6 +54,9 @@ void route_free(struct route *route)
 {
     if (route != NULL) {
         clear(route);
+        if (route->settings != NULL) {
+            weir__cluster_settings__free_unpacked(route->settings, NULL);
+        }
         free(route);
     }
 }
@@ -151,6 +167,22 @@ const char *route_leader_name(const struct route *route, uint64_t shard)
     return b == NULL ? "" : b->name;
 }
 
+const Weir__ClusterSettings *route_settings(const struct route *route)
+{
+    return route->settings == NULL ? &no_settings : route->settings;
+}
+
+uint32_t route_stream_count(const struct route *route)
+{
+    return route->stream_count;
+}
+
+const struct route_stream *route_stream_at(const struct route *route, uint32_t index)
+{
+    CHECK(index < route->stream_count);
+    return &route->streams[index];
+}
+
 uint32_t route_broker_count(const struct route *route)
 {
     return route->broker_count;
@@ -221,6 +253,55 @@ NODISCARD static enum status stream_rows(struct route_stream *s, uint32_t shard_
     return STATUS_OK;
 }
 
+/* A copy of the message, of the same type; NULL when out of memory. */
+static ProtobufCMessage *copy_message(const ProtobufCMessage *message)
+{
+    size_t size = protobuf_c_message_get_packed_size(message);
+    uint8_t *bytes = malloc(size + 1);
+    if (bytes == NULL) {
+        return NULL;
+    }
+    (void)protobuf_c_message_pack(message, bytes);
+    ProtobufCMessage *copy = protobuf_c_message_unpack(message->descriptor, NULL, size, bytes);
+    free(bytes);
+    return copy;
+}
+
+NODISCARD static enum status take_attributes(struct route_stream *s,
+                                             const Weir__StreamAttributes *attributes)
+{
+    Weir__StreamAttributes *copy = NULL;
+    if (attributes != NULL) {
+        copy = (Weir__StreamAttributes *)copy_message(&attributes->base);
+        if (copy == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+    }
+    if (s->attributes != &no_attributes) {
+        Weir__StreamAttributes *own = (Weir__StreamAttributes *)(uintptr_t)s->attributes;
+        weir__stream_attributes__free_unpacked(own, NULL);
+    }
+    s->attributes = copy == NULL ? &no_attributes : copy;
+    return STATUS_OK;
+}
+
+NODISCARD static enum status take_settings(struct route *route,
+                                           const Weir__ClusterSettings *settings)
+{
+    if (settings == NULL) {
+        return STATUS_OK;
+    }
+    Weir__ClusterSettings *copy = (Weir__ClusterSettings *)copy_message(&settings->base);
+    if (copy == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    if (route->settings != NULL) {
+        weir__cluster_settings__free_unpacked(route->settings, NULL);
+    }
+    route->settings = copy;
+    return STATUS_OK;
+}
+
 NODISCARD static enum status take_stream(struct route *route, const Weir__StreamInfo *info,
                                          struct error *error)
 {
@@ -240,7 +321,7 @@ NODISCARD static enum status take_stream(struct route *route, const Weir__Stream
             return error_set(error, STATUS_NO_MEMORY, "metadata: out of memory");
         }
         memmove(rows + i + 1, rows + i, (route->stream_count - i) * sizeof(*rows));
-        rows[i] = (struct route_stream){.id = info->id};
+        rows[i] = (struct route_stream){.id = info->id, .attributes = &no_attributes};
         route->streams = rows;
         route->stream_count++;
     }
@@ -248,7 +329,9 @@ NODISCARD static enum status take_stream(struct route *route, const Weir__Stream
     memcpy(s->name, name, sizeof(name));
     s->state = info->state;
     s->retention_hours = info->retention_hours;
-    if (stream_rows(s, info->shard_count) != STATUS_OK) {
+    s->created_ms = info->created_ms;
+    if (take_attributes(s, info->attributes) != STATUS_OK ||
+        stream_rows(s, info->shard_count) != STATUS_OK) {
         return error_set(error, STATUS_NO_MEMORY, "metadata: out of memory");
     }
     return STATUS_OK;
@@ -297,7 +380,7 @@ static void drop_stream(struct route *route, uint32_t id)
     if (s == NULL) {
         return;
     }
-    free(s->shards);
+    release_stream(s);
     uint32_t i = (uint32_t)(s - route->streams);
     memmove(s, s + 1, (route->stream_count - i - 1) * sizeof(*s));
     route->stream_count--;
@@ -306,7 +389,10 @@ static void drop_stream(struct route *route, uint32_t id)
 NODISCARD static enum status take_rows(struct route *route, const Weir__MetadataUpdate *update,
                                        struct error *error)
 {
-    enum status status = STATUS_OK;
+    enum status status = take_settings(route, update->settings);
+    if (status != STATUS_OK) {
+        return error_set(error, status, "metadata: out of memory");
+    }
     for (size_t i = 0; i < update->n_brokers && status == STATUS_OK; i++) {
         status = take_broker(route, update->brokers[i], error);
     }

@@ -49,6 +49,8 @@ struct route_stream {
     char name[STREAM_NAME_MAX + 1];
     Weir__StreamState state;
     uint32_t retention_hours;
+    uint64_t created_ms;
+    const Weir__StreamAttributes *attributes; /* never NULL */
     uint32_t shard_count; /* rows of `shards`: shards ever made; a row not seen yet is zero */
     struct route_shard *shards;
 };
@@ -83,6 +85,13 @@ const struct route_shard *route_find(const struct route_stream *stream, struct h
  * the order of numbers; NULL for both at the ends. */
 const struct route_shard *route_next_child(const struct route_stream *stream, uint32_t parent,
                                            const struct route_shard *previous);
+
+/* What holds for all of the cluster; a default one until the controllers have told. */
+const Weir__ClusterSettings *route_settings(const struct route *route);
+
+/* Streams in the order of their ids. */
+uint32_t route_stream_count(const struct route *route);
+const struct route_stream *route_stream_at(const struct route *route, uint32_t index);
 
 /* Name of the broker that leads the shard, "" while nobody is known to: the hint of NOT_LEADER. */
 const char *route_leader_name(const struct route *route, uint64_t shard);
