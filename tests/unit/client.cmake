@@ -7,6 +7,8 @@ weir_unit_test(client/cli/args LINK client_cli)
 weir_unit_test(client/cluster/bootstrap LINK client_metadata)
 
 # The whole library, on its caller's loop, against a cluster made of the tests' own listeners.
-weir_unit_test(client/handle/client LINK weir_client
-    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/client/handle/fake_cluster.c
-            ${CMAKE_SOURCE_DIR}/tests/unit/proto/net/certs.c)
+set(fake_cluster ${CMAKE_SOURCE_DIR}/tests/unit/client/handle/scene.c
+                 ${CMAKE_SOURCE_DIR}/tests/unit/client/handle/fake_cluster.c
+                 ${CMAKE_SOURCE_DIR}/tests/unit/proto/net/certs.c)
+weir_unit_test(client/handle/client LINK weir_client SOURCES ${fake_cluster})
+weir_unit_test(client/handle/reading LINK weir_client SOURCES ${fake_cluster})
