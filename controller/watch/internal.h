@@ -19,7 +19,20 @@ NODISCARD enum status rows_put(struct rows *rows, const void *row);
 /* Removes those in [first, end). */
 void rows_delete(struct rows *rows, uint64_t first, uint64_t end);
 
-enum change_kind { CHANGE_BROKER, CHANGE_STREAM, CHANGE_SHARD, CHANGE_DELETED, CHANGE_KINDS };
+/* A stream's attributes, beside its row. */
+struct attributes_row {
+    uint32_t stream;
+    Weir__StreamAttributes *attributes; /* ours; without the keys that encrypt its records */
+};
+
+enum change_kind {
+    CHANGE_BROKER,
+    CHANGE_STREAM,
+    CHANGE_SHARD,
+    CHANGE_DELETED,
+    CHANGE_SETTINGS,
+    CHANGE_KINDS
+};
 
 /* A row that changed in a version. */
 struct change {
@@ -47,6 +60,8 @@ struct watch {
     bool has_cluster;
     uint8_t cluster[CLUSTER_ID_BYTES];
     struct rows brokers, streams, shards;
+    struct rows attributes;          /* of struct attributes_row: one for each stream */
+    Weir__ClusterSettings *settings; /* NULL before the first load */
     struct history history;
     struct watch_controller controller[WATCH_CONTROLLERS_MAX];
     size_t controller_count;

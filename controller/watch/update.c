@@ -11,6 +11,7 @@
 struct selection {
     uint64_t *broker, *stream, *shard, *deleted;
     size_t broker_count, stream_count, shard_count, deleted_count;
+    bool settings;
 };
 
 static void selection_release(struct selection *selection)
@@ -40,6 +41,7 @@ static enum status select_range(const struct rows *rows, uint64_t first, uint64_
 static enum status select_image(const struct watch *watch, const char *name, struct selection *out)
 {
     uint64_t first = 0, end = (uint64_t)UINT32_MAX;
+    out->settings = true;
     if (name != NULL) {
         const struct db_stream *stream = watch_stream_find(watch, name);
         if (stream == NULL) {
@@ -86,6 +88,13 @@ static enum status select_changes(const struct watch *watch, uint64_t from, stru
     if (status == STATUS_OK) {
         status = history_ids(history, from, CHANGE_DELETED, &out->deleted, &out->deleted_count);
     }
+    uint64_t *settings = NULL;
+    size_t settings_count = 0;
+    if (status == STATUS_OK) {
+        status = history_ids(history, from, CHANGE_SETTINGS, &settings, &settings_count);
+        free(settings);
+        out->settings = settings_count > 0;
+    }
     if (status == STATUS_OK) {
         keep_existing(&watch->brokers, out->broker, &out->broker_count);
         keep_existing(&watch->streams, out->stream, &out->stream_count);
@@ -116,6 +125,7 @@ struct broker_message {
 struct stream_message {
     Weir__StreamInfo info;
     char name[STREAM_NAME_MAX + 1];
+    Weir__StreamAttributes attributes; /* its lists and texts are the image's */
 };
 
 static Weir__ReplicaConfig *fill_config(struct shard_message *message, int which,
@@ -164,7 +174,8 @@ static void fill_shard(struct shard_message *message, const struct db_shard *sha
     info->generation = shard->generation;
 }
 
-static void fill_stream(struct stream_message *message, const struct db_stream *stream)
+static void fill_stream(const struct watch *watch, struct stream_message *message,
+                        const struct db_stream *stream)
 {
     Weir__StreamInfo *info = &message->info;
     weir__stream_info__init(info);
@@ -175,6 +186,11 @@ static void fill_stream(struct stream_message *message, const struct db_stream *
     info->created_ms = stream->created_ms;
     info->retention_hours = stream->retention_hours;
     info->shard_count = stream->shard_count;
+    const Weir__StreamAttributes *attributes = watch_attributes(watch, stream->id);
+    if (attributes != NULL) {
+        message->attributes = *attributes;
+        info->attributes = &message->attributes;
+    }
 }
 
 static void fill_broker(struct broker_message *message, const struct db_broker *broker)
@@ -203,6 +219,7 @@ struct part {
     Weir__MetadataUpdate update;
     struct shard_message *shard;
     struct stream_message *stream;
+    size_t stream_bytes; /* packed */
     struct broker_message *broker;
     uint32_t *deleted;
     Weir__ShardInfo **shards;
@@ -254,36 +271,49 @@ static void fill_controllers(const struct watch *watch, struct part *part)
     part->update.n_controllers = watch->controller_count;
 }
 
-/* Everything but shards: it goes into the first part. */
+/* What is few: it goes into the first part. */
 static enum status fill_few(const struct watch *watch, const struct selection *selection,
                             struct part *part)
 {
     part->broker = calloc(selection->broker_count + 1, sizeof(*part->broker));
     part->brokers = calloc(selection->broker_count + 1, sizeof(*part->brokers));
-    part->stream = calloc(selection->stream_count + 1, sizeof(*part->stream));
-    part->streams = calloc(selection->stream_count + 1, sizeof(*part->streams));
     part->deleted = calloc(selection->deleted_count + 1, sizeof(*part->deleted));
-    if (part->broker == NULL || part->brokers == NULL || part->stream == NULL ||
-        part->streams == NULL || part->deleted == NULL) {
+    if (part->broker == NULL || part->brokers == NULL || part->deleted == NULL) {
         return STATUS_NO_MEMORY;
     }
     for (size_t i = 0; i < selection->broker_count; i++) {
         fill_broker(&part->broker[i], rows_get(&watch->brokers, selection->broker[i]));
         part->brokers[i] = &part->broker[i].info;
     }
-    for (size_t i = 0; i < selection->stream_count; i++) {
-        fill_stream(&part->stream[i], rows_get(&watch->streams, selection->stream[i]));
-        part->streams[i] = &part->stream[i].info;
-    }
     for (size_t i = 0; i < selection->deleted_count; i++) {
         part->deleted[i] = (uint32_t)selection->deleted[i];
     }
     part->update.brokers = part->brokers;
     part->update.n_brokers = selection->broker_count;
-    part->update.streams = part->streams;
-    part->update.n_streams = selection->stream_count;
     part->update.deleted_streams = part->deleted;
     part->update.n_deleted_streams = selection->deleted_count;
+    part->update.settings = selection->settings ? watch->settings : NULL;
+    return STATUS_OK;
+}
+
+/* Streams from `first` on, up to WATCH_PART_BYTES and at least one. */
+static enum status fill_streams(const struct watch *watch, const struct selection *selection,
+                                size_t first, struct part *part)
+{
+    size_t left = selection->stream_count - first, count = 0;
+    part->stream = calloc(left + 1, sizeof(*part->stream));
+    part->streams = calloc(left + 1, sizeof(*part->streams));
+    if (part->stream == NULL || part->streams == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    while (count < left && part->stream_bytes < WATCH_PART_BYTES) {
+        struct stream_message *message = &part->stream[count];
+        fill_stream(watch, message, rows_get(&watch->streams, selection->stream[first + count]));
+        part->stream_bytes += weir__stream_info__get_packed_size(&message->info);
+        part->streams[count++] = &message->info;
+    }
+    part->update.streams = part->streams;
+    part->update.n_streams = count;
     return STATUS_OK;
 }
 
@@ -314,28 +344,37 @@ enum status watch_emit(const struct watch *watch, const struct watch_request *re
     AUTO(selection_release) struct selection selection = {0};
     enum status status = full ? select_image(watch, request->stream, &selection)
                               : select_changes(watch, from, &selection);
-    size_t first = 0;
+    size_t first = 0, first_stream = 0;
+    bool begun = false, partial = false;
     do {
         AUTO(part_release) struct part part = {0};
         weir__metadata_update__init(&part.update);
-        size_t count = selection.shard_count - first;
-        count = count > WATCH_PART_ROWS ? WATCH_PART_ROWS : count;
         fill_head(watch, &part);
         part.update.time_ms = request->time_ms;
-        part.update.full = full && first == 0;
-        part.update.from_version = part.update.full ? 0 : first > 0 ? watch->version : from;
-        part.update.partial = first + count < selection.shard_count;
-        if (status == STATUS_OK && first == 0) {
+        part.update.full = full && !begun;
+        part.update.from_version = part.update.full ? 0 : begun ? watch->version : from;
+        if (status == STATUS_OK && !begun) {
             fill_controllers(watch, &part);
             status = fill_few(watch, &selection, &part);
         }
         if (status == STATUS_OK) {
+            status = fill_streams(watch, &selection, first_stream, &part);
+        }
+        /* A shard comes after its stream; and both together must fit. */
+        first_stream += part.update.n_streams;
+        size_t count = first_stream < selection.stream_count ? 0 : selection.shard_count - first;
+        size_t most = part.stream_bytes > WATCH_PART_BYTES / 32 ? 0 : WATCH_PART_ROWS;
+        count = count > most ? most : count;
+        if (status == STATUS_OK) {
             status = fill_shards(watch, &selection, first, count, &part);
         }
+        first += count;
+        partial = first < selection.shard_count || first_stream < selection.stream_count;
+        part.update.partial = partial;
         if (status == STATUS_OK) {
             status = emit(context, &part.update);
         }
-        first += count;
-    } while (status == STATUS_OK && first < selection.shard_count);
+        begun = true;
+    } while (status == STATUS_OK && partial);
     return status;
 }

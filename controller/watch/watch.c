@@ -21,12 +21,58 @@ static uint64_t shard_id(const void *row)
     return ((const struct db_shard *)row)->id;
 }
 
+static uint64_t attributes_id(const void *row)
+{
+    return ((const struct attributes_row *)row)->stream;
+}
+
+static void attributes_free(struct rows *rows, uint64_t first, uint64_t end)
+{
+    for (size_t i = rows_lower(rows, first); i < rows_lower(rows, end); i++) {
+        struct attributes_row *row = rows_at(rows, i);
+        weir__stream_attributes__free_unpacked(row->attributes, NULL);
+    }
+    rows_delete(rows, first, end);
+}
+
+/* Takes the attributes of a stream over from the database. */
+static enum status attributes_load(struct watch *watch, struct db *db, uint32_t stream)
+{
+    struct attributes_row row = {.stream = stream, .attributes = db_attributes_get(db, stream)};
+    if (row.attributes == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    while (row.attributes->n_data_keys > 0) {
+        Weir__DataKey *key = row.attributes->data_keys[--row.attributes->n_data_keys];
+        weir__data_key__free_unpacked(key, NULL);
+    }
+    attributes_free(&watch->attributes, stream, (uint64_t)stream + 1);
+    enum status status = rows_put(&watch->attributes, &row);
+    if (status != STATUS_OK) {
+        weir__stream_attributes__free_unpacked(row.attributes, NULL);
+    }
+    return status;
+}
+
+static enum status settings_load(struct watch *watch, struct db *db)
+{
+    Weir__ClusterSettings *settings = db_settings_get(db);
+    if (settings == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    weir__cluster_settings__free_unpacked(watch->settings, NULL);
+    watch->settings = settings;
+    return STATUS_OK;
+}
+
 struct watch *watch_new(void)
 {
     struct watch *watch = calloc(1, sizeof(*watch));
     if (watch != NULL) {
         watch->brokers = (struct rows){.size = sizeof(struct db_broker), .id = broker_id};
         watch->streams = (struct rows){.size = sizeof(struct db_stream), .id = stream_id};
+        watch->attributes =
+            (struct rows){.size = sizeof(struct attributes_row), .id = attributes_id};
         watch->shards = (struct rows){.size = sizeof(struct db_shard), .id = shard_id};
     }
     return watch;
@@ -35,6 +81,9 @@ struct watch *watch_new(void)
 void watch_free(struct watch *watch)
 {
     if (watch != NULL) {
+        attributes_free(&watch->attributes, 0, UINT64_MAX);
+        free(watch->attributes.row);
+        weir__cluster_settings__free_unpacked(watch->settings, NULL);
         free(watch->brokers.row);
         free(watch->streams.row);
         free(watch->shards.row);
@@ -101,6 +150,14 @@ enum status watch_load(struct watch *watch, struct db *db)
     db_broker_each(db, load_broker, &loading);
     db_stream_each(db, load_stream, &loading);
     db_shard_each(db, 0, load_shard, &loading);
+    attributes_free(&watch->attributes, 0, UINT64_MAX);
+    for (size_t i = 0; i < watch->streams.count && loading.status == STATUS_OK; i++) {
+        const struct db_stream *stream = rows_at(&watch->streams, i);
+        loading.status = attributes_load(watch, db, stream->id);
+    }
+    if (loading.status == STATUS_OK) {
+        loading.status = settings_load(watch, db);
+    }
     take_meta(watch, db);
     history_reset(&watch->history, watch->version);
     return loading.status;
@@ -117,9 +174,15 @@ static enum status refresh(struct watch *watch, struct db *db, enum change_kind 
         status = rows_put(&watch->brokers, &broker);
     } else if (kind == CHANGE_STREAM && db_stream_get(db, (uint32_t)id, &stream)) {
         status = rows_put(&watch->streams, &stream);
+        if (status == STATUS_OK) {
+            status = attributes_load(watch, db, stream.id);
+        }
     } else if (kind == CHANGE_SHARD && db_shard_get(db, id, &shard)) {
         status = rows_put(&watch->shards, &shard);
+    } else if (kind == CHANGE_SETTINGS) {
+        status = settings_load(watch, db);
     } else if (kind == CHANGE_DELETED) {
+        attributes_free(&watch->attributes, id, id + 1);
         rows_delete(&watch->streams, id, id + 1);
         rows_delete(&watch->shards, db_shard_id((uint32_t)id, 0), db_shard_id((uint32_t)id + 1, 0));
     }
@@ -133,11 +196,12 @@ static enum status refresh(struct watch *watch, struct db *db, enum change_kind 
 enum status watch_apply(struct watch *watch, struct db *db, const struct db_changes *changes)
 {
     take_meta(watch, db);
+    uint64_t one = 1;
+    const struct db_ids settings = {.id = &one, .count = changes->settings ? 1 : 0};
     const struct db_ids *const ids[CHANGE_KINDS] = {
-        [CHANGE_BROKER] = &changes->brokers,
-        [CHANGE_STREAM] = &changes->streams,
-        [CHANGE_SHARD] = &changes->shards,
-        [CHANGE_DELETED] = &changes->deleted_streams,
+        [CHANGE_BROKER] = &changes->brokers, [CHANGE_STREAM] = &changes->streams,
+        [CHANGE_SHARD] = &changes->shards,   [CHANGE_DELETED] = &changes->deleted_streams,
+        [CHANGE_SETTINGS] = &settings,
     };
     for (int kind = 0; kind < CHANGE_KINDS; kind++) {
         for (size_t i = 0; i < ids[kind]->count; i++) {
@@ -174,6 +238,17 @@ const struct db_stream *watch_stream_find(const struct watch *watch, const char 
         }
     }
     return NULL;
+}
+
+const Weir__StreamAttributes *watch_attributes(const struct watch *watch, uint32_t stream)
+{
+    const struct attributes_row *row = rows_get(&watch->attributes, stream);
+    return row == NULL ? NULL : row->attributes;
+}
+
+const Weir__ClusterSettings *watch_settings(const struct watch *watch)
+{
+    return watch->settings;
 }
 
 const struct db_shard *watch_shard(const struct watch *watch, uint64_t id)

@@ -19,6 +19,7 @@ enum {
     WATCH_HISTORY_MAX = 256 * 1024, /* changed rows remembered: 6 MiB */
     WATCH_CONTROLLERS_MAX = 9,
     WATCH_PART_ROWS = 8000, /* shards in one frame: below FRAME_BODY_MAX with long host names */
+    WATCH_PART_BYTES = 2 * 1024 * 1024, /* of streams in one frame */
 };
 
 struct watch;
@@ -55,6 +56,9 @@ uint64_t watch_version(const struct watch *watch);
 const struct db_broker *watch_broker(const struct watch *watch, uint32_t id);
 const struct db_stream *watch_stream(const struct watch *watch, uint32_t id);
 const struct db_stream *watch_stream_find(const struct watch *watch, const char *name);
+/* Never NULL for a stream that is there. */
+const Weir__StreamAttributes *watch_attributes(const struct watch *watch, uint32_t stream);
+const Weir__ClusterSettings *watch_settings(const struct watch *watch); /* NULL: not loaded yet */
 const struct db_shard *watch_shard(const struct watch *watch, uint64_t id);
 /* All of a kind, ascending by id. */
 const struct db_broker *watch_brokers(const struct watch *watch, size_t *out_count);
