@@ -48,6 +48,11 @@ static void beat(struct controllers *c)
                   "the next beat follows soon");
 }
 
+uint64_t controllers_floor_version(const struct controllers *c)
+{
+    return c->floor_version;
+}
+
 void controllers_set_disk_bytes(struct controllers *c, uint64_t total_bytes)
 {
     c->disk_bytes = total_bytes;
@@ -164,6 +169,7 @@ static void take_registration(struct controllers *c, struct controller *at, stru
         c->disk_gen = reply->disk_gen;
         c->beat_every_ms = reply->beat_every_ms == 0 ? BEAT_EVERY_MS : reply->beat_every_ms;
         c->active = at;
+        c->floor_version = first ? reply->version : c->floor_version;
         trace(TRACE_INFO, "controllers", "registered with %s: disk generation %u",
               session_peer(at->session)->name, c->disk_gen);
         beat(c);

@@ -22,6 +22,11 @@ struct sealed {
     uint32_t epoch;
 };
 
+struct resignation {
+    uint64_t shard;
+    uint32_t epoch, promised;
+};
+
 /* Gathered in a turn: a growing array. */
 struct gathered {
     void *items;
@@ -37,6 +42,7 @@ struct controllers {
     struct controller *active; /* we are registered with it */
     uint32_t disk_gen;         /* of our disk, as the controllers count; 0: not known yet */
     uint64_t disk_bytes;
+    uint64_t floor_version; /* of the first registration of this boot */
 
     struct controller *asked; /* a registration is under way there */
     struct session_request registration;
@@ -49,7 +55,7 @@ struct controllers {
     uint64_t beat_sequence, beat_every_ms;
 
     struct controller *fencer; /* who fenced last: reports go there */
-    struct gathered reports, leadings, seals, drops;
+    struct gathered reports, leadings, resignations, seals, drops;
 };
 
 /* A controller says that it has become the active one: registers there. */

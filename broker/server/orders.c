@@ -37,6 +37,7 @@ void controllers_release_gathered(struct controllers *c)
 {
     free(c->reports.items);
     free(c->leadings.items);
+    free(c->resignations.items);
     free(c->seals.items);
     free(c->drops.items);
 }
@@ -66,6 +67,14 @@ void controllers_sealed(struct controllers *c, const struct shard *shard, uint64
     if (s != NULL) {
         *s = (struct sealed){
             .shard = shard->id, .end = end, .time_ms = time_ms, .epoch = shard->epoch};
+    }
+}
+
+void controllers_resign(struct controllers *c, uint64_t shard, uint32_t epoch, uint32_t promised)
+{
+    struct resignation *r = gather(c, &c->resignations, sizeof(*r));
+    if (r != NULL) {
+        *r = (struct resignation){.shard = shard, .epoch = epoch, .promised = promised};
     }
 }
 
@@ -182,6 +191,31 @@ static void send_seals(struct controllers *c, struct session *to)
     free(messages);
 }
 
+static void send_resignations(struct controllers *c, struct session *to)
+{
+    const struct resignation *resignations = c->resignations.items;
+    uint32_t capacity = c->resignations.count < GATHERED_MAX ? c->resignations.count : GATHERED_MAX;
+    Weir__ResignShard *rows = calloc(capacity, sizeof(*rows));
+    Weir__ResignShard **messages = calloc(capacity, sizeof(Weir__ResignShard *));
+    for (uint32_t at = 0; rows != NULL && messages != NULL && at < c->resignations.count;) {
+        uint32_t count = 0;
+        for (; count < capacity && at < c->resignations.count; count++, at++) {
+            rows[count] = (Weir__ResignShard)WEIR__RESIGN_SHARD__INIT;
+            rows[count].shard = resignations[at].shard;
+            rows[count].epoch = resignations[at].epoch;
+            rows[count].promised = resignations[at].promised;
+            messages[count] = &rows[count];
+        }
+        Weir__Resign message = WEIR__RESIGN__INIT;
+        message.boot = c->options.boot;
+        message.n_shards = count;
+        message.shards = messages;
+        send_to(to, RPC_RESIGN, &message.base);
+    }
+    free(rows);
+    free(messages);
+}
+
 static void send_drops(struct controllers *c, struct session *to)
 {
     Weir__ShardsDropped message = WEIR__SHARDS_DROPPED__INIT;
@@ -206,6 +240,10 @@ void controllers_turn(struct controllers *c)
     if (c->seals.count > 0) {
         send_seals(c, active != NULL ? active : fencer);
         c->seals.count = 0;
+    }
+    if (c->resignations.count > 0) {
+        send_resignations(c, active); /* said again, if nobody is active now */
+        c->resignations.count = 0;
     }
     if (c->drops.count > 0) {
         send_drops(c, active != NULL ? active : fencer);

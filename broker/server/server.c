@@ -73,6 +73,11 @@ static void hook_sealed(void *context, const struct shard *shard, uint64_t end, 
     controllers_sealed(((struct server *)context)->controllers, shard, end, time_ms);
 }
 
+static void hook_resign(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised)
+{
+    controllers_resign(((struct server *)context)->controllers, shard->id, epoch, promised);
+}
+
 static void hook_dropped(void *context, uint64_t shard)
 {
     controllers_dropped(((struct server *)context)->controllers, shard);
@@ -101,6 +106,7 @@ static const struct shards_hooks shards_hooks_of_server = {
     .report = hook_report,
     .leading = hook_leading,
     .sealed = hook_sealed,
+    .resign = hook_resign,
     .dropped = hook_dropped,
     .is_connected = hook_is_connected,
     .schedule = schedule,
@@ -162,6 +168,23 @@ static void on_disk(struct net_watch *watch, void *data)
     tell_when_out(s);
 }
 
+/* A damaged journal may have lost promises. The metadata of our registration or later have every
+ * epoch that we can have promised in an earlier boot (docs/replication.md 2.9). */
+static void tell_floors(struct server *s)
+{
+    uint64_t version = s->controllers == NULL ? 0 : controllers_floor_version(s->controllers);
+    if (s->floors_known || version == 0 || route_version(s->route) < version) {
+        return;
+    }
+    s->floors_known = true;
+    for (struct shard *shard = shards_next(s->shards, NULL); shard != NULL;
+         shard = shards_next(s->shards, shard)) {
+        const struct route_shard *row = route_shard(s->route, shard->id);
+        enum status status = row == NULL ? STATUS_STALE : shard_floor(shard, row->epoch);
+        s->floors_known = s->floors_known && (status == STATUS_OK || status == STATUS_STALE);
+    }
+}
+
 static void check_space(struct server *s)
 {
     struct statvfs fs;
@@ -176,6 +199,7 @@ static void on_housekeeping(struct net_timer *timer)
     struct server *s = CONTAINER_OF(timer, struct server, housekeeping);
     check_space(s);
     tell_when_out(s);
+    tell_floors(s);
     peers_drain(s->peers);
     if (now(s) >= s->retention_ms) {
         s->retention_ms = now(s) + RETENTION_EVERY_MS;
@@ -213,6 +237,7 @@ static void route_changed(void *context)
     peers_sync(s->peers, s->route);
     if (route_version(s->route) != 0) {
         look_at_shards(s);
+        tell_floors(s);
     }
 }
 
@@ -226,7 +251,7 @@ static void reset_changed(void *context)
 
 static void registered(void *context)
 {
-    (void)context;
+    tell_floors(context);
 }
 
 static void refused(void *context, const struct error *why)

@@ -27,6 +27,7 @@ struct server {
     uv_signal_t term, interrupt;
     bool has_signals;
     bool closing, out_told;
+    bool floors_known;  /* every damaged replica has been told the epoch of its shard */
     uint32_t strangers; /* shards that complete metadata do not list */
     char advertised_host[HOST_BYTES];
     uint64_t boot;

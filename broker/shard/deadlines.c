@@ -97,6 +97,12 @@ void deadline_set(struct shard *shard, uint64_t at_ms)
     }
 }
 
+uint64_t deadline_next(const struct shard *shard)
+{
+    uint64_t core_ms = replica_deadline(shard->replica);
+    return core_ms < shard->resign_ms ? core_ms : shard->resign_ms;
+}
+
 uint64_t shards_deadline(const struct shards *set)
 {
     return set->heap_count == 0 ? UINT64_MAX : set->heap[1]->deadline_ms;
@@ -110,7 +116,7 @@ void shards_tick(struct shards *set)
         struct shard *shard = set->heap[1];
         shard_input(shard, REPLICA_TICK);
         status_ignore(shard_step(shard, NULL), "a tick has no answer; the core keeps its deadline");
-        uint64_t next_ms = replica_deadline(shard->replica);
+        uint64_t next_ms = deadline_next(shard);
         deadline_set(shard, next_ms <= now_ms ? now_ms + 1 : next_ms);
     }
 }

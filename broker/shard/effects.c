@@ -191,6 +191,7 @@ static void carry_out(struct shard *shard, const struct replica_effect *e,
         do_lead(shard, e->epoch);
         break;
     case REPLICA_DO_STEP_DOWN:
+        resign_stepped_down(shard, e->epoch);
         do_step_down(shard, e->epoch);
         break;
     case REPLICA_DO_LOG_START:
@@ -215,6 +216,7 @@ static void note_view(struct shard *shard)
     /* After a failed write the core is ahead of the log, and nothing is written any more. */
     CHECK(shard->set->out || shard->end == view.last.end);
     CHECK(shard->commit == view.commit);
+    resign_check(shard, &view);
 }
 
 enum status shard_step(struct shard *shard, const struct input_batches *batches)
@@ -239,7 +241,7 @@ enum status shard_step(struct shard *shard, const struct input_batches *batches)
         carry_out(shard, &effects->effect[i], batches);
     }
     note_view(shard);
-    deadline_set(shard, replica_deadline(shard->replica));
+    deadline_set(shard, deadline_next(shard));
     shards_schedule(set);
     if (start_epoch != 0) {
         shard_start_epoch(shard, start_epoch);

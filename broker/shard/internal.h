@@ -6,6 +6,7 @@
  *     deadlines.c       one heap of deadlines for all shards
  *     put.c             batches of producers
  *     receive.c         appends, answers, fences and grants
+ *     resign.c          leaders that cannot go on
  *     rebuild.c         the producer table of a log that was found on the disk */
 #pragma once
 
@@ -85,6 +86,7 @@ void syncs_done(struct shards *set, uint64_t lsn);
 /* deadlines.c */
 NODISCARD enum status deadlines_reserve(struct shards *set, uint32_t shards);
 void deadline_set(struct shard *shard, uint64_t at_ms);
+uint64_t deadline_next(const struct shard *shard); /* what it has to be set to */
 
 static inline uint32_t batch_flags_for_core(const struct batch_header *h)
 {
@@ -101,6 +103,10 @@ void shard_start_epoch(struct shard *shard, uint32_t epoch);
 
 /* SEAL, as the core asked for it. */
 void shard_append_seal(struct shard *shard, uint32_t epoch);
+
+/* resign.c: at STEP_DOWN, and after each step. */
+void resign_stepped_down(struct shard *shard, uint32_t epoch);
+void resign_check(struct shard *shard, const struct replica_view *view);
 
 /* rebuild.c */
 void rebuild_queue(struct shard *shard, bool first);

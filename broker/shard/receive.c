@@ -142,6 +142,15 @@ enum status shard_fence(struct shard *shard, uint32_t epoch, const struct replic
     return shard_step(shard, NULL);
 }
 
+enum status shard_floor(struct shard *shard, uint32_t epoch)
+{
+    if (shard->set->out || shard->set->closing) {
+        return STATUS_IO;
+    }
+    shard_input(shard, REPLICA_FLOOR)->epoch = epoch;
+    return shard_step(shard, NULL);
+}
+
 /* A new leader takes every voter for connected until it is told otherwise. */
 static void tell_who_is_away(struct shard *shard, const struct replica_config *config)
 {
@@ -219,7 +228,7 @@ void shard_sent(struct shard_peer *peer, uint64_t upto, uint64_t bytes)
     struct shard *shard = peer->shard;
     replica_sent(shard->replica, peer->id, upto, bytes,
                  shard->set->hooks.now_ms(shard->set->hooks.context));
-    deadline_set(shard, replica_deadline(shard->replica));
+    deadline_set(shard, deadline_next(shard));
 }
 
 uint64_t shard_newest_ms(const struct shard *shard)

@@ -23,6 +23,7 @@ enum {
     SHARD_PUTS_MAX = 8192,    /* waiting for their commit; the next one gets BUSY */
     SHARD_READERS_MAX = 1024, /* waiting for a record; the next one gets BUSY */
     SHARD_PEERS_MAX = REPLICA_VOTERS_MAX - 1,
+    SHARD_RESIGN_MS = 1000, /* a resignation is repeated after this while its reason lasts */
 };
 
 struct shards;
@@ -54,6 +55,9 @@ struct shards_hooks {
     void (*leading)(void *context, const struct shard *shard, uint32_t epoch);
     /* Leader: its SEAL, which ends at `end`, is committed; `time_ms` is not before any record's. */
     void (*sealed)(void *context, const struct shard *shard, uint64_t end, uint64_t time_ms);
+    /* We cannot lead this epoch on. `promised`: 0 while we still do, but commit nothing; else we
+     * have stepped down, a majority has promised at least this. Repeated. */
+    void (*resign)(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised);
     void (*dropped)(void *context, uint64_t shard);
     /* Whether there is a session to that broker: a new leader asks. */
     bool (*is_connected)(void *context, uint32_t broker);
@@ -75,8 +79,10 @@ struct shard {
     bool open; /* leads, and EPOCH_START is committed (R7) */
     uint32_t epoch;
     uint64_t end, commit, log_start;
-    uint64_t seal_end; /* where the log's SEAL ends, 0: it has none */
-    bool sealed;       /* ... and it is committed: no record follows, ever (2.12) */
+    uint32_t left_epoch, left_promised; /* stepped down from, with the controllers not knowing */
+    uint64_t resign_ms;                 /* when it is said again, UINT64_MAX: nothing to say */
+    uint64_t seal_end;                  /* where the log's SEAL ends, 0: it has none */
+    bool sealed; /* ... and it is committed: no record follows, ever (2.12) */
 
     bool waits_for_parents; /* a child of a split or merge that is not open yet: takes no puts */
     bool was_opened;        /* shard_open_child() came: a late grant does not close it again */
@@ -154,6 +160,10 @@ void shards_peer_down(struct shards *set, uint32_t broker);
 /* From the controllers. Errors as replica_step(), and IO when the disk is out. */
 NODISCARD enum status shard_fence(struct shard *shard, uint32_t epoch,
                                   const struct replica_config *config);
+
+/* The shard's epoch in the controllers' rows, at or after this boot's registration: a damaged
+ * replica takes it for its promise and says nothing before (2.9). STALE: it needs none. */
+NODISCARD enum status shard_floor(struct shard *shard, uint32_t epoch);
 
 struct shard_grant {
     uint32_t epoch, generation;

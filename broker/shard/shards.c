@@ -29,7 +29,7 @@ static struct shard *shard_alloc(struct shards *set, struct shard_log *log)
     shard->log = log;
     shard->points = shard_log_points(log);
     shard->self = (struct replica_id){.broker = set->broker, .disk_gen = shard_log_disk_gen(log)};
-    shard->deadline_ms = UINT64_MAX;
+    shard->deadline_ms = shard->resign_ms = UINT64_MAX;
     list_init(&shard->puts);
     list_init(&shard->readers);
     list_init(&shard->node);

@@ -54,6 +54,7 @@ static void answer_register(struct controller *c, struct session_call *call, str
         }
     }
     reply->beat_every_ms = c->options.beat_every_ms;
+    reply->version = db_meta(c->db)->version; /* it is applied, and all before it */
     reply_message(call, &reply->base);
     weir__register_broker_reply__free_unpacked(reply, NULL);
 }

@@ -281,6 +281,7 @@ static void on_messaged(struct session *session, enum rpc_method method, struct 
         {RPC_BROKER_BEAT,    handle_beat          },
         {RPC_FENCE_REPORT,   handle_fence_report  },
         {RPC_LEADING,        handle_leading       },
+        {RPC_RESIGN,         handle_resign        },
         {RPC_SHARDS_DROPPED, handle_shards_dropped},
     };
     struct client *client = session_data(session);

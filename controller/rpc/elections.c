@@ -145,6 +145,26 @@ enum status handle_leading(struct controller *c, struct client *client, struct b
     return STATUS_OK;
 }
 
+enum status handle_resign(struct controller *c, struct client *client, struct bytes body)
+{
+    Weir__Resign *resign = weir__resign__unpack(NULL, body.size, body.data);
+    if (resign == NULL) {
+        return STATUS_INVALID;
+    }
+    bool counts = c->active && client->broker != 0 && resign->boot == client->boot;
+    for (size_t i = 0; counts && i < resign->n_shards; i++) {
+        elections_feed(c, &(struct election_input){.type = ELECTION_RESIGNED,
+                                                   .broker = client->broker,
+                                                   .boot = resign->boot,
+                                                   .shard = resign->shards[i]->shard,
+                                                   .epoch = resign->shards[i]->epoch,
+                                                   .promised = resign->shards[i]->promised,
+                                                   .stalled = resign->shards[i]->promised == 0});
+    }
+    weir__resign__free_unpacked(resign, NULL);
+    return STATUS_OK;
+}
+
 /* ---- out: messages that protobuf-c can pack
  * -------------------------------------------------------- */
 

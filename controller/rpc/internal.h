@@ -109,6 +109,7 @@ void replicas_reported(struct controller *c, uint64_t shard, struct db_replica r
 
 enum status handle_fence_report(struct controller *c, struct client *client, struct bytes body);
 enum status handle_leading(struct controller *c, struct client *client, struct bytes body);
+enum status handle_resign(struct controller *c, struct client *client, struct bytes body);
 enum status handle_shards_dropped(struct controller *c, struct client *client, struct bytes body);
 
 /* ---- commands

@@ -432,6 +432,91 @@ static void a_dropped_shard_answers_who_waits_and_tells_when_it_is_durable(void 
     world_close(&w);
 }
 
+static void a_leader_that_commits_nothing_resigns_until_it_does(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    world_open(&w);
+    world_elect(&w, 1, 1);
+    w.broker[2].cut = w.broker[3].cut = true;
+    struct world_put put;
+    world_put(&w, 1, world_batch(1, 0, 0, 0), &put);
+    world_settle(&w);
+    w.now_ms += REPLICA_STALL_MS;
+    shards_tick(w.broker[1].shards);
+    assert_int_equal(w.broker[1].resignations, 1);
+    assert_int_equal(w.broker[1].resigned_epoch, 1);
+    assert_int_equal(w.broker[1].resigned_promised, 0);
+    w.now_ms += SHARD_RESIGN_MS - 1;
+    shards_tick(w.broker[1].shards);
+    assert_int_equal(w.broker[1].resignations, 1);
+    w.now_ms += 1;
+    assert_true(shards_deadline(w.broker[1].shards) <= w.now_ms);
+    shards_tick(w.broker[1].shards);
+    assert_int_equal(w.broker[1].resignations, 2);
+    w.broker[2].cut = w.broker[3].cut = false;
+    w.now_ms += REPLICA_RESEND_MS;
+    shards_tick(w.broker[1].shards);
+    world_settle(&w);
+    assert_int_equal(put.done, 1);
+    w.now_ms += UINT64_C(10) * SHARD_RESIGN_MS;
+    shards_tick(w.broker[1].shards);
+    assert_int_equal(w.broker[1].resignations, 2);
+    world_close(&w);
+}
+
+static void a_leader_that_a_majority_has_left_tells_what_they_promised(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    world_open(&w);
+    world_elect(&w, 1, 1);
+    struct shard *shard = world_shard(&w, 1);
+    struct store_info info;
+    for (uint32_t id = 2; id <= WORLD_BROKERS; id++) {
+        store_info(w.broker[id].store, &info);
+        const struct replica_answer no = {.epoch = 7, .boot = info.boot_id};
+        assert_int_equal(w.broker[1].resignations, 0);
+        assert_int_equal(shard_answered(shard, world_shard(&w, id)->self, &no), STATUS_OK);
+    }
+    assert_int_equal(w.broker[1].resignations, 1);
+    assert_int_equal(w.broker[1].resigned_epoch, 1);
+    assert_int_equal(w.broker[1].resigned_promised, 7);
+    w.now_ms += SHARD_RESIGN_MS;
+    shards_tick(w.broker[1].shards);
+    assert_int_equal(w.broker[1].resignations, 2);
+    assert_int_equal(shard_fence(shard, 8, &w.config), STATUS_OK); /* they know */
+    w.now_ms += SHARD_RESIGN_MS;
+    shards_tick(w.broker[1].shards);
+    assert_int_equal(w.broker[1].resignations, 2);
+    world_close(&w);
+}
+
+static void a_damaged_replica_promises_the_epoch_that_the_metadata_say(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    world_open(&w);
+    world_elect(&w, 1, 1);
+    struct shard *shard = world_shard(&w, 2);
+    assert_int_equal(shard_floor(shard, 9), STATUS_STALE);
+    uint64_t lsn;
+    assert_int_equal(shard_log_set_uncertain(shard->log, true, shard->end, &lsn), STATUS_OK);
+    world_restart(&w, 2);
+    shard = world_shard(&w, 2);
+    assert_int_equal(shard_fence(shard, 2, &w.config), STATUS_STALE);
+    assert_int_equal(shard_floor(shard, 3), STATUS_OK);
+    assert_int_equal(shard_fence(shard, 2, &w.config), STATUS_OK);
+    world_settle(&w);
+    assert_false(w.broker[2].report.ok);
+    assert_int_equal(w.broker[2].report.promised, 3);
+    world_restart(&w, 2);
+    struct replica_view view;
+    replica_view(world_shard(&w, 2)->replica, &view);
+    assert_int_equal(view.promised, 3);
+    world_close(&w);
+}
+
 static void closing_answers_who_waits(void **state)
 {
     (void)state;
@@ -474,6 +559,9 @@ int main(void)
         cmocka_unit_test(a_full_disk_refuses_puts_and_still_elects),
         cmocka_unit_test(a_disk_that_fails_a_sync_takes_the_broker_out_and_the_others_go_on),
         cmocka_unit_test(a_dropped_shard_answers_who_waits_and_tells_when_it_is_durable),
+        cmocka_unit_test(a_leader_that_commits_nothing_resigns_until_it_does),
+        cmocka_unit_test(a_leader_that_a_majority_has_left_tells_what_they_promised),
+        cmocka_unit_test(a_damaged_replica_promises_the_epoch_that_the_metadata_say),
         cmocka_unit_test(closing_answers_who_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

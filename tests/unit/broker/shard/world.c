@@ -90,6 +90,15 @@ static void sealed(void *context, const struct shard *shard, uint64_t end, uint6
     b->sealed_end = end;
 }
 
+static void resign(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised)
+{
+    struct world_broker *b = context;
+    (void)shard;
+    b->resignations++;
+    b->resigned_epoch = epoch;
+    b->resigned_promised = promised;
+}
+
 static void dropped(void *context, uint64_t shard)
 {
     (void)shard;
@@ -138,6 +147,7 @@ static void broker_open(struct world_broker *b)
         .report = report,
         .leading = leading,
         .sealed = sealed,
+        .resign = resign,
         .dropped = dropped,
         .is_connected = is_connected,
         .schedule = schedule,

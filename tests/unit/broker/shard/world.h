@@ -21,7 +21,8 @@ struct world_broker {
     struct list woken; /* shard_peer.node */
     bool scheduled;
     /* What the hooks saw. */
-    uint32_t reports, leadings, dropped, seals;
+    uint32_t reports, leadings, dropped, seals, resignations;
+    uint32_t resigned_epoch, resigned_promised; /* of the last resignation */
     uint64_t sealed_end;
     struct replica_report report;
     bool cut; /* receives and sends nothing */

@@ -1,0 +1,41 @@
+/* Leaders that cannot go on: docs/replication.md 2.9, "partition isolating the leader". The
+ * controllers may see this broker well while it reaches no follower: nobody else would tell them.
+ */
+#include "base/trace.h"
+#include "broker/shard/internal.h"
+
+/* The step under way ended our leadership. When a majority has promised more, the controllers may
+ * not know: their state may be an older copy. Other reasons come from them. */
+void resign_stepped_down(struct shard *shard, uint32_t epoch)
+{
+    const struct replica_input *in = &shard->set->input;
+    if (in->type == REPLICA_RECEIVE_ANSWER && in->answer.epoch > epoch) {
+        shard->left_epoch = epoch;
+        shard->left_promised = in->answer.epoch;
+    }
+}
+
+static void say(struct shard *shard, uint32_t epoch, uint32_t promised)
+{
+    struct shards *set = shard->set;
+    trace(TRACE_INFO, "shards", "shard %016llx: resigns epoch %u: %s",
+          (unsigned long long)shard->id, epoch,
+          promised == 0 ? "nothing was committed for a while" : "a majority promised a higher one");
+    set->hooks.resign(set->hooks.context, shard, epoch, promised);
+}
+
+void resign_check(struct shard *shard, const struct replica_view *view)
+{
+    uint64_t now_ms = shard->set->hooks.now_ms(shard->set->hooks.context);
+    struct replica_slot slot;
+    bool stalled = replica_slot(shard->replica, &slot) == STATUS_NO_QUORUM;
+    if (view->role != REPLICA_FOLLOWING || view->promised != shard->left_epoch) {
+        shard->left_epoch = 0; /* whoever we promised more to knows */
+    }
+    if (!stalled && shard->left_epoch == 0) {
+        shard->resign_ms = UINT64_MAX;
+    } else if (shard->resign_ms == UINT64_MAX || now_ms >= shard->resign_ms) {
+        shard->resign_ms = now_ms + SHARD_RESIGN_MS;
+        say(shard, stalled ? view->epoch : shard->left_epoch, stalled ? 0 : shard->left_promised);
+    }
+}
