@@ -79,9 +79,11 @@ static void batch_failed(struct producer_batch *batch, enum status status)
     } else if (producer->ending && status == STATUS_TIMEOUT) {
         batch_done(batch, STATUS_CANCELLED, "the producer was closed before it could be sent");
     } else if (status == STATUS_TIMEOUT) {
-        batch_done(batch, status,
-                   "the delivery timeout passed and the record is not stored: the shard had no "
-                   "leader that would take it");
+        const char *refusal = batch->lane->refusal;
+        (void)snprintf(batch->detail, sizeof(batch->detail),
+                       "the delivery timeout passed and the record is not stored: %s",
+                       refusal[0] != '\0' ? refusal : "the shard had no leader in that time");
+        batch_done(batch, status, batch->detail);
     } else if (status == STATUS_UNCERTAIN) {
         batch_done(batch, status,
                    "the record was sent, but nobody said in time whether it is stored");
@@ -115,6 +117,7 @@ static void put_done(struct session_request *request, const struct session_reply
     }
     switch (delivery_reply(&lane->delivery, &batch->delivery, status, handle_now_ms())) {
     case DELIVERY_ACKED:
+        lane->refusal[0] = '\0';
         batch_done(batch, STATUS_OK, NULL);
         break;
     case DELIVERY_FAILED:
@@ -122,6 +125,7 @@ static void put_done(struct session_request *request, const struct session_reply
         batch_done(batch, batch->delivery.maybe ? STATUS_UNCERTAIN : status, batch->detail);
         break;
     case DELIVERY_KEPT:
+        (void)snprintf(lane->refusal, sizeof(lane->refusal), "%.143s", reply->error.text);
         if (status == STATUS_NOT_LEADER) {
             take_hint(lane, reply->hint);
         }

@@ -31,7 +31,7 @@ struct producer_batch {
     struct lane *lane;
     enum status status; /* once done */
     const char *text;   /* a static sentence, or `detail` */
-    char detail[160];
+    char detail[224];
     uint64_t base_offset, append_ms;
     uint32_t generation;
     bool duplicate;
@@ -53,6 +53,7 @@ struct lane {
     struct net_timer timer;
     uint32_t leader, epoch;    /* where batches go */
     uint32_t serial;           /* of the session with it */
+    char refusal[144];         /* why the last batch was not taken, "" when one was since */
     uint32_t hint, hint_epoch; /* NOT_LEADER told us: this broker, while that epoch is the newest
                                 * we know */
 };

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 
@@ -266,36 +267,45 @@ def full_disk(bin_dir):
     """Full disks: puts are refused with the reason, reads go on, space that returns is used."""
     if os.geteuid() != 0:
         return "skipped: needs root to mount a small file system"
-    directory = subprocess.run(["mktemp", "-d", "/tmp/weir-full.XXXXXX"], check=True, capture_output=True, text=True).stdout.strip()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320m", "tmpfs", directory], capture_output=True, check=False).returncode:
-        os.rmdir(directory)
-        return "skipped: no mounts here"
+    directory = tempfile.mkdtemp(prefix="weir-full-")
+    mounts = [os.path.join(directory, f"broker-{i}") for i in (1, 2, 3)]
     try:
-        with Cluster(bin_dir, directory=os.path.join(directory, "c"), settings=FULL_DISK_SETTINGS) as c:
+        for mount in mounts:
+            os.mkdir(mount)
+            if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=120m", "tmpfs", mount], capture_output=True, check=False).returncode:
+                return "skipped: no mounts here"
+        with Cluster(bin_dir, directory=directory, settings=FULL_DISK_SETTINGS) as c:
+            acks = os.path.join(directory, "acks")
             c.create("filling", 3)
-            lines = "".join(f"k{i % 50} {i} {'x' * 1000}\n" for i in range(400000))
-            put = c.run("weir", "put", "filling", "--key-field", "1", "--ack-log", os.path.join(directory, "acks"), "--timeout", "8s",
+            lines = "".join(f"k{i % 50} {i} {'x' * 1000}\n" for i in range(250000))
+            put = c.run("weir", "put", "filling", "--key-field", "1", "--ack-log", acks, "--give-up", "4s",
                         check=False, stdin=lines, timeout=120)
-            expect(put.returncode != 0, "400 MB three times fitted into 320 MB")
-            expect("disk" in put.stderr.lower() or "reserve" in put.stderr.lower(), f"weir put said: {put.stderr[-400:]}")
+            expect(put.returncode != 0, "250 MB fitted into 120 MB")
+            states = {row["name"]: row["disk_state"] for row in c.json("weirctl", "broker", "list")["brokers"]}
+            expect("full" in states.values(), f"weirctl broker list says {states}")
+            again = c.run("weir", "put", "filling", "--key", "k", "--give-up", "3s", check=False, stdin="before\n")
+            expect(again.returncode != 0 and ("disk" in again.stderr.lower() or "reserve" in again.stderr.lower()),
+                   f"weir put to full disks said: {again.stderr[-400:]}")
             for name in c.names():
                 c.local("pid", name)
-            with open(os.path.join(directory, "acks"), encoding="ascii") as file:
+            with open(acks, encoding="ascii") as file:
                 acked = {int(line.split()[0]) for line in file}
             out = {int(line.split()[1]) + 1 for line in c.run("weir", "get", "filling").stdout.splitlines()}
             expect(acked <= out, f"{len(acked - out)} acknowledged lines cannot be read while the disk is full")
-            subprocess.run(["mount", "-o", "remount,size=2g", directory], check=True)
+            for mount in mounts:
+                subprocess.run(["mount", "-o", "remount,size=1g", mount], check=True)
             end = time.monotonic() + 30
             while True:
-                again = c.run("weir", "put", "filling", "--key", "k", "--timeout", "5s", check=False, stdin="after\n")
+                again = c.run("weir", "put", "filling", "--key", "k", "--give-up", "4s", check=False, stdin="after\n")
                 if again.returncode == 0:
                     break
                 expect(time.monotonic() < end, f"puts fail although there is space again: {again.stderr[-300:]}")
                 time.sleep(0.5)
             return f"{len(acked)} lines acknowledged before the disks were full"
     finally:
-        subprocess.run(["umount", "-l", directory], check=False)
-        os.rmdir(directory)
+        for mount in mounts:
+            subprocess.run(["umount", "-l", mount], capture_output=True, check=False)
+        shutil.rmtree(directory)
 
 
 FULL_DISK_SETTINGS = ["journal-file-bytes=4MiB", "journal-files=4", "disk-reserve=8MiB"]
