@@ -233,8 +233,8 @@ struct log_read {
  * NO_MEMORY */
 NODISCARD enum status store_read(struct store *store, struct log_read *read);
 
-/* The first batch that was appended at or after `time_ms`: *offset is its base, or `end` when
- * there is none below `end`. Completes like a read; NO_MEMORY at once. */
+/* The first batch that was appended at or after `time_ms`: *offset is its base; where there is
+ * none, the end of the log; never above `end`. Completes like a read; NO_MEMORY at once. */
 struct log_seek {
     struct shard_log *log;
     uint64_t time_ms, end;

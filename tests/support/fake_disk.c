@@ -105,10 +105,14 @@ static ssize_t fake_write(void *context, int fd, const struct iovec *from, int c
     if (fake->writes == fake->fail_write) {
         return leave(fake, -fake->fail_errno);
     }
-    if (fake->written + size > fake->full_after) {
+    struct stat st;
+    CHECK(fstat(fd, &st) == 0);
+    uint64_t had = (uint64_t)st.st_size;
+    uint64_t growth = at + size > had ? at + size - had : 0;
+    if (growth > 0 && fake->grown + growth > fake->full_after) {
         return leave(fake, -ENOSPC);
     }
-    fake->written += size;
+    fake->grown += growth;
     remember(fake, fd, at, size);
     ssize_t put = disk_os()->write(NULL, fd, from, count, at);
     if (fake->writes == fake->die_write) {
@@ -229,7 +233,7 @@ static int fake_list(void *context, const char *path, int (*each)(void *arg, con
 static void no_faults(struct fake_disk *fake)
 {
     fake->dead = false;
-    fake->writes = fake->syncs = fake->written = 0;
+    fake->writes = fake->syncs = fake->grown = 0;
     fake->fail_write = fake->fail_sync = fake->die_write = 0;
     fake->fail_errno = EIO;
     fake->die_sectors = UINT64_MAX;
@@ -248,7 +252,7 @@ void fake_disk_init(struct fake_disk *fake, uint64_t seed)
                    .read = fake_read,
                    .write = fake_write,
                    .sync = fake_sync,
-            .begin_sync = fake_begin_sync,
+                   .begin_sync = fake_begin_sync,
                    .sync_all = fake_sync_all,
                    .sync_dir = fake_sync_dir,
                    .resize = fake_resize,

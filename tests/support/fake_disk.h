@@ -35,9 +35,17 @@ struct fake_disk {
      * generator says; with die_sectors != UINT64_MAX just the first so many sectors are. */
     uint64_t die_write, die_sectors;
     uint64_t free_bytes; /* what space() says; UINT64_MAX: the truth */
-    uint64_t full_after; /* writes that would take more than this many bytes in all: ENOSPC */
-    uint64_t written;
+    uint64_t full_after; /* files may grow by this many bytes in all, then ENOSPC */
+    uint64_t grown;
 };
+
+/* Threads of the store may be at it. */
+#define FAKE_SET(fake, field, value)                \
+    do {                                            \
+        (void)pthread_mutex_lock(&(fake)->mutex);   \
+        (fake)->field = (value);                    \
+        (void)pthread_mutex_unlock(&(fake)->mutex); \
+    } while (0)
 
 void fake_disk_init(struct fake_disk *fake, uint64_t seed);
 /* After the store is closed: what was not synced meets its fate, then the power is back and all

@@ -5,4 +5,6 @@ weir_unit_test(broker/journal/block LINK broker_journal)
 weir_unit_test(broker/journal/journal LINK broker_journal
     SOURCES ${CMAKE_SOURCE_DIR}/tests/support/fake_disk.c)
 weir_unit_test(broker/log/store LINK broker_log SOURCES ${storage_support})
+weir_unit_test(broker/log/identity LINK broker_log SOURCES ${storage_support})
+weir_unit_test(broker/log/damage LINK broker_log SOURCES ${storage_support})
 weir_unit_test(broker/log/crash LINK broker_log SOURCES ${storage_support})

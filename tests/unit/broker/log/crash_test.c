@@ -264,7 +264,8 @@ static void one_life(struct world *w, uint64_t seed)
     memcpy(w->after[0], w->now, sizeof(w->now));
     w->last_lsn = 0;
     w->dead = false;
-    w->fake.die_write = rng_once_in(&w->rng, 4) ? 0 : 1 + rng_below(&w->rng, 400);
+    uint64_t die = rng_once_in(&w->rng, 4) ? 0 : 1 + rng_below(&w->rng, 400);
+    FAKE_SET(&w->fake, die_write, die);
     uint64_t steps = 200 + rng_below(&w->rng, STEPS_MAX - 200);
     for (uint64_t step = 0; step < steps && !w->dead && w->last_lsn < 2 * STEPS_MAX - 100; step++) {
         enum status status = do_step(w);
