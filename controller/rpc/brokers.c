@@ -141,6 +141,8 @@ enum status handle_beat(struct controller *c, struct client *client, struct byte
         client->disk_free_bytes = beat->disk_free_bytes;
         client->replicas = beat->replicas;
         client->leaders = beat->leaders;
+        client->wall_ms = beat->time_ms;
+        client->wall_at_ms = controller_now(c);
         (void)snprintf(client->disk_state, sizeof(client->disk_state), "%s", beat->disk_state);
         if (beat->n_reset > 0) {
             judge(c);

@@ -9,6 +9,8 @@
 #include "base/trace.h"
 #include "controller/rpc/internal.h"
 
+enum { TEXT_BYTES = 64 };
+
 uint64_t controller_now(const struct controller *controller)
 {
     return net_now_ms(controller->options.loop);
@@ -104,6 +106,7 @@ static enum status fsm_apply(void *data, const struct raft_node_command *command
             const struct db_shard *shard = watch_shard(c->watch, changes->shards.id[i]);
             if (shard != NULL) {
                 elections_row(c, shard);
+                reshards_row(c, shard);
             }
         }
         if (changes->shards.count > 0) {
@@ -111,6 +114,9 @@ static enum status fsm_apply(void *data, const struct raft_node_command *command
         }
         if (changes->drops) {
             brokers_send_drops(c);
+        }
+        for (size_t i = 0; i < changes->streams.count; i++) {
+            settle_changed(c, (uint32_t)changes->streams.id[i]);
         }
     }
     if (db_changes_any(changes)) {
@@ -157,6 +163,12 @@ static void bootstrap(struct controller *c)
 {
     Weir__CmdBootstrap first = WEIR__CMD_BOOTSTRAP__INIT;
     first.cluster = (ProtobufCBinaryData){.data = c->cluster, .len = CLUSTER_ID_BYTES};
+    char account[TEXT_BYTES], region[TEXT_BYTES];
+    const char *const given[] = {c->options.account_id, c->options.region};
+    (void)snprintf(account, sizeof(account), "%s", given[0] == NULL ? "" : given[0]);
+    (void)snprintf(region, sizeof(region), "%s", given[1] == NULL ? "" : given[1]);
+    first.account_id = account;
+    first.region = region;
     Weir__Command command = WEIR__COMMAND__INIT;
     command.kind_case = WEIR__COMMAND__KIND_BOOTSTRAP;
     command.bootstrap = &first;
@@ -179,13 +191,18 @@ static void fsm_changed(void *data, bool active, uint64_t term, uint32_t leader)
         c->active = true;
         elections_activate(c);
         brokers_activate(c);
+        reshards_activate(c);
         if (!db_meta(c->db)->has_cluster) {
             bootstrap(c);
         }
+        keys_activate(c);
+        settle_activate(c);
     } else if (!active && c->active) {
         c->active = false;
         brokers_deactivate(c);
+        reshards_deactivate(c);
         elections_deactivate(c);
+        net_timer_stop(c->options.loop, &c->settle_timer);
         pipeline_refuse(&c->pipeline, STATUS_NOT_ACTIVE, status_text(STATUS_NOT_ACTIVE));
     }
     /* A leader that is not ready yet would only say NOT_ACTIVE. */
@@ -255,6 +272,10 @@ static void on_called(struct session *session, struct session_call *call)
         {RPC_ALLOCATE_PRODUCERS, handle_allocate_producers},
         {RPC_CLUSTER_STATUS,     handle_cluster_status    },
         {RPC_CHANGE_RETENTION,   handle_change_retention  },
+        {RPC_RESHARD,            handle_reshard           },
+        {RPC_STREAM_CONTROL,     handle_stream_control    },
+        {RPC_KEY_CONTROL,        handle_key_control       },
+        {RPC_SIGNING_KEYS,       handle_signing_keys      },
     };
     struct client *client = session_data(session);
     if (client->controller->closing) {
@@ -283,6 +304,7 @@ static void on_messaged(struct session *session, enum rpc_method method, struct 
         {RPC_LEADING,        handle_leading       },
         {RPC_RESIGN,         handle_resign        },
         {RPC_SHARDS_DROPPED, handle_shards_dropped},
+        {RPC_SHARDS_SEALED,  handle_shards_sealed },
     };
     struct client *client = session_data(session);
     enum status status = STATUS_UNSUPPORTED;
@@ -469,6 +491,7 @@ void controller_close(struct controller *c)
     net_timer_stop(c->options.loop, &c->drops_timer);
     net_timer_stop(c->options.loop, &c->ahead_timer);
     net_timer_stop(c->options.loop, &c->replicas_timer);
+    net_timer_stop(c->options.loop, &c->settle_timer);
     watchers_close(c);
     if (c->raft != NULL) {
         raft_node_close(c->raft);

@@ -282,6 +282,7 @@ static void fill_grant(const struct controller *c, struct item *item,
     out->config = config_message(&item->cfg, &effect->cfg);
     out->prev_config = config_message(&item->prev, &effect->prev_cfg);
     out->generation = row == NULL ? 0 : row->generation;
+    out->waits_for_parents = row != NULL && row->lineage.state == DB_SHARD_WAITING;
 }
 
 static void fill(const struct controller *c, struct item *item,

@@ -20,6 +20,14 @@ enum {
     WATCH_AHEAD_MS =
         2000, /* a watcher that knows more than we do waits so long for us to catch up */
     CHECKPOINT_PAGES = 1000,
+    SEALS_RESEND_MS = 100,
+    SEALS_AT_ONCE_MAX = 4000,
+    EXPIRY_EVERY_MS = 60 * 1000,
+    EXPIRY_CLOCK_MS = 2000, /* how much the brokers' clocks may differ from ours */
+    EXPIRE_AT_ONCE_MAX = 1000,
+    SETTLE_MS = 20,
+    SETTLE_WAIT_MS = 2000, /* for a broker that does not read */
+    SIGNING_DATES_MAX = 4,
 };
 
 /* A session of anybody with us. Its broker fields are set once REGISTER_BROKER has succeeded. */
@@ -35,6 +43,7 @@ struct client {
     uint64_t disk_bytes, disk_free_bytes;
     uint32_t replicas, leaders;
     char disk_state[16];
+    uint64_t wall_ms, wall_at_ms; /* its clock, and our monotonic one when it said so */
 };
 
 struct made_replica {
@@ -58,13 +67,17 @@ struct controller {
     struct liveness liveness;
     struct election *election;
     struct election_effects effects;
-    struct net_timer liveness_timer, election_timer, drops_timer, ahead_timer, replicas_timer;
+    struct net_timer liveness_timer, election_timer, drops_timer, ahead_timer, replicas_timer,
+        settle_timer;
+
+    struct net_timer seals_timer, expiry_timer;
 
     struct client nobody; /* of sessions that are not open yet */
     struct list clients, watchers;
-    struct net_turn turn; /* flushes what the turn has gathered */
-    struct buf made;      /* of struct made_replica: reported in this turn, to be committed */
-    bool image_changed;   /* watchers have something to hear */
+    struct net_turn turn;     /* flushes what the turn has gathered */
+    uint64_t settle_until_ms; /* 0: nothing waits */
+    struct buf made;          /* of struct made_replica: reported in this turn, to be committed */
+    bool image_changed;       /* watchers have something to hear */
     struct checkpoint *checkpoint; /* under way on another thread, or NULL */
 };
 
@@ -94,6 +107,10 @@ void handle_change_retention(struct controller *c, struct client *client,
                              struct session_call *call);
 void handle_allocate_producers(struct controller *c, struct client *client,
                                struct session_call *call);
+void handle_stream_control(struct controller *c, struct client *client, struct session_call *call);
+void handle_key_control(struct controller *c, struct client *client, struct session_call *call);
+void handle_signing_keys(struct controller *c, struct client *client, struct session_call *call);
+void handle_reshard(struct controller *c, struct client *client, struct session_call *call);
 void handle_cluster_status(struct controller *c, struct client *client, struct session_call *call);
 
 /* INVALID: malformed. */
@@ -110,6 +127,11 @@ void replicas_reported(struct controller *c, uint64_t shard, struct db_replica r
 enum status handle_fence_report(struct controller *c, struct client *client, struct bytes body);
 enum status handle_leading(struct controller *c, struct client *client, struct bytes body);
 enum status handle_resign(struct controller *c, struct client *client, struct bytes body);
+/* A shard's row has changed: asks its leader for the end of it, if that is wanted. */
+void reshards_row(struct controller *c, const struct db_shard *shard);
+void reshards_activate(struct controller *c);
+void reshards_deactivate(struct controller *c);
+enum status handle_shards_sealed(struct controller *c, struct client *client, struct bytes body);
 enum status handle_shards_dropped(struct controller *c, struct client *client, struct bytes body);
 
 /* ---- commands
@@ -144,8 +166,17 @@ void elections_feed(struct controller *c, const struct election_input *input);
 /* Carries out the effects gathered so far. */
 void elections_flush(struct controller *c);
 
+/* A cluster key was given and nothing is sealed yet: makes what every cluster needs. */
+void keys_activate(struct controller *c);
+
+/* Changes of streams that the brokers have not all been told of: they end when they have. */
+void settle_activate(struct controller *c);
+void settle_changed(struct controller *c, uint32_t stream);
+
 /* ---- watchers
  * -------------------------------------------------------------------------------------- */
 
 void watchers_flush(struct controller *c);
+/* Whether every broker that watches here has been sent all that is committed. */
+bool watchers_are_told(const struct controller *c);
 void watchers_close(struct controller *c);

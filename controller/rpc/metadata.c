@@ -91,6 +91,18 @@ void watchers_flush(struct controller *c)
     }
 }
 
+bool watchers_are_told(const struct controller *c)
+{
+    LIST_FOR_EACH (node, &c->watchers) {
+        const struct watcher *watcher = CONTAINER_OF(node, struct watcher, node);
+        if (watcher->call->caller.role == RPC_ROLE_BROKER &&
+            watcher->version != watch_version(c->watch)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void watchers_close(struct controller *c)
 {
     LIST_FOR_EACH_SAFE (node, &c->watchers) {

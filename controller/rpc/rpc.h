@@ -15,6 +15,7 @@
 struct controller;
 struct net_loop;
 struct net_tls;
+struct secret_ring;
 
 enum {
     CONTROLLER_BEAT_EVERY_MS = 100,
@@ -25,7 +26,9 @@ enum {
 
 struct controller_options {
     struct net_loop *loop;
-    struct net_tls *tls; /* borrowed; its identity is ours, its cluster the cluster */
+    struct net_tls *tls;               /* borrowed; its identity is ours, its cluster the cluster */
+    const struct secret_ring *secrets; /* borrowed; NULL: no access keys */
+    const char *account_id, *region;   /* borrowed: of a cluster that is made; NULL: defaults */
     uint64_t boot;
     uint32_t id;
     const char *dir;  /* state.db and Raft's files; must exist, and be ours alone */

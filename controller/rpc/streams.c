@@ -1,5 +1,11 @@
 /* Streams and producer ids: calls that become commands. */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "controller/rpc/internal.h"
+#include "controller/secret/secret.h"
+
+enum { STREAM_ID_TEXT = 24 };
 
 static void answer_empty(struct controller *c, struct session_call *call, struct bytes body)
 {
@@ -34,6 +40,21 @@ static void answer_producers(struct controller *c, struct session_call *call, st
     weir__producer_ids__free_unpacked(reply, NULL);
 }
 
+/* 20 characters, a dash, 3 more: as Kinesis has them. */
+static void make_stream_id(char out[STREAM_ID_TEXT + 1])
+{
+    static const char characters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    uint8_t random[STREAM_ID_TEXT];
+    if (secret_random(random, sizeof(random)) != STATUS_OK) {
+        out[0] = '\0'; /* a stream can do without */
+        return;
+    }
+    for (size_t i = 0; i < STREAM_ID_TEXT; i++) {
+        out[i] = i == 20 ? '-' : characters[random[i] % (sizeof(characters) - 1)];
+    }
+    out[STREAM_ID_TEXT] = '\0';
+}
+
 void handle_create_stream(struct controller *c, struct client *client, struct session_call *call)
 {
     (void)client;
@@ -48,6 +69,15 @@ void handle_create_stream(struct controller *c, struct client *client, struct se
     create.shards = in->shards;
     create.retention_hours = in->retention_hours;
     create.allow_fewer_zones = in->allow_fewer_zones;
+    create.limited = in->limited;
+    create.mode = in->mode;
+    create.max_record_kib = in->max_record_kib;
+    create.warm_mibps = in->warm_mibps;
+    create.tags = in->tags;
+    create.n_tags = in->n_tags;
+    char stream_id[STREAM_ID_TEXT + 1];
+    make_stream_id(stream_id);
+    create.stream_id = stream_id;
     Weir__Command command = WEIR__COMMAND__INIT;
     command.request = in->request;
     command.kind_case = WEIR__COMMAND__KIND_CREATE_STREAM;
@@ -121,4 +151,75 @@ void handle_allocate_producers(struct controller *c, struct client *client,
     command.allocate_producers = &allocate;
     command_for_call(c, call, &command, 1, answer_producers);
     weir__allocate_producers__free_unpacked(in, NULL);
+}
+
+/* A fresh data key for the stream, sealed; without a cluster key there is none. */
+static enum status make_data_key(struct controller *c, const char *name,
+                                 ProtobufCBinaryData *out_sealed)
+{
+    const struct db_stream *stream = watch_stream_find(c->watch, name);
+    if (c->options.secrets == NULL || stream == NULL) {
+        return STATUS_OK; /* the command knows what to say */
+    }
+    uint8_t key[SECRET_KEY_BYTES];
+    char id[16];
+    uint8_t *sealed = malloc(SECRET_SEALED_MAX);
+    enum status status = sealed == NULL ? STATUS_NO_MEMORY : secret_random(key, sizeof(key));
+    if (status == STATUS_OK) {
+        (void)snprintf(id, sizeof(id), "%u", stream->id);
+        status = secret_seal(c->options.secrets, "data key", id, bytes_of(key, sizeof(key)), sealed,
+                             &out_sealed->len);
+        secret_wipe(key, sizeof(key));
+    }
+    if (status != STATUS_OK) {
+        free(sealed);
+        return status;
+    }
+    out_sealed->data = sealed;
+    return STATUS_OK;
+}
+
+/* Keys come from nobody but us. */
+static enum status own_data_key(struct controller *c, Weir__StreamControl *in)
+{
+    Weir__StreamControl__Encryption *encryption = in->encryption;
+    free(encryption->data_key.data);
+    encryption->data_key = (ProtobufCBinaryData){0};
+    return encryption->encrypt ? make_data_key(c, in->name, &encryption->data_key) : STATUS_OK;
+}
+
+static enum status check_control(struct controller *c, const struct session_call *call,
+                                 Weir__StreamControl *in)
+{
+    if (in->kind_case == WEIR__STREAM_CONTROL__KIND__NOT_SET) {
+        return STATUS_UNSUPPORTED; /* a newer caller's: it must not get into the log */
+    }
+    if (in->kind_case == WEIR__STREAM_CONTROL__KIND_LIMITS && call->caller.role != RPC_ROLE_ADMIN) {
+        return STATUS_DENIED;
+    }
+    return in->kind_case == WEIR__STREAM_CONTROL__KIND_ENCRYPTION ? own_data_key(c, in) : STATUS_OK;
+}
+
+void handle_stream_control(struct controller *c, struct client *client, struct session_call *call)
+{
+    (void)client;
+    Weir__StreamControl *in = weir__stream_control__unpack(NULL, call->body.size, call->body.data);
+    enum status status = in == NULL ? STATUS_INVALID : check_control(c, call, in);
+    if (in == NULL) {
+        reply_malformed(call);
+        return;
+    }
+    if (status != STATUS_OK) {
+        session_reply_error(call, status, NULL, "this change of a stream: %s", status_text(status));
+    } else {
+        Weir__CmdStreamControl control = WEIR__CMD_STREAM_CONTROL__INIT;
+        control.control = in;
+        Weir__Command command = WEIR__COMMAND__INIT;
+        command.request = in->request;
+        command.kind_case = WEIR__COMMAND__KIND_STREAM_CONTROL;
+        command.stream_control = &control;
+        bool deletes = in->kind_case == WEIR__STREAM_CONTROL__KIND_DELETE_STREAM;
+        command_for_call(c, call, &command, deletes ? weight_of(c, in->name) : 1, answer_stream);
+    }
+    weir__stream_control__free_unpacked(in, NULL);
 }

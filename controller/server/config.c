@@ -25,6 +25,13 @@ static const struct config_key keys[] = {
     KEY("ca-file", CONFIG_STRING, ca_file, NULL, "PEM: the authority that signs the cluster"),
     KEY("cert-file", CONFIG_STRING, cert_file, NULL, "PEM: this controller's certificate"),
     KEY("key-file", CONFIG_STRING, key_file, NULL, "PEM: its key"),
+    KEY("cluster-key-file", CONFIG_STRING, cluster_key_file, "",
+        "keys that encrypt secrets in the state: 64 hex digits a line, the first encrypts, all "
+        "decrypt; the same on all controllers; without it there are no access keys"),
+    KEY("account-id", CONFIG_STRING, account_id, "000000000000",
+        "12 digits, the account in the cluster's ARNs; counts when the cluster is made"),
+    KEY("region", CONFIG_STRING, region, "us-east-1",
+        "the region in ARNs and signatures; counts when the cluster is made"),
     KEY("connections-max", CONFIG_U32, connections_max, "4096", "connections served at a time"),
     KEY("broker-timeout", CONFIG_DURATION, broker_timeout_ms, "1s",
         "a broker whose beats stop for so long is dead"),

@@ -12,6 +12,7 @@
 
 #include "base/trace.h"
 #include "controller/rpc/rpc.h"
+#include "controller/secret/secret.h"
 #include "controller/server/server.h"
 #include "proto/net/net.h"
 
@@ -23,6 +24,7 @@ struct server {
     uint32_t list_count;
     struct net_loop *loop;
     struct net_tls *tls;
+    struct secret_ring *secrets; /* NULL: no cluster key was given */
     struct controller *controller;
     uint64_t boot;
     uv_signal_t signal[2];
@@ -108,6 +110,9 @@ static enum status open_controller(struct server *server, struct error *error)
     const struct controller_options options = {
         .loop = server->loop,
         .tls = server->tls,
+        .secrets = server->secrets,
+        .account_id = config->account_id,
+        .region = config->region,
         .boot = server->boot,
         .id = config->id,
         .dir = config->data_dir,
@@ -160,6 +165,10 @@ static enum status start(struct server *server, struct error *error)
         status = server_directory_open(config->data_dir, net_tls_identity(server->tls)->cluster,
                                        config->id, &server->boot, error);
     }
+    if (status == STATUS_OK) {
+        status = secret_ring_open(config->cluster_key_file, net_tls_identity(server->tls)->cluster,
+                                  &server->secrets, error);
+    }
     if (status != STATUS_OK) {
         return status;
     }
@@ -178,6 +187,7 @@ static void end(struct server *server)
     net_loop_free(server->loop);
     controller_free(server->controller);
     net_tls_close(server->tls);
+    secret_ring_free(server->secrets);
     server_config_release(&server->config);
 }
 

@@ -16,6 +16,7 @@ struct server_config {
     char *data_dir, *controllers, *listen_host;
     uint16_t listen_port;
     char *ca_file, *cert_file, *key_file;
+    char *cluster_key_file, *account_id, *region;
     uint32_t connections_max;
     uint64_t broker_timeout_ms, session_grace_ms, beat_every_ms;
     uint64_t election_timeout_ms, heartbeat_ms;
