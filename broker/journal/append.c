@@ -257,7 +257,10 @@ static enum status block_room(struct journal *j, size_t bytes)
     return STATUS_OK;
 }
 
-enum status journal_admit(const struct journal *j, size_t bytes)
+/* `admitted`: the caller asked before and was told that there is room. Framing and the state at the
+ * head of a new file may have used more than was counted then; that much of the reserve is for it.
+ */
+static enum status admit(const struct journal *j, size_t bytes, bool admitted)
 {
     if (j->out != STATUS_OK) {
         return j->out;
@@ -271,15 +274,20 @@ enum status journal_admit(const struct journal *j, size_t bytes)
     uint64_t need = bytes + BLOCK_OVERHEAD + RECORD_FRAME_BYTES +
                     8 * ((uint64_t)j->shards.count + j->prev_shards.count);
     uint64_t open = j->open.active ? j->open.fill : 0;
+    uint64_t spare = admitted ? state + reserve / 2 : 2 * state + reserve;
     if (need + state > j->options.file_bytes || need + 2 * state + reserve > j->ring.size) {
         return STATUS_TOO_LARGE;
     }
-    if (j->next_position + open + need + 2 * state + reserve > j->written + j->ring.size) {
+    if (j->next_position + open + need + spare > j->written + j->ring.size) {
         return STATUS_BUSY;
     }
-    uint64_t free_files = files_free(j);
-    bool fits = open + need <= file_rest(j);
-    return free_files >= (fits ? 1 : 2) ? STATUS_OK : STATUS_BUSY;
+    uint64_t files = files_free(j) + (open + need <= file_rest(j) ? 1 : 0);
+    return files >= (admitted ? 1 : 2) ? STATUS_OK : STATUS_BUSY;
+}
+
+enum status journal_admit(const struct journal *j, size_t bytes)
+{
+    return admit(j, bytes, false);
 }
 
 enum status journal_append_data(struct journal *j, struct journal_shard *shard,
@@ -291,7 +299,7 @@ enum status journal_append_data(struct journal *j, struct journal_shard *shard,
     for (uint32_t i = 0; i < part_count; i++) {
         body += parts[i].size;
     }
-    enum status status = journal_admit(j, body);
+    enum status status = admit(j, body, true);
     if (status == STATUS_OK) {
         status = block_room(j, RECORD_FRAME_BYTES + body);
     }

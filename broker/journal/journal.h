@@ -146,13 +146,13 @@ struct journal_span {
     const uint8_t *body; /* in the ring; valid while position >= journal_low() */
 };
 
-/* Whether DATA of this size (the batch's bytes) would be taken now.
+/* Whether DATA of this size (the batches' bytes, 64 more for each batch) would be taken now.
  * BUSY  segments lag: the ring or the files are full;  IO  the journal is out;  TOO_LARGE */
 NODISCARD enum status journal_admit(const struct journal *j, size_t bytes);
 
-/* Appends a batch whose header is final. After journal_admit() of at least as many bytes, and no
- * other append between, it cannot fail (but for IO). `parts` are its bytes in order; the first has
- * the whole header. */
+/* Appends a batch whose header is final. After journal_admit() of at least as many bytes in all,
+ * and no other append between, it cannot fail (but for IO). `parts` are its bytes in order; the
+ * first has the whole header. */
 NODISCARD enum status journal_append_data(struct journal *j, struct journal_shard *shard,
                                           const struct bytes *parts, uint32_t part_count,
                                           struct journal_span *out);

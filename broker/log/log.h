@@ -113,9 +113,9 @@ struct store_status {
 void store_check_space(struct store *store);
 void store_status(const struct store *store, struct store_status *out);
 
-/* Whether `bytes` of batches would be taken now, so that a leader refuses before it proposes, and a
- * follower before it steps. After OK, appends of one batch of at most that size cannot fail in
- * this turn, except with IO.
+/* Whether `bytes` of batches (64 more for each) would be taken now, so that a leader refuses before
+ * it proposes, and a follower before it steps. After OK, appends of as many bytes in all cannot
+ * fail in this turn, except with IO and NO_MEMORY.
  * BUSY  segments lag or the journal is full;  DISK_FULL  below the reserve;  IO  the disk is out */
 NODISCARD enum status store_admit(const struct store *store, size_t bytes);
 /* Ditto for a control batch (128 bytes and a little): the reserve is there for it, so that a full

@@ -192,8 +192,10 @@ enum status shard_log_append(struct shard_log *log, const struct batch_header *h
     CHECK(header->base_offset == log->last.end);
     CHECK(header->prev_crc == log->last.crc);
     bool control = (header->flags & BATCH_CONTROL) != 0;
-    enum status status = control ? store_admit_control(log->store, batch_bytes(header))
-                                 : store_admit(log->store, batch_bytes(header));
+    bool full = log->store->full || log->store->stalled;
+    enum status status = log->store->out != STATUS_OK ? log->store->out
+                         : full && !control           ? STATUS_DISK_FULL
+                                                      : STATUS_OK;
     struct append_plan plan;
     if (status == STATUS_OK) {
         status = plan_append(log, header, &plan);

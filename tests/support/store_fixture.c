@@ -105,11 +105,12 @@ uint64_t fixture_append(struct store_fixture *f, struct shard_log *log, uint32_t
     struct bytes batch = test_batch(log, epoch, count, payload, ms, &header);
     struct log_appended appended;
     enum status status;
-    while ((status = shard_log_append(log, &header, &batch, 1, &appended)) == STATUS_BUSY) {
+    while ((status = store_admit(f->store, batch.size)) == STATUS_BUSY) {
         store_flush(f->store);
         wait_event(f);
     }
     assert_int_equal(status, STATUS_OK);
+    assert_int_equal(shard_log_append(log, &header, &batch, 1, &appended), STATUS_OK);
     assert_memory_equal(appended.bytes, batch.data, batch.size);
     return appended.lsn;
 }

@@ -66,7 +66,11 @@ static enum status do_append(struct world *w, struct shard_log *log, struct expe
     struct bytes batch = test_batch(log, epoch, 1 + (uint32_t)rng_below(&w->rng, 3), payload,
                                     1000 + e->last.end, &header);
     struct log_appended appended;
-    enum status status = shard_log_append(log, &header, &batch, 1, &appended);
+    enum status status = store_admit(w->f.store, batch.size);
+    if (status == STATUS_OK) {
+        status = shard_log_append(log, &header, &batch, 1, &appended);
+        assert_true(status == STATUS_OK || status == STATUS_IO);
+    }
     if (status == STATUS_OK) {
         *lsn = appended.lsn;
         e->promised = epoch > e->promised ? epoch : e->promised;

@@ -44,7 +44,10 @@ static enum status append(struct world *w, size_t payload, uint64_t *out_lsn)
     struct bytes batch =
         test_batch(w->log, 1, 2, payload, 1000 + fixture_last(w->log).end, &header);
     struct log_appended appended;
-    enum status status = shard_log_append(w->log, &header, &batch, 1, &appended);
+    enum status status = store_admit(w->f.store, batch.size);
+    if (status == STATUS_OK) {
+        status = shard_log_append(w->log, &header, &batch, 1, &appended);
+    }
     if (status == STATUS_OK) {
         *out_lsn = appended.lsn;
     }

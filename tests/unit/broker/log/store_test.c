@@ -97,6 +97,36 @@ static void what_was_synced_is_there_after_a_restart(void **state)
     fixture_release(&f);
 }
 
+/* A frame of batches is admitted as a whole; wherever in files and ring that falls, every one of
+ * them is then taken. */
+static void what_was_admitted_together_fits_together(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f);
+    f.options.journal_files = 3;
+    fixture_open(&f);
+    struct shard_log *log = create(&f, SHARD_ID);
+    uint32_t busy = 0;
+    for (uint32_t round = 0; round < 400; round++) {
+        uint32_t count = 1 + round * 7 % 90;
+        while (store_admit(f.store, (size_t)count * (1128 + 64)) == STATUS_BUSY) {
+            busy++;
+            store_flush(f.store);
+            (void)usleep(100);
+            assert_int_equal(store_poll(f.store, &f.synced), STATUS_OK);
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            struct batch_header header;
+            struct bytes batch = test_batch(log, 1, 1, 1000, 5, &header);
+            struct log_appended appended;
+            assert_int_equal(shard_log_append(log, &header, &batch, 1, &appended), STATUS_OK);
+        }
+    }
+    assert_true(busy > 0);
+    fixture_release(&f);
+}
+
 static void a_thousand_shards_cost_no_file(void **state)
 {
     (void)state;
@@ -512,6 +542,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batches_are_read_back_from_the_tail),
         cmocka_unit_test(what_was_synced_is_there_after_a_restart),
+        cmocka_unit_test(what_was_admitted_together_fits_together),
         cmocka_unit_test(a_thousand_shards_cost_no_file),
         cmocka_unit_test(a_truncation_is_gone_at_once_and_after_a_restart),
         cmocka_unit_test(a_cut_beats_the_writes_and_reads_before_it),
