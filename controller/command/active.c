@@ -65,7 +65,7 @@ static void count_first_leader(struct db *db, uint32_t stream_id)
     db_stream_put(db, &stream);
 }
 
-static void activate(struct db *db, const Weir__CmdActive__Shard *in)
+static void activate(struct db *db, const Weir__CmdActive__Shard *in, struct db_result *result)
 {
     struct db_shard row;
     struct db_config cfg, prev;
@@ -100,12 +100,14 @@ static void activate(struct db *db, const Weir__CmdActive__Shard *in)
     if (first) {
         count_first_leader(db, (uint32_t)(row.id >> 32));
     }
+    if (first && row.lineage.state == DB_SHARD_WAITING) {
+        command_reshard_advance(db, (uint32_t)(row.id >> 32), result);
+    }
 }
 
 void command_active(struct db *db, const Weir__Command *command, struct db_result *result)
 {
-    (void)result;
     for (size_t i = 0; i < command->active->n_shards; i++) {
-        activate(db, command->active->shards[i]);
+        activate(db, command->active->shards[i], result);
     }
 }

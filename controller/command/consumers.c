@@ -169,7 +169,8 @@ void command_stream_settled(struct db *db, const Weir__Command *command, struct 
     }
     if (updated) {
         a->updating = 0;
-        if (stream.state == DB_STREAM_UPDATING) {
+        uint32_t target;
+        if (stream.state == DB_STREAM_UPDATING && !db_reshard_get(db, stream.id, &target)) {
             stream.state = DB_STREAM_ACTIVE;
             db_stream_put(db, &stream);
         }

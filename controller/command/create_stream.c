@@ -2,8 +2,8 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "controller/command/place.h"
 #include "controller/command/stream_control.h"
-#include "controller/placement/placement.h"
 
 bool command_name_is_good(const char *name, struct db_result *result)
 {
@@ -177,96 +177,6 @@ static bool request_is_good(struct db *db, const Weir__CmdCreateStream *in,
     return true;
 }
 
-struct alive_brokers {
-    struct db_broker *row;
-    struct placement_broker *broker;
-    uint32_t count, capacity;
-    bool failed;
-};
-
-static void add_alive(const struct db_broker *broker, void *context)
-{
-    struct alive_brokers *alive = context;
-    if (!broker->alive || alive->failed) {
-        return;
-    }
-    if (alive->count == alive->capacity) {
-        uint32_t capacity = alive->capacity == 0 ? 16 : 2 * alive->capacity;
-        struct db_broker *grown = realloc(alive->row, capacity * sizeof(*grown));
-        if (grown == NULL) {
-            alive->failed = true;
-            return;
-        }
-        alive->row = grown;
-        alive->capacity = capacity;
-    }
-    alive->row[alive->count++] = *broker;
-}
-
-static void alive_release(struct alive_brokers *alive)
-{
-    free(alive->row);
-    free(alive->broker);
-}
-
-static void alive_load(struct db *db, struct alive_brokers *alive)
-{
-    db_broker_each(db, add_alive, alive);
-    alive->broker = calloc((size_t)alive->count + 1, sizeof(*alive->broker));
-    alive->failed = alive->failed || alive->broker == NULL;
-    for (uint32_t i = 0; i < alive->count && !alive->failed; i++) {
-        alive->broker[i] = (struct placement_broker){
-            .id = alive->row[i].id,
-            .zone = alive->row[i].zone,
-            .replicas = alive->row[i].replicas,
-            .preferred = alive->row[i].preferred,
-        };
-    }
-}
-
-static uint32_t disk_gen_of(const struct alive_brokers *alive, uint32_t broker)
-{
-    for (uint32_t i = 0; i < alive->count; i++) {
-        if (alive->row[i].id == broker) {
-            return alive->row[i].disk_gen;
-        }
-    }
-    return 0;
-}
-
-static void put_shard(struct db *db, const struct db_stream *stream, uint32_t number,
-                      const struct alive_brokers *alive, const struct placement_choice *choice)
-{
-    struct db_shard shard = {
-        .id = db_shard_id(stream->id, number),
-        .range = hash_range_of(number, stream->shard_count),
-        .created_s = stream->created_ms / 1000,
-        .phase = DB_SHARD_ELECTING,
-        .epoch = 1,
-        .generation = 0,
-        .preferred = choice->broker[0],
-        .cfg = {.version = 1, .voter_count = REPLICAS_PER_SHARD},
-    };
-    for (uint32_t r = 0; r < REPLICAS_PER_SHARD; r++) {
-        shard.cfg.voter[r] = (struct db_replica){.broker = choice->broker[r],
-                                                 .disk_gen = disk_gen_of(alive, choice->broker[r])};
-    }
-    db_shard_put(db, &shard);
-    db_shard_configs_put(db, &shard);
-}
-
-/* Only what the choices added to each broker. */
-static void put_loads(struct db *db, const struct alive_brokers *alive)
-{
-    for (uint32_t i = 0; i < alive->count; i++) {
-        uint32_t replicas = alive->broker[i].replicas - alive->row[i].replicas;
-        uint32_t preferred = alive->broker[i].preferred - alive->row[i].preferred;
-        if (replicas != 0 || preferred != 0) {
-            db_broker_load_add(db, alive->row[i].id, replicas, preferred);
-        }
-    }
-}
-
 void command_create_stream(struct db *db, const Weir__Command *command, struct db_result *result)
 {
     const Weir__CmdCreateStream *in = command->create_stream;
@@ -281,8 +191,8 @@ void command_create_stream(struct db *db, const Weir__Command *command, struct d
     if (!make_attributes(&control, in)) {
         return;
     }
-    AUTO(alive_release) struct alive_brokers alive = {0};
-    alive_load(db, &alive);
+    AUTO(place_release) struct place alive = {0};
+    place_load(db, &alive);
     AUTO(free_pointer)
     struct placement_choice *choices = calloc(in->shards, sizeof(*choices));
     if (alive.failed || choices == NULL) {
@@ -308,8 +218,13 @@ void command_create_stream(struct db *db, const Weir__Command *command, struct d
     db_stream_put(db, &stream);
     db_attributes_put(db, stream.id, control.attributes);
     for (uint32_t s = 0; s < in->shards; s++) {
-        put_shard(db, &stream, s, &alive, &choices[s]);
+        struct db_shard shard = {
+            .id = db_shard_id(stream.id, s),
+            .range = hash_range_of(s, stream.shard_count),
+            .created_s = stream.created_ms / 1000,
+        };
+        place_shard(db, &alive, &choices[s], &shard);
     }
-    put_loads(db, &alive);
+    place_loads(db, &alive);
     command_answer_stream(db, result, &stream);
 }

@@ -15,9 +15,8 @@ static void drop_replicas(struct db *db, uint64_t shard, const struct db_config 
     }
 }
 
-static void delete_shard(const struct db_shard *shard, void *context)
+void command_drop_shard(struct db *db, const struct db_shard *shard)
 {
-    struct db *db = context;
     drop_replicas(db, shard->id, &shard->cfg);
     drop_replicas(db, shard->id, &shard->prev_cfg);
     for (uint32_t v = 0; v < shard->cfg.voter_count; v++) {
@@ -31,10 +30,18 @@ static void delete_shard(const struct db_shard *shard, void *context)
     db_shard_put(db, &row);
 }
 
+static void delete_shard(const struct db_shard *shard, void *context)
+{
+    if (shard->phase != DB_SHARD_DELETED) { /* else it has expired before */
+        command_drop_shard(context, shard);
+    }
+}
+
 void command_begin_deletion(struct db *db, struct db_stream *stream, struct db_result *result)
 {
     stream->state = DB_STREAM_DELETING;
     db_stream_put(db, stream);
+    db_reshard_delete(db, stream->id);
     db_shard_each(db, stream->id, delete_shard, db);
     command_answer_stream(db, result, stream);
     command_finish_deletions(db); /* nobody who holds it may be alive */

@@ -20,6 +20,9 @@
     X(shards_dropped, SHARDS_DROPPED)         \
     X(allocate_producers, ALLOCATE_PRODUCERS) \
     X(replicas_made, REPLICAS_MADE)           \
+    X(reshard, RESHARD)                       \
+    X(shards_sealed, SHARDS_SEALED)           \
+    X(expire_shards, EXPIRE_SHARDS)           \
     X(stream_control, STREAM_CONTROL)         \
     X(stream_settled, STREAM_SETTLED)         \
     X(key_create, KEY_CREATE)                 \
@@ -54,6 +57,13 @@ void command_begin_deletion(struct db *db, struct db_stream *stream, struct db_r
 
 /* Whether a name has 1 to STREAM_NAME_MAX of the characters that Kinesis allows; else refuses. */
 bool command_name_is_good(const char *name, struct db_result *result);
+
+/* A shard's first leader is there, or its SEAL is committed: does what the stream's split, merge or
+ * way to another number of shards allows now. */
+void command_reshard_advance(struct db *db, uint32_t stream, struct db_result *result);
+
+/* Every broker that holds a replica of the shard owes its deletion; the row is DELETED. */
+void command_drop_shard(struct db *db, const struct db_shard *shard);
 
 /* Removes streams that are DELETING and have no broker alive that still has to drop a shard. What
  * dead brokers owe stays in the drops. */

@@ -166,6 +166,25 @@ enum db_shard_phase {
     DB_SHARD_DELETED,
 };
 
+enum { DB_PARENTS_MAX = 2 };
+
+/* Where a shard is in the life that splits and merges give it; its phase is that of its elections,
+ * which go on: who leads a closed shard answers retries of what it has, and its readers. */
+enum db_shard_state {
+    DB_SHARD_OPEN,
+    DB_SHARD_WAITING, /* takes no records before its parents are closed */
+    DB_SHARD_SEALING, /* takes records until its SEAL is committed; all children have leaders */
+    DB_SHARD_CLOSED,  /* its children are open */
+};
+
+struct db_lineage {
+    enum db_shard_state state;
+    uint32_t parent_count;
+    uint32_t parent[DB_PARENTS_MAX]; /* numbers, the lower range first */
+    uint64_t final_offset; /* SEALING: 0 until its SEAL is known as committed. Where that ends */
+    uint64_t closed_ms;    /* with final_offset: no record is younger */
+};
+
 struct db_shard {
     uint64_t id; /* stream id << 32 | number */
     struct hash_range range;
@@ -178,6 +197,7 @@ struct db_shard {
     struct db_replica leader;
     uint64_t leader_boot;
     struct db_config cfg, prev_cfg;
+    struct db_lineage lineage;
 };
 
 static inline uint64_t db_shard_id(uint32_t stream, uint32_t number)
@@ -209,6 +229,15 @@ void db_stream_each(struct db *db, void (*visit)(const struct db_stream *stream,
 bool db_shard_get(struct db *db, uint64_t id, struct db_shard *out);
 void db_shard_put(struct db *db, const struct db_shard *shard); /* leaves its configurations */
 void db_shard_configs_put(struct db *db, const struct db_shard *shard); /* only those */
+void db_shard_lineage_put(struct db *db, const struct db_shard *shard); /* only that */
+/* The first shard of the stream whose number is at least `from` and whose state is `state`. */
+bool db_shard_in_state(struct db *db, uint32_t stream, uint32_t from, enum db_shard_state state,
+                       uint32_t *out_number);
+
+/* A stream is on its way to `target` shards with equal ranges; 0: only to what has been begun. */
+bool db_reshard_get(struct db *db, uint32_t stream, uint32_t *out_target);
+void db_reshard_put(struct db *db, uint32_t stream, uint32_t target);
+void db_reshard_delete(struct db *db, uint32_t stream);
 /* The replica exists from now on, whichever configuration it is in. */
 void db_replica_made(struct db *db, uint64_t shard, uint32_t broker, uint32_t disk_gen);
 /* Ascending by id; of one stream, or of all when `stream` is 0. The visitor may put shards. */

@@ -10,7 +10,7 @@
 #include "controller/db/statements.def"
 
 enum {
-    DB_FORMAT = 2,
+    DB_FORMAT = 3,
     DB_APPLICATION_ID = 0x57454952, /* "WEIR", in the file's header */
     DB_BUSY_MS = 10000, /* a checkpoint on another thread may hold the file for a moment */
 };
@@ -22,7 +22,7 @@ enum db_statement {
         DB_STATEMENT_COUNT
 };
 
-extern const char *const db_schema, *const db_schema_account;
+extern const char *const db_schema, *const db_schema_account, *const db_schema_lineage;
 extern const char *const db_statements[DB_STATEMENT_COUNT];
 
 struct db {
@@ -83,6 +83,9 @@ void db_blob(struct db *db, sqlite3_stmt *statement, int column, uint8_t *out, s
 
 enum db_kind { DB_KIND_BROKER, DB_KIND_STREAM, DB_KIND_SHARD, DB_KIND_DELETED_STREAM };
 void db_note(struct db *db, enum db_kind kind, uint64_t id);
+
+/* lineage.c: fills shard->lineage. */
+void db_lineage_read(struct db *db, struct db_shard *shard);
 
 /* Brings the tables of an older file to DB_FORMAT. IO. */
 NODISCARD enum status db_upgrade(struct db *db, struct error *error);

@@ -54,15 +54,16 @@ void db_stream_put(struct db *db, const struct db_stream *stream)
 void db_stream_delete(struct db *db, uint32_t id)
 {
     db_note(db, DB_KIND_DELETED_STREAM, id);
-    const enum db_statement statements[] = {DB_SHARDS_DELETE, DB_REPLICAS_DELETE_RANGE};
-    for (size_t i = 0; i < 2; i++) {
+    const enum db_statement statements[] = {DB_SHARDS_DELETE, DB_REPLICAS_DELETE_RANGE,
+                                            DB_LINEAGES_DELETE};
+    for (size_t i = 0; i < 3; i++) {
         sqlite3_stmt *range = db_use(db, statements[i]);
         db_bind_u64(range, 1, db_shard_id(id, 0));
         db_bind_u64(range, 2, db_shard_id(id + 1, 0));
         db_run(db, range);
     }
-    const enum db_statement rows[] = {DB_STREAM_DELETE, DB_ATTRIBUTES_DELETE};
-    for (size_t i = 0; i < 2; i++) {
+    const enum db_statement rows[] = {DB_STREAM_DELETE, DB_ATTRIBUTES_DELETE, DB_RESHARD_DELETE};
+    for (size_t i = 0; i < 3; i++) {
         sqlite3_stmt *row = db_use(db, rows[i]);
         db_bind_u64(row, 1, id);
         db_run(db, row);
