@@ -491,6 +491,7 @@ void controller_close(struct controller *c)
     net_timer_stop(c->options.loop, &c->drops_timer);
     net_timer_stop(c->options.loop, &c->ahead_timer);
     net_timer_stop(c->options.loop, &c->replicas_timer);
+    reshards_deactivate(c);
     net_timer_stop(c->options.loop, &c->settle_timer);
     watchers_close(c);
     if (c->raft != NULL) {

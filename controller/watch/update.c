@@ -114,6 +114,7 @@ struct shard_message {
     Weir__ReplicaId voter[2][DB_VOTERS_MAX];
     Weir__ReplicaId *voters[2][DB_VOTERS_MAX];
     uint8_t first[HASH_KEY_BYTES], last[HASH_KEY_BYTES];
+    uint32_t parents[DB_PARENTS_MAX];
 };
 
 struct broker_message {
@@ -149,6 +150,25 @@ static Weir__ReplicaConfig *fill_config(struct shard_message *message, int which
     return out;
 }
 
+/* To those who watch a closed shard is in the phase SEALED, whoever leads it. */
+static void fill_lineage(struct shard_message *message, const struct db_lineage *lineage)
+{
+    Weir__ShardInfo *info = &message->info;
+    bool closed = lineage->state == DB_SHARD_CLOSED;
+    info->waiting = lineage->state == DB_SHARD_WAITING;
+    info->sealing = lineage->state == DB_SHARD_SEALING;
+    info->final_offset = closed ? lineage->final_offset : 0;
+    info->closed_ms = closed ? lineage->closed_ms : 0;
+    if (closed && info->phase != WEIR__SHARD_PHASE__SHARD_DELETED) {
+        info->phase = WEIR__SHARD_PHASE__SHARD_SEALED;
+    }
+    for (uint32_t p = 0; p < lineage->parent_count; p++) {
+        message->parents[p] = lineage->parent[p];
+    }
+    info->parents = message->parents;
+    info->n_parents = lineage->parent_count;
+}
+
 static void fill_shard(struct shard_message *message, const struct db_shard *shard)
 {
     Weir__ShardInfo *info = &message->info;
@@ -161,6 +181,7 @@ static void fill_shard(struct shard_message *message, const struct db_shard *sha
     info->hash_last = (ProtobufCBinaryData){.data = message->last, .len = HASH_KEY_BYTES};
     info->created_s = shard->created_s;
     info->phase = (Weir__ShardPhase)shard->phase;
+    fill_lineage(message, &shard->lineage);
     info->epoch = shard->epoch;
     if (shard->leader.broker != 0) {
         weir__replica_id__init(&message->leader);
