@@ -381,13 +381,11 @@ static void torn_after(uint64_t sectors, uint64_t *out_block_sectors)
     start(f);
     assert_int_equal(f->damaged_count, 0);
     assert_false(f->all_damaged);
-    bool whole = sectors >= *out_block_sectors;
     /* The body may be whole although the trailer is not: then it is taken. */
     bool body =
         sectors + 1 >= *out_block_sectors ||
         sectors * BLOCK_SECTOR >= BLOCK_SECTOR + 5 * (RECORD_FRAME_BYTES + 128 + PAYLOAD + 4);
     assert_int_equal(f->seen_count, body ? 6 : 1);
-    assert_true(body || !whole);
     release(f);
     fake_disk_release(&fake);
     free(f);
@@ -445,20 +443,13 @@ static void damage_block(const struct fixture *f, uint64_t shard, enum spot spot
     uint64_t at;
     struct block_header h;
     assert_true(find_block(f, shard, &fd, &at, &h));
-    switch (spot) {
-    case SPOT_HEADER:
-        flip(fd, at + 100);
-        break;
-    case SPOT_FRAME:
-        flip(fd, at + BLOCK_SECTOR + 9);
-        break;
-    case SPOT_PAYLOAD:
-        flip(fd, at + BLOCK_SECTOR + RECORD_FRAME_BYTES + BATCH_HEADER_BYTES + 10);
-        break;
-    case SPOT_TRAILER:
-        flip(fd, at + h.bytes - 100);
-        break;
-    }
+    const uint64_t spots[] = {
+        [SPOT_HEADER] = 100,
+        [SPOT_FRAME] = BLOCK_SECTOR + 9,
+        [SPOT_PAYLOAD] = BLOCK_SECTOR + RECORD_FRAME_BYTES + BATCH_HEADER_BYTES + 10,
+        [SPOT_TRAILER] = h.bytes - 100,
+    };
+    flip(fd, at + spots[spot]);
     (void)close(fd);
 }
 
