@@ -156,14 +156,6 @@ static void release_synced(struct fixture *f)
     journal_release(f->journal, position, position);
 }
 
-static void wait_event(struct fixture *f)
-{
-    struct pollfd fd = {.fd = f->options.event_fd, .events = POLLIN};
-    assert_true(poll(&fd, 1, 10000) > 0);
-    eventfd_t count;
-    (void)eventfd_read(f->options.event_fd, &count);
-}
-
 static enum status append(struct fixture *f, uint32_t shard, size_t payload, uint64_t *out_lsn)
 {
     struct bytes batch = batch_of(f->shard[shard].id, payload);
@@ -199,7 +191,8 @@ static void a_flush_writes_what_has_gathered_in_one_block(void **state)
     }
     journal_flush(f->journal);
     while (journal_synced_lsn(f->journal) < lsn) {
-        wait_event(f);
+        struct pollfd fd = {.fd = f->options.event_fd, .events = POLLIN};
+        assert_true(poll(&fd, 1, 10000) > 0);
         assert_int_equal(journal_poll(f->journal), STATUS_OK);
     }
     journal_view(f->journal, &after);
