@@ -50,7 +50,7 @@ struct program {
     /* Options; each command says which of them it takes by using them. */
     bool want_help, want_version, json, follow, key_random, allow_fewer_zones, no_wait, quiet;
     const char *timeout, *give_up, *shards, *retention, *key, *key_field, *delimiter, *ack_log,
-        *from, *from_what, *shard, *count;
+        *from, *from_what, *shard, *count, *key_name;
 };
 
 struct command {
@@ -85,6 +85,13 @@ int run_shard_list(struct program *program, const char *const *words);
 int run_cluster_status(struct program *program, const char *const *words);
 int run_broker_list(struct program *program, const char *const *words);
 int run_controller_list(struct program *program, const char *const *words);
+
+/* keys.c */
+int run_key_create(struct program *program, const char *const *words);
+int run_key_list(struct program *program, const char *const *words);
+int run_key_enable(struct program *program, const char *const *words);
+int run_key_disable(struct program *program, const char *const *words);
+int run_key_delete(struct program *program, const char *const *words);
 
 /* put.c, get.c */
 int run_put(struct program *program, const char *const *words);

@@ -15,6 +15,9 @@ static const char help[] =
     "  weirctl stream delete STREAM [--no-wait]\n"
     "  weirctl stream retention STREAM HOURS\n"
     "  weirctl shard list STREAM\n"
+    "  weirctl key create --name NAME\n"
+    "  weirctl key list\n"
+    "  weirctl key disable|enable|delete ACCESS_KEY_ID\n"
     "\n"
     "Lists are tables for people; with --json they are one JSON object.\n"
     "\n"
@@ -26,6 +29,9 @@ static const char help[] =
     "replica holds everything that is committed; \"lag\" counts the records that it is\n"
     "behind the leader's newest. The leaders are asked for this; the replicas of one\n"
     "that does not answer are unknown.\n"
+    "\n"
+    "key: what clients of the Kinesis API sign with. The secret is told once, by key\n"
+    "create. Brokers refuse a disabled or deleted key within two seconds.\n"
     "\n"
     "stream create: the name may have letters, digits, '_', '.' and '-', 128 at most.\n"
     "  --shards N           default 1\n"
@@ -48,6 +54,11 @@ static const struct command commands[] = {
     {"stream",     "delete",    1, "stream delete STREAM [--no-wait]",        run_stream_delete   },
     {"stream",     "retention", 2, "stream retention STREAM HOURS",           run_stream_retention},
     {"shard",      "list",      1, "shard list STREAM [--json]",              run_shard_list      },
+    {"key",        "create",    0, "key create --name NAME [--json]",         run_key_create      },
+    {"key",        "list",      0, "key list [--json]",                       run_key_list        },
+    {"key",        "enable",    1, "key enable ACCESS_KEY_ID",                run_key_enable      },
+    {"key",        "disable",   1, "key disable ACCESS_KEY_ID",               run_key_disable     },
+    {"key",        "delete",    1, "key delete ACCESS_KEY_ID",                run_key_delete      },
 };
 
 int main(int argc, char **argv)
