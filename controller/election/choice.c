@@ -182,8 +182,9 @@ static bool majority_is_up(const struct election *e, const struct election_confi
 
 bool hears_stalled(const struct election *e, struct shard *s, uint64_t now_ms, uint32_t broker)
 {
+    bool newly = s->opened && s->resigned_by != broker; /* it has been able to commit */
     if (!majority_is_up(e, &s->row.cfg) || !majority_is_up(e, &s->row.prev_cfg) ||
-        (s->resigned_by == broker && now_ms < s->resign_ms)) {
+        (!newly && now_ms < s->resign_ms)) {
         return false;
     }
     s->resigned_by = broker;

@@ -20,8 +20,8 @@
  *
  * A leader that resigns leads the next epoch only if the others alone are no quorum within
  * ELECTION_AVOID_MS: its log may well be the best, but it has just failed to commit. A stalled one
- * is heard only when a majority of the voters is up here, else an election would change nothing,
- * and once in ELECTION_RESIGN_MS.
+ * is heard only when a majority of the voters is up here, else an election would change nothing;
+ * and only ELECTION_RESIGN_MS after the last one, if it is the same broker or has never opened.
  *
  * Effects append, so that the items of one frame, or all rows of a committed entry, can be fed one
  * after another and carried out together: election_effects_group() brings what belongs to one
@@ -43,7 +43,7 @@ enum {
     ELECTION_PROPOSE_MS = 1000,    /* a proposal that has not committed is made again */
     ELECTION_PATIENCE_MS = 20,     /* with a quorum, for the preferred leader's reply too */
     ELECTION_AVOID_MS = 1000,    /* with a quorum that needs the resigned leader, for the others */
-    ELECTION_RESIGN_MS = 5000,   /* a stalled leader is heard again after this */
+    ELECTION_RESIGN_MS = 5000,   /* between elections that a shard's stalled leaders ask for */
     ELECTION_HEADROOM = 1 << 20, /* above a promise that our rows do not know (2.9) */
 };
 

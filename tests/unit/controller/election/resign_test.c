@@ -76,6 +76,19 @@ static void a_leader_that_goes_on_stalling_is_heard_once_in_a_while(void **state
     EXPECT(STATUS_OK, (stalled(1, 10, 5)), "electing shard 1 epoch 6\n");
 }
 
+static void leaders_that_never_open_do_not_replace_each_other_at_once(void **state)
+{
+    (void)state;
+    stall();
+    EXPECT(STATUS_OK, (report(2, 5, 4, 50)), "");
+    EXPECT(STATUS_OK, (report(3, 5, 4, 60)), "active shard 1 epoch 5 leader 3.1 boot 30 v1\n");
+    feed(ROW(active_row(1, 5, 3, 30)));
+    now_ms += ELECTION_RESIGN_MS - 1;
+    EXPECT(STATUS_OK, (stalled(3, 30, 5)), "");
+    EXPECT(STATUS_OK, (said(ELECTION_OPENED, 3, 30, 1, 5)), "");
+    EXPECT(STATUS_OK, (stalled(3, 30, 5)), "electing shard 1 epoch 6\n"); /* it did commit */
+}
+
 static void a_stalled_leader_stays_while_no_majority_is_up(void **state)
 {
     (void)state;
@@ -96,6 +109,7 @@ int main(void)
         TEST(a_stalled_leader_does_not_win_with_the_records_that_nobody_else_has),
         TEST(a_stalled_leader_leads_again_when_the_others_are_no_quorum),
         TEST(a_leader_that_goes_on_stalling_is_heard_once_in_a_while),
+        TEST(leaders_that_never_open_do_not_replace_each_other_at_once),
         TEST(a_stalled_leader_stays_while_no_majority_is_up),
     };
     return cmocka_run_group_tests_name("controller/election/resign", tests, NULL, NULL);
