@@ -432,9 +432,9 @@ enum spot { SPOT_HEADER, SPOT_FRAME, SPOT_PAYLOAD, SPOT_TRAILER };
 
 static void damage_block(const struct fixture *f, uint64_t shard, enum spot spot)
 {
-    int fd;
-    uint64_t at;
-    struct block_header h;
+    int fd = -1;
+    uint64_t at = 0;
+    struct block_header h = {0};
     assert_true(find_block(f, shard, &fd, &at, &h));
     const uint64_t spots[] = {
         [SPOT_HEADER] = 100,
