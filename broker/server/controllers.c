@@ -74,6 +74,7 @@ static void on_timer(struct net_timer *timer)
         return;
     }
     beat(c);
+    signing_look(&c->signing, c->active->session);
     if (c->watched == NULL) {
         watch(c);
     }
@@ -109,6 +110,7 @@ static void take_update(struct controllers *c, struct bytes body)
         return;
     }
     c->options.route_changed(c->options.context);
+    signing_look(&c->signing, c->active == NULL ? NULL : c->active->session);
     if (active != 0 && c->active != NULL && c->active->session != NULL &&
         session_peer(c->active->session)->id != active) {
         trace(TRACE_INFO, "controllers", "controller-%u is the active one now", active);
@@ -416,6 +418,8 @@ enum status controllers_open(const struct controllers_options *options, const ch
         return error_set(error, STATUS_NO_MEMORY, "out of memory");
     }
     c->options = *options;
+    c->signing =
+        (struct signing){.loop = options->loop, .keys = options->keys, .route = options->route};
     c->beat_every_ms = BEAT_EVERY_MS;
     enum status status = parse_addresses(c, addresses, error);
     if (status != STATUS_OK) {

@@ -11,6 +11,7 @@
  * One home thread, that of the loop. */
 #pragma once
 
+#include "broker/keys/keys.h"
 #include "broker/route/route.h"
 #include "broker/server/peers.h"
 #include "broker/shard/shard.h"
@@ -30,6 +31,7 @@ struct controllers_options {
     struct shards *shards;
     struct peers *peers;
     struct route *route;
+    struct keys *keys; /* NULL: no signatures are checked here */
     void *context;
     void (*schedule)(void *context);
     void (*route_changed)(void *context);

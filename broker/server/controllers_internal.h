@@ -2,6 +2,7 @@
 #pragma once
 
 #include "broker/server/controllers.h"
+#include "broker/server/signing.h"
 #include "proto/schema/control.pb-c.h"
 
 struct controller {
@@ -50,6 +51,8 @@ struct controllers {
 
     struct session_request watch;
     struct controller *watched; /* where the watch runs */
+
+    struct signing signing;
 
     struct net_timer timer;
     uint64_t beat_sequence, beat_every_ms;

@@ -326,10 +326,12 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
 {
     const struct server_config *config = s->config;
     s->route = route_new(net_tls_identity(s->tls)->cluster);
+    s->keys = keys_new();
     struct shards_hooks hooks = shards_hooks_of_server;
     hooks.context = s;
-    enum status status =
-        s->route == NULL ? STATUS_NO_MEMORY : shards_open(s->store, &hooks, config->id, &s->shards);
+    enum status status = s->route == NULL || s->keys == NULL
+                             ? STATUS_NO_MEMORY
+                             : shards_open(s->store, &hooks, config->id, &s->shards);
     if (status != STATUS_OK) {
         return error_set(error, status, "the shards cannot be opened: %s", status_text(status));
     }
@@ -369,6 +371,7 @@ NODISCARD static enum status open_controllers(struct server *s, struct error *er
         .shards = s->shards,
         .peers = s->peers,
         .route = s->route,
+        .keys = s->keys,
         .context = s,
         .schedule = schedule,
         .route_changed = route_changed,
@@ -518,6 +521,7 @@ void server_close(struct server *s)
     api_free(s->api);
     peers_free(s->peers);
     controllers_free(s->controllers);
+    keys_free(s->keys);
     route_free(s->route);
     if (s->tls != NULL) {
         net_tls_close(s->tls);

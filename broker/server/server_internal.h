@@ -14,6 +14,7 @@ struct server {
     struct net_tls *tls;
     struct store *store;
     struct route *route;
+    struct keys *keys; /* what signatures are checked with */
     struct shards *shards;
     struct peers *peers;
     struct controllers *controllers;

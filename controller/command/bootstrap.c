@@ -26,6 +26,9 @@ static bool settings_are_good(const Weir__CmdBootstrap *in, struct db_result *re
 static void put_settings(struct db *db, const Weir__CmdBootstrap *in, struct db_result *result)
 {
     AUTO(settings_free) Weir__ClusterSettings *settings = db_settings_get(db);
+    if (settings != NULL && settings->region[0] != '\0') {
+        return; /* a cluster is made once */
+    }
     if (settings == NULL ||
         !text_set(&settings->account_id,
                   in->account_id[0] != '\0' ? in->account_id : COMMAND_ACCOUNT) ||
@@ -44,12 +47,14 @@ void command_bootstrap(struct db *db, const Weir__Command *command, struct db_re
         return;
     }
     const struct db_meta *meta = db_meta(db);
-    if (!meta->has_cluster) {
-        if (settings_are_good(command->bootstrap, result)) {
-            db_cluster_set(db, cluster->data);
-            put_settings(db, command->bootstrap, result);
-        }
-    } else if (memcmp(meta->cluster, cluster->data, CLUSTER_ID_BYTES) != 0) {
+    if (meta->has_cluster && memcmp(meta->cluster, cluster->data, CLUSTER_ID_BYTES) != 0) {
         command_refuse(result, STATUS_WRONG_CLUSTER, "this is another cluster already");
+        return;
+    }
+    if (settings_are_good(command->bootstrap, result)) {
+        if (!meta->has_cluster) {
+            db_cluster_set(db, cluster->data);
+        }
+        put_settings(db, command->bootstrap, result); /* older versions made clusters without */
     }
 }

@@ -192,8 +192,8 @@ static void fsm_changed(void *data, bool active, uint64_t term, uint32_t leader)
         elections_activate(c);
         brokers_activate(c);
         reshards_activate(c);
-        if (!db_meta(c->db)->has_cluster) {
-            bootstrap(c);
+        if (!db_meta(c->db)->has_cluster || watch_settings(c->watch)->region[0] == '\0') {
+            bootstrap(c); /* also of a cluster that an older version made, without settings */
         }
         keys_activate(c);
         settle_activate(c);
