@@ -188,6 +188,23 @@ class Campaign:
         self.cluster.wait_in_sync("everything-killed")
         return said
 
+    def controllers(self):
+        """No controller at all: data goes on flowing."""
+        names = [name for name in self.cluster.names() if name.startswith("controller")]
+
+        def prepare(_):
+            pids = [self.pid(name) for name in names]
+
+            def failure():
+                for pid in pids:
+                    os.kill(pid, signal.SIGKILL)
+                return lambda: [time.sleep(4)] + [self.cluster.local("start", name) for name in names]
+            return failure
+        said = self.put_during("controllers-gone", prepare)
+        gap = float(said.rsplit(" ", 2)[1])
+        expect(gap < 3000, f"writes waited for the controllers: {said}")
+        return said
+
     def replicas(self):
         """The three replicas of every shard hold the same bytes, after a clean end."""
         for stream in self.streams:
@@ -215,6 +232,7 @@ def main():
         tests = [("kill -9 of a shard's leader", campaign.leader), ("kill -9 of a follower", campaign.follower),
                  ("kill -9 of the active controller", campaign.controller),
                  ("SIGSTOP of a leader for 10 s", campaign.frozen),
+                 ("kill -9 of all controllers, for 4 s", campaign.controllers),
                  ("kill -9 of everything, restarted", campaign.everything)]
         if arguments.only:
             tests = [(name, test) for name, test in tests if arguments.only in test.__name__]
