@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SHARDS_EVER_MAX = 64 * SHARDS_PER_STREAM_MAX /* splits and merges make more */ };
+
 static void stream_release(struct metadata_stream *stream)
 {
     free(stream->shards);
@@ -176,7 +178,7 @@ NODISCARD static enum status take_stream(struct metadata *metadata, const Weir__
     row->state = (uint32_t)info->state;
     row->created_ms = info->created_ms;
     row->retention_hours = info->retention_hours;
-    if (info->id == 0 || info->shard_count > SHARDS_PER_STREAM_MAX ||
+    if (info->id == 0 || info->shard_count > SHARDS_EVER_MAX ||
         info->shard_count < row->shard_count ||
         !take_text(info->name, row->name, sizeof(row->name))) {
         return STATUS_CORRUPT;
@@ -246,7 +248,14 @@ NODISCARD static enum status take_shard(struct metadata *metadata, const Weir__S
                   .last = hash_key_from_bytes(info->hash_last.data)},
         .created_s = info->created_s,
         .generation = info->generation,
+        .waiting = info->waiting,
+        .sealing = info->sealing,
+        .final_offset = info->final_offset,
+        .closed_ms = info->closed_ms,
     };
+    for (size_t i = 0; i < info->n_parents && i < METADATA_PARENTS_MAX; i++) {
+        row->parents[row->parent_count++] = info->parents[i];
+    }
     take_leadership(info, row);
     bool fits = hash_key_compare(row->range.first, row->range.last) <= 0 &&
                 take_config(info->config, row) && take_config(info->prev_config, row);
@@ -320,10 +329,48 @@ bool metadata_apply_leaders(struct metadata *metadata, const Weir__MetadataUpdat
         if (row != NULL && row->known && update->shards[i]->epoch >= row->epoch) {
             struct metadata_shard before = *row;
             take_leadership(update->shards[i], row);
+            bool ends = row->phase == WEIR__SHARD_PHASE__SHARD_SEALED ||
+                        row->phase == WEIR__SHARD_PHASE__SHARD_DELETED;
+            row->phase = ends ? before.phase : row->phase; /* ends come with all their children */
             changed |= before.epoch != row->epoch || before.leader != row->leader;
         }
     }
     return changed;
+}
+
+bool metadata_shard_is_open(const struct metadata_shard *shard)
+{
+    return shard->known && !shard->waiting && shard->phase != WEIR__SHARD_PHASE__SHARD_SEALED &&
+           shard->phase != WEIR__SHARD_PHASE__SHARD_DELETED;
+}
+
+bool metadata_shard_is_closed(const struct metadata_shard *shard)
+{
+    return shard->known && shard->phase == WEIR__SHARD_PHASE__SHARD_SEALED;
+}
+
+bool metadata_is_parent(const struct metadata_shard *child, uint32_t parent)
+{
+    for (uint32_t i = 0; i < child->parent_count; i++) {
+        if (child->parents[i] == parent) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool metadata_child_of(const struct metadata_stream *stream, uint32_t parent, struct hash_key key,
+                       uint32_t *out_child)
+{
+    for (uint32_t i = parent + 1; i < stream->shard_count; i++) { /* children come later */
+        const struct metadata_shard *row = &stream->shards[i];
+        if (row->known && !row->waiting && metadata_is_parent(row, parent) &&
+            hash_range_has(row->range, key)) {
+            *out_child = i;
+            return true;
+        }
+    }
+    return false;
 }
 
 bool metadata_stream_is_whole(const struct metadata_stream *stream)
@@ -341,8 +388,7 @@ bool metadata_stream_is_whole(const struct metadata_stream *stream)
         more = false;
         for (uint32_t i = 0; i < stream->shard_count; i++) {
             const struct metadata_shard *shard = &stream->shards[i];
-            if (shard->phase == WEIR__SHARD_PHASE__SHARD_SEALED ||
-                hash_key_compare(shard->range.first, next) != 0) {
+            if (!metadata_shard_is_open(shard) || hash_key_compare(shard->range.first, next) != 0) {
                 continue;
             }
             found++;

@@ -11,7 +11,7 @@
 #include "base/status.h"
 #include "proto/schema/metadata.pb-c.h"
 
-enum { METADATA_VOTERS_MAX = 6 };
+enum { METADATA_VOTERS_MAX = 6, METADATA_PARENTS_MAX = 2 };
 
 struct metadata_broker {
     uint32_t id, disk_gen;
@@ -39,7 +39,17 @@ struct metadata_shard {
     uint32_t epoch, leader, generation; /* leader: a broker's id, 0 for none */
     uint32_t voter_count;
     struct metadata_voter voters[METADATA_VOTERS_MAX]; /* cfg and prev_cfg, each once */
+    bool waiting; /* for its parents to be closed: nothing is put there, and nobody sees it yet */
+    bool sealing; /* about to be closed */
+    uint32_t parent_count;
+    uint32_t parents[METADATA_PARENTS_MAX]; /* numbers, the lower range first */
+    uint64_t final_offset, closed_ms;       /* once it is closed */
 };
+
+/* It takes records. */
+bool metadata_shard_is_open(const struct metadata_shard *shard);
+/* Its children have taken over, and it can still be read. */
+bool metadata_shard_is_closed(const struct metadata_shard *shard);
 
 struct metadata_stream {
     uint32_t id;
@@ -85,6 +95,11 @@ const struct metadata_stream *metadata_stream_by_name(const struct metadata *met
 
 /* It is there, and not being deleted. Borrowed as above. */
 const struct metadata_stream *metadata_stream_alive(const struct metadata *metadata, uint32_t id);
+
+/* The child of shard `parent` that takes this hash key; false while there is none to be seen. */
+bool metadata_child_of(const struct metadata_stream *stream, uint32_t parent, struct hash_key key,
+                       uint32_t *out_child);
+bool metadata_is_parent(const struct metadata_shard *child, uint32_t parent);
 
 /* Every row of its shards has come, and together they cover the hash keys without hole or overlap.
  */

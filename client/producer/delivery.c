@@ -57,7 +57,6 @@ static bool is_final(enum status status)
     case STATUS_INVALID:
     case STATUS_TOO_LARGE:
     case STATUS_DENIED:
-    case STATUS_SEALED:
     case STATUS_UNSUPPORTED:
     case STATUS_WRONG_CLUSTER:
     case STATUS_WRONG_IDENTITY:
@@ -96,7 +95,10 @@ enum delivery_outcome delivery_reply(struct delivery *delivery, struct delivery_
         list_remove(&batch->node); /* those behind it will be refused, and numbered anew */
         return DELIVERY_FAILED;
     }
-    if (!is_refusal(status)) {
+    if (status == STATUS_SEALED) {
+        batch->maybe = false; /* retries are recognised first: it is not there, and never will be */
+        delivery->sealed = true;
+    } else if (!is_refusal(status)) {
         batch->maybe = true;
     }
     bool gap = status == STATUS_OUT_OF_ORDER || status == STATUS_UNKNOWN_PRODUCER;
@@ -187,8 +189,8 @@ static uint32_t window_now(const struct delivery *delivery)
 
 bool delivery_has_room(const struct delivery *delivery)
 {
-    return delivery->route != 0 && !delivery->settling && delivery->retry_ms == 0 &&
-           delivery->on_its_way < window_now(delivery);
+    return delivery->route != 0 && !delivery->sealed && !delivery->settling &&
+           delivery->retry_ms == 0 && delivery->on_its_way < window_now(delivery);
 }
 
 static bool send_next(struct delivery *delivery, uint64_t now_ms, struct delivery_effect *out)
@@ -200,6 +202,9 @@ static bool send_next(struct delivery *delivery, uint64_t now_ms, struct deliver
     delivery->retry_ms = 0;
     LIST_FOR_EACH (node, &delivery->queue) {
         struct delivery_batch *batch = CONTAINER_OF(node, struct delivery_batch, node);
+        if (batch->state == DELIVERY_WAITING && delivery->sealed && !batch->maybe) {
+            return false;
+        }
         if (batch->state == DELIVERY_WAITING) {
             number(delivery, batch);
             batch->state = DELIVERY_ON_ITS_WAY;
@@ -243,6 +248,29 @@ uint64_t delivery_deadline(const struct delivery *delivery)
     uint64_t at = head->state == DELIVERY_CANCELLING ? UINT64_MAX : head->deadline_ms;
     bool will_retry = !delivery->settling && delivery->route != 0 && delivery->retry_ms != 0;
     return will_retry && delivery->retry_ms < at ? delivery->retry_ms : at;
+}
+
+void delivery_seal(struct delivery *delivery)
+{
+    delivery->sealed = true;
+}
+
+bool delivery_is_over(const struct delivery *delivery)
+{
+    if (!delivery->sealed || delivery->on_its_way > 0) {
+        return false;
+    }
+    return list_empty(&delivery->queue) ||
+           !CONTAINER_OF(delivery->queue.next, struct delivery_batch, node)->maybe;
+}
+
+struct delivery_batch *delivery_take(struct delivery *delivery)
+{
+    CHECK(delivery_is_over(delivery));
+    if (list_empty(&delivery->queue)) {
+        return NULL;
+    }
+    return CONTAINER_OF(list_pop(&delivery->queue), struct delivery_batch, node);
 }
 
 void delivery_abandon(struct delivery *delivery)

@@ -55,6 +55,7 @@ struct delivery {
     bool settling;          /* wait for every outcome, then send all again */
     bool cancelling;        /* ... and do not wait for the other side to give them */
     bool renumber;          /* ... under the next epoch */
+    bool sealed;            /* the shard is closed for good: what it does not have goes elsewhere */
     uint64_t retry_ms;      /* not before */
     uint32_t failures;      /* rounds in a row without an acknowledgement */
     struct rng *rng;        /* borrowed: jitter */
@@ -76,6 +77,18 @@ enum delivery_outcome {
     DELIVERY_FAILED /* refused for good, so removed from the queue; with `maybe` set an earlier
                      * attempt may have stored it all the same */
 };
+
+/* The shard is closed for good (a reply SEALED says so, too): nothing is sent there any more but
+ * batches that it may already have, which must be found out before they may go elsewhere. */
+void delivery_seal(struct delivery *delivery);
+
+/* Closed, and everything that is still queued is known not to be in its log: a batch whose every
+ * attempt was refused is not there, and then none behind it is, because the log takes a producer's
+ * batches in their order. The owner takes them. */
+bool delivery_is_over(const struct delivery *delivery);
+
+/* Takes the first batch off a delivery that is over; NULL: none is left. */
+struct delivery_batch *delivery_take(struct delivery *delivery);
 
 /* Every batch that was sent is answered exactly once, with the status of the reply, or UNCERTAIN
  * or UNAVAILABLE or CANCELLED or TIMEOUT from the transport; BUSY when the transport took none of

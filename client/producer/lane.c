@@ -33,6 +33,9 @@ void lane_route(struct lane *lane)
         metadata_stream(cluster_metadata(cluster), lane->producer->stream);
     if (stream != NULL && lane->shard < stream->shard_count) {
         const struct metadata_shard *row = &stream->shards[lane->shard];
+        if (metadata_shard_is_closed(row)) {
+            delivery_seal(&lane->delivery);
+        }
         if (row->leader != 0) { /* during an election the last one is as good as any */
             lane->leader = row->leader;
             lane->epoch = row->epoch;
@@ -240,8 +243,19 @@ static uint64_t watch_for_stall(struct lane *lane, uint64_t now)
 void lane_pump(struct lane *lane)
 {
     uint64_t now = handle_now_ms();
-    uint64_t more_at = take_batches(lane, now, false);
+    if (lane->moved) {
+        return;
+    }
+    /* What a closed shard has not got waits for its children. */
+    uint64_t more_at = lane->delivery.sealed ? UINT64_MAX : take_batches(lane, now, false);
     run_effects(lane, now);
+    if (delivery_is_over(&lane->delivery) && !lane->producer->ending && !lane->producer->gone) {
+        more_at = producer_move(lane, now);
+        if (lane->moved) {
+            net_timer_stop(lane->producer->client->loop, &lane->timer);
+            return;
+        }
+    }
     uint64_t stall_at = watch_for_stall(lane, now);
     uint64_t next = delivery_deadline(&lane->delivery);
     next = more_at < next ? more_at : next;

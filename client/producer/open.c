@@ -40,29 +40,31 @@ static void fail(struct opening *opening, enum status status, const char *text)
     free(opening);
 }
 
-static int compare_lanes(const void *a, const void *b)
+static int compare_routes(const void *a, const void *b)
 {
-    const struct lane *const *left = a;
-    const struct lane *const *right = b;
-    return hash_key_compare((*left)->range.first, (*right)->range.first);
+    const struct lane_route *left = a, *right = b;
+    return hash_key_compare(left->range.first, right->range.first);
 }
 
 NODISCARD static enum status make_lanes(struct weir_producer *producer,
                                         const struct metadata_stream *stream)
 {
-    producer->lanes = calloc(stream->shard_count, sizeof(*producer->lanes));
-    producer->by_hash = calloc(stream->shard_count, sizeof(*producer->by_hash));
-    if (producer->lanes == NULL || producer->by_hash == NULL) {
+    producer->routes = calloc(stream->shard_count, sizeof(*producer->routes));
+    if (producer->routes == NULL) {
         return STATUS_NO_MEMORY;
     }
     for (uint32_t i = 0; i < stream->shard_count; i++) {
-        if (stream->shards[i].phase != WEIR__SHARD_PHASE__SHARD_SEALED) {
-            struct lane *lane = &producer->lanes[producer->lane_count];
-            lane_init(lane, producer, i, &stream->shards[i]);
-            producer->by_hash[producer->lane_count++] = lane;
+        if (!metadata_shard_is_open(&stream->shards[i])) {
+            continue;
         }
+        struct lane *lane = producer_lane_add(producer, i, &stream->shards[i]);
+        if (lane == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        producer->routes[producer->route_count++] =
+            (struct lane_route){.range = lane->range, .lane = lane};
     }
-    qsort(producer->by_hash, producer->lane_count, sizeof(*producer->by_hash), compare_lanes);
+    qsort(producer->routes, producer->route_count, sizeof(*producer->routes), compare_routes);
     return producer->lane_count > 0 ? STATUS_OK : STATUS_SEALED;
 }
 
@@ -102,7 +104,7 @@ static void finish(struct opening *opening)
     }
     cluster_watch(client->cluster, &producer->watcher);
     for (uint32_t i = 0; i < producer->lane_count; i++) {
-        lane_route(&producer->lanes[i]); /* dials the leaders before the first record comes */
+        lane_route(producer->lanes[i]); /* dials the leaders before the first record comes */
     }
     opening->opened(producer, &(struct weir_error){.status = WEIR_OK}, opening->context);
     free(opening);

@@ -7,7 +7,7 @@
 /* ---- telling ----------------------------------------------------------------------------------
  */
 
-static void batch_free(struct producer_batch *batch)
+void producer_batch_free(struct producer_batch *batch)
 {
     batcher_batch_release(&batch->gathered);
     free(batch);
@@ -77,13 +77,14 @@ static struct flush *take_flush(struct weir_producer *producer)
 void producer_free(struct weir_producer *producer)
 {
     for (uint32_t i = 0; i < producer->lane_count; i++) {
-        net_timer_stop(producer->client->loop, &producer->lanes[i].timer);
+        net_timer_stop(producer->client->loop, &producer->lanes[i]->timer);
+        free(producer->lanes[i]);
     }
     cluster_unwatch(&producer->watcher);
     (void)pthread_cond_destroy(&producer->room);
     (void)pthread_mutex_destroy(&producer->lock);
     free(producer->lanes);
-    free(producer->by_hash);
+    free(producer->routes);
     free(producer);
 }
 
@@ -93,7 +94,7 @@ static bool is_over(struct weir_producer *producer)
         return false;
     }
     for (uint32_t i = 0; i < producer->lane_count; i++) {
-        if (!lane_is_quiet(&producer->lanes[i])) {
+        if (!lane_is_quiet(producer->lanes[i])) {
             return false;
         }
     }
@@ -116,7 +117,7 @@ void producer_tell(struct weir_producer *producer)
         (void)pthread_mutex_lock(&producer->lock);
         settle_account(producer, batch);
         (void)pthread_mutex_unlock(&producer->lock);
-        batch_free(batch);
+        producer_batch_free(batch);
     }
     struct flush *flush;
     while ((flush = take_flush(producer)) != NULL) {
@@ -162,7 +163,7 @@ void producer_on_wake(struct net_mail *mail)
 void producer_abandon(struct weir_producer *producer)
 {
     for (uint32_t i = 0; i < producer->lane_count; i++) {
-        lane_abandon(&producer->lanes[i]);
+        lane_abandon(producer->lanes[i]);
     }
 }
 
@@ -179,8 +180,8 @@ void producer_on_change(struct cluster_watcher *watcher)
         producer_abandon(producer);
     } else if (!producer->gone && !producer->ending) {
         for (uint32_t i = 0; i < producer->lane_count; i++) {
-            lane_route(&producer->lanes[i]);
-            lane_pump(&producer->lanes[i]);
+            lane_route(producer->lanes[i]);
+            lane_pump(producer->lanes[i]);
         }
     }
     producer_tell(producer);
@@ -189,19 +190,20 @@ void producer_on_change(struct cluster_watcher *watcher)
 /* ---- puts: any thread -------------------------------------------------------------------------
  */
 
+/* Under the lock: splits and merges change the routes. */
 static struct lane *lane_of(const struct weir_producer *producer, struct hash_key key)
 {
     uint32_t low = 0;
-    uint32_t high = producer->lane_count - 1;
+    uint32_t high = producer->route_count - 1;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        if (hash_key_compare(producer->by_hash[middle]->range.last, key) < 0) {
+        if (hash_key_compare(producer->routes[middle].range.last, key) < 0) {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
-    return producer->by_hash[low];
+    return producer->routes[low].lane;
 }
 
 NODISCARD static enum status make_record(const struct weir_record *record, struct record *out,
@@ -256,19 +258,17 @@ NODISCARD static enum status wait_for_room(struct weir_producer *producer, uint6
     }
 }
 
-/* What a record costs while it waits: itself and its token. */
-static uint64_t cost(const struct record *record)
+uint64_t producer_cost(const struct record *record)
 {
     return record->key.size + record->data.size + RECORD_HEADER_BYTES +
            sizeof(struct batcher_token);
 }
 
-/* Under the lock. */
-NODISCARD static enum status add(struct weir_producer *producer, struct lane *lane,
-                                 const struct record *record, struct batcher_token token,
-                                 bool *out_news)
+enum status producer_gather(struct lane *lane, const struct record *record,
+                            struct batcher_token token, uint64_t now, struct producer_batch *before,
+                            bool *out_news)
 {
-    uint64_t now = handle_now_ms();
+    struct weir_producer *producer = lane->producer;
     struct producer_batch *fresh = NULL;
     if (batcher_needs_batch(&lane->batcher, record, now)) {
         fresh = calloc(1, sizeof(*fresh));
@@ -284,21 +284,36 @@ NODISCARD static enum status add(struct weir_producer *producer, struct lane *la
                                      fresh != NULL ? &fresh->gathered : NULL, out_news);
     if (status != STATUS_OK) {
         if (fresh != NULL) {
-            batch_free(fresh);
+            producer_batch_free(fresh);
         }
         return status;
     }
-    if (fresh != NULL) {
+    if (fresh != NULL && before != NULL) {
+        fresh->number = before->number; /* a flush that waits for that one waits for this */
+        list_push(&before->outstanding, &fresh->outstanding);
+    } else if (fresh != NULL) {
         fresh->number = ++producer->next_number;
         list_push(&producer->outstanding, &fresh->outstanding);
     }
     /* The record is in the open batch now, which is `fresh` if there was need for one. */
-    CONTAINER_OF(lane->batcher.open, struct producer_batch, gathered)->bytes += cost(record);
-    producer->counters.records_pending++;
-    producer->counters.records_put++;
-    producer->counters.bytes_pending += cost(record);
-    producer->counters.bytes_put += record->data.size;
+    CONTAINER_OF(lane->batcher.open, struct producer_batch, gathered)->bytes +=
+        producer_cost(record);
     return STATUS_OK;
+}
+
+/* Under the lock. */
+NODISCARD static enum status add(struct weir_producer *producer, struct lane *lane,
+                                 const struct record *record, struct batcher_token token,
+                                 bool *out_news)
+{
+    enum status status = producer_gather(lane, record, token, handle_now_ms(), NULL, out_news);
+    if (status == STATUS_OK) {
+        producer->counters.records_pending++;
+        producer->counters.records_put++;
+        producer->counters.bytes_pending += producer_cost(record);
+        producer->counters.bytes_put += record->data.size;
+    }
+    return status;
 }
 
 enum weir_status weir_put(struct weir_producer *producer, const struct weir_record *given,
@@ -310,12 +325,12 @@ enum weir_status weir_put(struct weir_producer *producer, const struct weir_reco
     if (status != STATUS_OK) {
         return public_status(status);
     }
-    struct lane *lane = lane_of(producer, hash);
     struct batcher_token token = {.acked = (void (*)(void))acked, .context = given->context};
     bool wake = false;
     (void)pthread_mutex_lock(&producer->lock);
-    status = wait_for_room(producer, cost(&record));
+    status = wait_for_room(producer, producer_cost(&record));
     if (status == STATUS_OK) {
+        struct lane *lane = lane_of(producer, hash);
         bool news = false;
         status = add(producer, lane, &record, token, &news);
         if (status == STATUS_OK && news && list_empty(&lane->dirty)) {
@@ -401,7 +416,7 @@ static void on_flush(struct net_mail *mail)
     list_push(&producer->flushes, &flush->node);
     (void)pthread_mutex_unlock(&producer->lock);
     for (uint32_t i = 0; i < producer->lane_count; i++) {
-        lane_pump(&producer->lanes[i]);
+        lane_pump(producer->lanes[i]);
     }
     producer_tell(producer);
 }

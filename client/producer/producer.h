@@ -28,6 +28,8 @@ struct producer_batch {
     struct list done;        /* on producer.done */
     uint64_t number;         /* rises with the order of creation */
     uint64_t bytes;          /* counted against the buffer */
+    uint32_t moved;          /* so many of its records have gone to children of its shard ... */
+    size_t moved_bytes;      /* ... which are so many bytes of its payload */
     struct lane *lane;
     enum status status; /* once done */
     const char *text;   /* a static sentence, or `detail` */
@@ -54,8 +56,15 @@ struct lane {
     uint32_t leader, epoch;    /* where batches go */
     uint32_t serial;           /* of the session with it */
     char refusal[144];         /* why the last batch was not taken, "" when one was since */
+    bool moved;                /* its shard is closed, its records are its children's */
     uint32_t hint, hint_epoch; /* NOT_LEADER told us: this broker, while that epoch is the newest
                                 * we know */
+};
+
+/* Which lane takes a range of hash keys: first that of the shard, then those of its children. */
+struct lane_route {
+    struct hash_range range;
+    struct lane *lane;
 };
 
 struct flush {
@@ -73,11 +82,12 @@ struct weir_producer {
     uint32_t stream;
     uint64_t id; /* the brokers' name for us */
     uint32_t lane_count;
-    struct lane *lanes;    /* by shard number, only open shards */
-    struct lane **by_hash; /* by range */
+    struct lane **lanes; /* in the order that we met their shards; none goes before the end */
 
     pthread_mutex_t lock;
     /* Under the lock. */
+    uint32_t route_count;
+    struct lane_route *routes; /* by range; they cover all hash keys */
     pthread_cond_t room;
     uint32_t blocked; /* threads that wait for room */
     struct list dirty, outstanding, flushes;
@@ -102,6 +112,24 @@ void lane_route(struct lane *lane);   /* looks where batches should go */
 void lane_pump(struct lane *lane);    /* does what there is to do; then producer_tell() */
 void lane_abandon(struct lane *lane); /* everything fails */
 bool lane_is_quiet(const struct lane *lane);
+
+/* move.c: loop thread only. */
+/* NULL: out of memory. */
+struct lane *producer_lane_add(struct weir_producer *producer, uint32_t shard,
+                               const struct metadata_shard *row);
+/* When the lane's shard is closed, everything of it is known not to be there, and its children are
+ * known: hands its records to them, in order, and routes its keys there. Returns when to try again:
+ * UINT64_MAX unless memory ran out in the middle. */
+uint64_t producer_move(struct lane *lane, uint64_t now_ms);
+/* Under the lock. What a record costs while it waits: itself and its token. */
+uint64_t producer_cost(const struct record *record);
+/* Under the lock: gathers a record in the lane. `before`: the batch that it was in; NULL: it is
+ * new.
+ */
+NODISCARD enum status producer_gather(struct lane *lane, const struct record *record,
+                                      struct batcher_token token, uint64_t now_ms,
+                                      struct producer_batch *before, bool *out_news);
+void producer_batch_free(struct producer_batch *batch);
 
 /* producer.c */
 /* Runs callbacks of finished batches, and frees those. May free the producer: the last thing done.
