@@ -205,6 +205,32 @@ class Campaign:
         expect(gap < 3000, f"writes waited for the controllers: {said}")
         return said
 
+    def damaged(self):
+        """Bytes of a stopped follower's journal change: it is uncertain of what it had, and promised, until others tell."""
+        test = "journal-damaged"
+
+        def prepare(stream):
+            self.down = self.leader_and_follower(stream)[1]
+            pid = self.pid(self.down)
+            return lambda: os.kill(pid, signal.SIGKILL)
+        said = self.put_during(test, prepare)
+        journal = os.path.join(self.cluster.dir, self.down, "data", "journal")
+        used = {}
+        for name in os.listdir(journal):
+            with open(os.path.join(journal, name), "rb") as file:
+                used[name] = len(file.read().rstrip(b"\0"))
+        name = max(used, key=used.get)
+        with open(os.path.join(journal, name), "r+b") as file:
+            file.seek(used[name] // 2)
+            old = file.read(64)
+            file.seek(used[name] // 2)
+            file.write(bytes(byte ^ 255 for byte in old))
+        self.cluster.local("start", self.down)
+        self.cluster.wait_in_sync(test)
+        start = [line for line in self.cluster.log(self.down).splitlines() if " uncertain, " in line][-1]
+        expect("(0 uncertain" not in start, f"the damage was not noticed: {start}")
+        return said
+
     def replicas(self):
         """The three replicas of every shard hold the same bytes, after a clean end."""
         for stream in self.streams:
@@ -233,7 +259,8 @@ def main():
                  ("kill -9 of the active controller", campaign.controller),
                  ("SIGSTOP of a leader for 10 s", campaign.frozen),
                  ("kill -9 of all controllers, for 4 s", campaign.controllers),
-                 ("kill -9 of everything, restarted", campaign.everything)]
+                 ("kill -9 of everything, restarted", campaign.everything),
+                 ("kill -9 of a follower, its journal damaged", campaign.damaged)]
         if arguments.only:
             tests = [(name, test) for name, test in tests if arguments.only in test.__name__]
         result = run_all(tests + [("replicas are byte-equal", campaign.replicas),
