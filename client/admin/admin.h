@@ -22,15 +22,31 @@ struct admin_job {
         Weir__CreateStream create;
         Weir__DeleteStream remove;
         Weir__ChangeRetention retention;
+        Weir__Reshard reshard;
         Weir__GetMetadata get;
         Weir__Empty empty;
     } body;
+    union {
+        Weir__Reshard__Split split;
+        Weir__Reshard__Merge merge;
+        Weir__Reshard__Count count;
+    } reshard; /* body.reshard's */
+    uint8_t hash_key[HASH_KEY_BYTES];
 };
 
 /* NO_MEMORY, or INVALID for a bad name (NULL: none is needed). */
 NODISCARD enum status admin_job_new(struct weir_client *client, const char *name,
                                     uint32_t timeout_ms, struct admin_job **out,
                                     struct error *error);
+
+void admin_job_free(struct admin_job *job);
+
+/* The last thing done with a job: its callback, and its end. */
+void admin_finish(struct admin_job *job, enum status status, const char *text);
+/* Asks the active controller for job->body; finishes the job when it cannot be asked. */
+void admin_call(struct admin_job *job, enum rpc_method method, const ProtobufCMessage *body,
+                bool is_change,
+                void (*done)(struct cluster_call *call, const struct cluster_reply *reply));
 
 /* At least 1. */
 uint32_t admin_left_ms(uint64_t deadline_ms);

@@ -87,7 +87,14 @@ static void fill_shard(const struct metadata *metadata, const struct metadata_sh
     struct seqnum first = {
         .created_s = row->created_s, .shard_number = number, .record_s = row->created_s};
     seqnum_to_decimal(&first, out->first_sequence_number);
-    out->state = phase_name(row->phase);
+    bool led = row->phase == WEIR__SHARD_PHASE__SHARD_ACTIVE;
+    out->state = row->waiting          ? "WAITING"
+                 : row->sealing && led ? "SEALING"
+                                       : phase_name(row->phase);
+    out->takes_records = metadata_shard_is_open(row);
+    out->parent_count = row->parent_count;
+    memcpy(out->parents, row->parents, sizeof(out->parents));
+    out->closed_ms = row->closed_ms;
     out->epoch = row->epoch;
     if (row->leader != 0) {
         broker_name(metadata, row->leader, out->leader);

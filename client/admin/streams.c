@@ -26,13 +26,18 @@ enum status admin_job_new(struct weir_client *client, const char *name, uint32_t
     return STATUS_OK;
 }
 
+void admin_job_free(struct admin_job *job)
+{
+    free(job);
+}
+
 uint32_t admin_left_ms(uint64_t deadline_ms)
 {
     uint64_t now = handle_now_ms();
     return deadline_ms > now ? (uint32_t)(deadline_ms - now) : 1;
 }
 
-static void finish(struct admin_job *job, enum status status, const char *text)
+void admin_finish(struct admin_job *job, enum status status, const char *text)
 {
     struct weir_error error;
     (void)handle_error(&error, status, "%s", status == STATUS_OK ? "" : text);
@@ -46,14 +51,14 @@ static ProtobufCBinaryData request_id(struct admin_job *job)
     return (ProtobufCBinaryData){.data = job->request, .len = sizeof(job->request)};
 }
 
-static void call(struct admin_job *job, enum rpc_method method, const ProtobufCMessage *body,
-                 bool is_change,
-                 void (*done)(struct cluster_call *call, const struct cluster_reply *reply))
+void admin_call(struct admin_job *job, enum rpc_method method, const ProtobufCMessage *body,
+                bool is_change,
+                void (*done)(struct cluster_call *call, const struct cluster_reply *reply))
 {
     enum status status = cluster_call(job->client->cluster, &job->call, method, body, is_change,
                                       admin_left_ms(job->deadline_ms), done);
     if (status != STATUS_OK) {
-        finish(job, status, status_text(status));
+        admin_finish(job, status, status_text(status));
     }
 }
 
@@ -64,14 +69,14 @@ static void active(struct stream_find *find, uint32_t stream, const struct error
 {
     struct admin_job *job = CONTAINER_OF(find, struct admin_job, find);
     (void)stream;
-    finish(job, error->status, error->text);
+    admin_finish(job, error->status, error->text);
 }
 
 static void created(struct cluster_call *done, const struct cluster_reply *reply)
 {
     struct admin_job *job = CONTAINER_OF(done, struct admin_job, call);
     if (reply->status != STATUS_OK || !job->wait) {
-        finish(job, reply->status, reply->text);
+        admin_finish(job, reply->status, reply->text);
         return;
     }
     stream_find(job->client, &job->find, job->name, admin_left_ms(job->deadline_ms), active);
@@ -80,7 +85,7 @@ static void created(struct cluster_call *done, const struct cluster_reply *reply
 static void create(struct net_mail *mail)
 {
     struct admin_job *job = CONTAINER_OF(mail, struct admin_job, mail);
-    call(job, RPC_CREATE_STREAM, &job->body.create.base, true, created);
+    admin_call(job, RPC_CREATE_STREAM, &job->body.create.base, true, created);
 }
 
 NODISCARD static enum status create_begin(struct weir_client *client, const char *name,
@@ -141,13 +146,14 @@ static void looked(struct cluster_call *done, const struct cluster_reply *reply)
 {
     struct admin_job *job = CONTAINER_OF(done, struct admin_job, call);
     if (reply->status == STATUS_NOT_FOUND) {
-        finish(job, STATUS_OK, "");
+        admin_finish(job, STATUS_OK, "");
     } else if (reply->status != STATUS_OK) {
-        finish(job, reply->status, reply->text);
+        admin_finish(job, reply->status, reply->text);
     } else if (handle_now_ms() >= job->deadline_ms) {
-        finish(job, STATUS_TIMEOUT,
-               "the stream is being deleted, but is not gone yet: a broker that is down still has "
-               "replicas of it, and drops them when it is back");
+        admin_finish(
+            job, STATUS_TIMEOUT,
+            "the stream is being deleted, but is not gone yet: a broker that is down still has "
+            "replicas of it, and drops them when it is back");
     } else {
         handle_timer(job->client, &job->timer, handle_now_ms() + GONE_POLL_MS, look_for_it);
     }
@@ -158,14 +164,14 @@ static void look_for_it(struct net_timer *timer)
     struct admin_job *job = CONTAINER_OF(timer, struct admin_job, timer);
     weir__get_metadata__init(&job->body.get);
     job->body.get.stream = job->name;
-    call(job, RPC_GET_METADATA, &job->body.get.base, false, looked);
+    admin_call(job, RPC_GET_METADATA, &job->body.get.base, false, looked);
 }
 
 static void deleted(struct cluster_call *done, const struct cluster_reply *reply)
 {
     struct admin_job *job = CONTAINER_OF(done, struct admin_job, call);
     if (reply->status != STATUS_OK || !job->wait) {
-        finish(job, reply->status, reply->text);
+        admin_finish(job, reply->status, reply->text);
     } else {
         look_for_it(&job->timer);
     }
@@ -174,7 +180,7 @@ static void deleted(struct cluster_call *done, const struct cluster_reply *reply
 static void delete_stream(struct net_mail *mail)
 {
     struct admin_job *job = CONTAINER_OF(mail, struct admin_job, mail);
-    call(job, RPC_DELETE_STREAM, &job->body.remove.base, true, deleted);
+    admin_call(job, RPC_DELETE_STREAM, &job->body.remove.base, true, deleted);
 }
 
 NODISCARD static enum status delete_begin(struct weir_client *client, const char *name, bool wait,
@@ -222,13 +228,13 @@ enum weir_status weir_stream_delete(struct weir_client *client, const char *name
 
 static void changed(struct cluster_call *done, const struct cluster_reply *reply)
 {
-    finish(CONTAINER_OF(done, struct admin_job, call), reply->status, reply->text);
+    admin_finish(CONTAINER_OF(done, struct admin_job, call), reply->status, reply->text);
 }
 
 static void change_retention(struct net_mail *mail)
 {
     struct admin_job *job = CONTAINER_OF(mail, struct admin_job, mail);
-    call(job, RPC_CHANGE_RETENTION, &job->body.retention.base, true, changed);
+    admin_call(job, RPC_CHANGE_RETENTION, &job->body.retention.base, true, changed);
 }
 
 NODISCARD static enum status retention_begin(struct weir_client *client, const char *name,

@@ -18,7 +18,8 @@ enum { FOLLOW_WAIT_MS = 10000, OUTPUT_BYTES = 256 * 1024 };
 struct get;
 
 struct shard_get {
-    struct list node; /* on get.arrived */
+    struct list node;       /* on get.arrived */
+    struct shard_get *next; /* of all that were begun */
     struct get *get;
     uint32_t shard;
     char id[WEIR_SHARD_ID_BYTES];
@@ -41,8 +42,11 @@ struct get {
     pthread_cond_t news;
     struct list arrived; /* under the lock */
 
-    uint32_t count;
-    struct shard_get *shards;
+    struct shard_get *shards; /* begun */
+    uint32_t busy;            /* of them: something is to arrive */
+    bool one_shard;           /* and not its children */
+    bool *ended;              /* by number: nothing more comes from there that is wanted */
+    uint32_t ended_count;
 };
 
 /* ---- the handle's thread ----------------------------------------------------------------------
@@ -161,6 +165,80 @@ static int ask(struct shard_get *shard)
     return EXIT_CODE_OK;
 }
 
+NODISCARD static enum status mark_ended(struct get *get, uint32_t shard)
+{
+    if (shard >= get->ended_count) {
+        uint32_t count = shard < 64 ? 128 : 2 * shard;
+        bool *grown = realloc(get->ended, count * sizeof(*grown));
+        if (grown == NULL) {
+            return STATUS_NO_MEMORY;
+        }
+        memset(grown + get->ended_count, 0, count - get->ended_count);
+        get->ended = grown;
+        get->ended_count = count;
+    }
+    get->ended[shard] = true;
+    return STATUS_OK;
+}
+
+static bool is_begun(const struct get *get, uint32_t shard)
+{
+    for (const struct shard_get *s = get->shards; s != NULL; s = s->next) {
+        if (s->shard == shard) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int begin(struct get *get, uint32_t shard, const struct weir_reader_options *from)
+{
+    struct shard_get *s = calloc(1, sizeof(*s));
+    if (s == NULL) {
+        return program_fail(get->program, WEIR_NO_MEMORY, "out of memory");
+    }
+    s->get = get;
+    s->shard = shard;
+    weir_shard_id(shard, s->id);
+    s->next = get->shards;
+    get->shards = s;
+    get->busy++;
+    enum weir_status status = weir_reader_open_async(get->program->client, get->stream, shard, from,
+                                                     get->program->timeout_ms, opened, s);
+    if (status != WEIR_OK) {
+        /* Those that were begun still come: they must find their place. */
+        struct weir_error error = {.status = status};
+        (void)snprintf(error.text, sizeof(error.text), "%s", weir_status_text(status));
+        arrive(s, &error);
+    }
+    return EXIT_CODE_OK;
+}
+
+/* A shard was split or merged: its children follow, each when all its parents have been read. */
+static int follow_children(struct get *get, const struct shard_get *shard)
+{
+    struct weir_reader_options from = get->from;
+    from.sequence_number = NULL;
+    if (from.from != WEIR_AT_TIMESTAMP) {
+        from.from = WEIR_TRIM_HORIZON;
+    }
+    int code = EXIT_CODE_OK;
+    if (mark_ended(get, shard->shard) != STATUS_OK) {
+        return program_fail(get->program, WEIR_NO_MEMORY, "out of memory");
+    }
+    for (size_t i = 0; code == EXIT_CODE_OK && i < shard->records->child_count; i++) {
+        const struct weir_child *child = &shard->records->children[i];
+        bool ready = !is_begun(get, child->shard);
+        for (uint32_t p = 0; p < child->parent_count; p++) {
+            ready = ready && child->parents[p] < get->ended_count && get->ended[child->parents[p]];
+        }
+        if (ready) {
+            code = begin(get, child->shard, &from);
+        }
+    }
+    return code;
+}
+
 /* What a shard brought. *out_more: it has been asked for more. */
 static int take(struct shard_get *shard, bool *out_more)
 {
@@ -174,6 +252,9 @@ static int take(struct shard_get *shard, bool *out_more)
     int code = EXIT_CODE_OK;
     if (shard->records != NULL) {
         code = print_records(get, shard);
+        if (code == EXIT_CODE_OK && shard->records->ended && !get->one_shard && get->left > 0) {
+            code = follow_children(get, shard);
+        }
         over = shard->records->ended || (shard->records->at_tip && !get->program->follow);
         weir_records_free(shard->records);
         shard->records = NULL;
@@ -200,28 +281,18 @@ static struct shard_get *wait_for_one(struct get *get)
     return shard;
 }
 
-static int begin(struct get *get)
+static void close_all(struct get *get)
 {
-    for (uint32_t i = 0; i < get->count; i++) {
-        struct shard_get *shard = &get->shards[i];
-        enum weir_status status =
-            weir_reader_open_async(get->program->client, get->stream, shard->shard, &get->from,
-                                   get->program->timeout_ms, opened, shard);
-        if (status != WEIR_OK) {
-            /* Those that were begun still come: they must find their place. */
-            struct weir_error error = {.status = status};
-            (void)snprintf(error.text, sizeof(error.text), "%s", weir_status_text(status));
-            arrive(shard, &error);
-        }
+    for (struct shard_get *shard = get->shards; shard != NULL; shard = shard->next) {
+        weir_reader_close(shard->reader);
+        shard->reader = NULL;
     }
-    return EXIT_CODE_OK;
 }
 
 static int get_all(struct get *get)
 {
-    int code = begin(get);
-    uint32_t busy = get->count;
-    while (busy > 0) {
+    int code = EXIT_CODE_OK;
+    while (get->busy > 0) {
         bool more = false;
         struct shard_get *shard = wait_for_one(get);
         if (code == EXIT_CODE_OK && get->left > 0 && !get->reader_gone) {
@@ -230,18 +301,12 @@ static int get_all(struct get *get)
             weir_records_free(shard->records);
             shard->records = NULL;
         }
-        busy -= !more;
+        get->busy -= !more;
         if (code != EXIT_CODE_OK || get->left == 0 || get->reader_gone) {
-            /* The others are not waited for: closing their readers answers them. */
-            for (uint32_t i = 0; i < get->count; i++) {
-                weir_reader_close(get->shards[i].reader);
-                get->shards[i].reader = NULL;
-            }
+            close_all(get); /* the others are not waited for: that answers them */
         }
     }
-    for (uint32_t i = 0; i < get->count; i++) {
-        weir_reader_close(get->shards[i].reader);
-    }
+    close_all(get);
     return code;
 }
 
@@ -322,60 +387,99 @@ NODISCARD static enum status take_options(struct get *get, const struct program 
     return STATUS_OK;
 }
 
-NODISCARD static enum weir_status make_shards(struct get *get, bool one_shard, uint32_t shard,
-                                              struct weir_error *error)
+/* Where to begin: at the shards whose parents are gone, or from LATEST at those that take records.
+ * Everything else follows from their ends. */
+static bool is_first(const struct get *get, const struct weir_stream *stream, uint32_t number)
 {
+    const struct weir_shard *shard = &stream->shards[number];
+    if (strcmp(shard->state, "DELETED") == 0 || strcmp(shard->state, "WAITING") == 0) {
+        return false;
+    }
+    if (get->from.from == WEIR_LATEST) {
+        return shard->takes_records;
+    }
+    for (uint32_t p = 0; p < shard->parent_count; p++) {
+        if (strcmp(stream->shards[shard->parents[p]].state, "DELETED") != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What is not read from the beginning on has ended, as far as its children are concerned. */
+static bool is_over(const struct get *get, const struct weir_shard *shard)
+{
+    bool latest = get->from.from == WEIR_LATEST && strcmp(shard->state, "SEALED") == 0;
+    return latest || strcmp(shard->state, "DELETED") == 0;
+}
+
+NODISCARD static int begin_all(struct get *get, const struct weir_stream *stream)
+{
+    for (uint32_t i = 0; i < stream->shard_count; i++) {
+        if (is_over(get, &stream->shards[i]) && mark_ended(get, i) != STATUS_OK) {
+            return program_fail(get->program, WEIR_NO_MEMORY, "out of memory");
+        }
+    }
+    int code = EXIT_CODE_OK;
+    for (uint32_t i = 0; code == EXIT_CODE_OK && i < stream->shard_count; i++) {
+        code = is_first(get, stream, i) ? begin(get, i, &get->from) : EXIT_CODE_OK;
+    }
+    return code;
+}
+
+static int make_shards(struct get *get, uint32_t shard)
+{
+    struct weir_error error;
     struct weir_stream *stream;
-    enum weir_status status = weir_stream_describe(get->program->client, get->stream, false,
-                                                   get->program->timeout_ms, &stream, error);
-    if (status != WEIR_OK) {
-        return status;
+    if (weir_stream_describe(get->program->client, get->stream, false, get->program->timeout_ms,
+                             &stream, &error) != WEIR_OK) {
+        return program_error(get->program, &error);
     }
-    uint32_t count = stream->shard_count;
+    int code;
+    if (!get->one_shard) {
+        code = begin_all(get, stream);
+    } else if (shard < stream->shard_count && strcmp(stream->shards[shard].state, "DELETED") != 0) {
+        code = begin(get, shard, &get->from);
+    } else {
+        code = program_fail(get->program, WEIR_NOT_FOUND, "'%s' has no shard %u: it has %u",
+                            get->stream, shard, stream->shard_count);
+    }
     weir_stream_free(stream);
-    if (one_shard && shard >= count) {
-        error->status = WEIR_NOT_FOUND;
-        (void)snprintf(error->text, sizeof(error->text), "'%s' has no shard %u: it has %u",
-                       get->stream, shard, count);
-        return WEIR_NOT_FOUND;
+    return code;
+}
+
+static void get_release(struct get *get)
+{
+    while (get->shards != NULL) {
+        struct shard_get *shard = get->shards;
+        get->shards = shard->next;
+        free(shard);
     }
-    get->count = one_shard ? 1 : count;
-    get->shards = calloc(get->count + (size_t)1, sizeof(*get->shards));
-    if (get->shards == NULL) {
-        error->status = WEIR_NO_MEMORY;
-        error->text[0] = '\0';
-        return WEIR_NO_MEMORY;
-    }
-    for (uint32_t i = 0; i < get->count; i++) {
-        get->shards[i].get = get;
-        get->shards[i].shard = one_shard ? shard : i;
-        weir_shard_id(get->shards[i].shard, get->shards[i].id);
-    }
-    return WEIR_OK;
+    free(get->ended);
+    json_release(&get->json);
 }
 
 int run_get(struct program *program, const char *const *words)
 {
     struct get get = {.program = program, .stream = words[0]};
     struct error bad;
-    struct weir_error error;
     uint32_t shard = 0;
-    bool one_shard = false;
-    if (take_options(&get, program, &shard, &one_shard, &bad) != STATUS_OK) {
+    if (take_options(&get, program, &shard, &get.one_shard, &bad) != STATUS_OK) {
         return program_fail(program, WEIR_INVALID, "%s", bad.text);
     }
     get.from.confirm_tip = !program->follow;
     list_init(&get.arrived);
     (void)pthread_mutex_init(&get.lock, NULL);
     (void)pthread_cond_init(&get.news, NULL);
-    if (make_shards(&get, one_shard, shard, &error) != WEIR_OK) {
-        return program_error(program, &error);
+    int code = make_shards(&get, shard);
+    if (code != EXIT_CODE_OK) {
+        get.left = 0; /* what was begun comes, and is closed */
     }
-    int code = get_all(&get);
+    int last = get_all(&get);
+    code = code != EXIT_CODE_OK ? code : last;
     if (isatty(STDERR_FILENO) != 0 && isatty(STDOUT_FILENO) == 0 && !program->quiet) {
         (void)fprintf(stderr, "%" PRIu64 " records\n", get.printed);
     }
-    json_release(&get.json);
-    free(get.shards);
+    get_release(&get);
     return code;
 }

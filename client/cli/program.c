@@ -116,6 +116,7 @@ NODISCARD static enum status parse(struct program *p, int argc, char **argv, str
         args_value("--delimiter", &p->delimiter),
         args_value("--ack-log", &p->ack_log),
         args_value("--count", &p->count),
+        args_value("--at", &p->at),
         args_value("--name", &p->key_name),
     };
     return args_parse(argc, (const char *const *)argv, options,

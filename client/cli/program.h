@@ -50,7 +50,7 @@ struct program {
     /* Options; each command says which of them it takes by using them. */
     bool want_help, want_version, json, follow, key_random, allow_fewer_zones, no_wait, quiet;
     const char *timeout, *give_up, *shards, *retention, *key, *key_field, *delimiter, *ack_log,
-        *from, *from_what, *shard, *count, *key_name;
+        *from, *from_what, *shard, *count, *key_name, *at;
 };
 
 struct command {
@@ -79,7 +79,10 @@ int run_stream_delete(struct program *program, const char *const *words);
 int run_stream_list(struct program *program, const char *const *words);
 int run_stream_describe(struct program *program, const char *const *words);
 int run_stream_retention(struct program *program, const char *const *words);
+int run_stream_reshard(struct program *program, const char *const *words);
 int run_shard_list(struct program *program, const char *const *words);
+int run_shard_split(struct program *program, const char *const *words);
+int run_shard_merge(struct program *program, const char *const *words);
 
 /* operate.c */
 int run_cluster_status(struct program *program, const char *const *words);

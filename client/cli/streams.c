@@ -53,6 +53,54 @@ int run_stream_retention(struct program *program, const char *const *words)
     return EXIT_CODE_OK;
 }
 
+static int change_shards(struct program *program, const char *stream, struct weir_reshard *change)
+{
+    change->no_wait = program->no_wait;
+    change->timeout_ms = program->timeout_ms;
+    struct weir_error error;
+    if (weir_stream_reshard(program->client, stream, change, &error) != WEIR_OK) {
+        return program_error(program, &error);
+    }
+    return EXIT_CODE_OK;
+}
+
+int run_stream_reshard(struct program *program, const char *const *words)
+{
+    struct error bad;
+    uint64_t shards;
+    if (args_number(words[1], "SHARDS", 1, 10000, &shards, &bad) != STATUS_OK) {
+        return program_fail(program, WEIR_INVALID, "%s", bad.text);
+    }
+    struct weir_reshard change = {.type = WEIR_SHARD_COUNT, .shards = (uint32_t)shards};
+    return change_shards(program, words[0], &change);
+}
+
+static bool take_shard(const struct program *program, const char *word, uint32_t *out)
+{
+    if (weir_shard_parse(word, out) == WEIR_OK) {
+        return true;
+    }
+    (void)program_fail(program, WEIR_INVALID,
+                       "'%.60s' is not a shard: shardId-000000000000, or its number", word);
+    return false;
+}
+
+int run_shard_split(struct program *program, const char *const *words)
+{
+    struct weir_reshard change = {.type = WEIR_SPLIT, .hash_key = program->at};
+    return take_shard(program, words[1], &change.shard) ? change_shards(program, words[0], &change)
+                                                        : EXIT_CODE_USAGE;
+}
+
+int run_shard_merge(struct program *program, const char *const *words)
+{
+    struct weir_reshard change = {.type = WEIR_MERGE};
+    return take_shard(program, words[1], &change.shard) &&
+                   take_shard(program, words[2], &change.neighbour)
+               ? change_shards(program, words[0], &change)
+               : EXIT_CODE_USAGE;
+}
+
 static void stream_fields(struct json *json, const struct weir_stream *stream)
 {
     char created[TEXT_TIME_BYTES];
@@ -151,6 +199,17 @@ static void shard_fields(struct json *json, const struct weir_shard *shard)
     }
     json_number(json, "epoch", shard->epoch);
     json_string(json, "state", shard->state);
+    json_bool(json, "takes_records", shard->takes_records);
+    json_array_begin(json, "parents");
+    for (uint32_t i = 0; i < shard->parent_count; i++) {
+        char id[WEIR_SHARD_ID_BYTES];
+        weir_shard_id(shard->parents[i], id);
+        json_string(json, NULL, id);
+    }
+    json_array_end(json);
+    if (shard->closed_ms != 0) {
+        json_number(json, "closed_ms", shard->closed_ms);
+    }
     json_string(json, "hash_first", shard->hash_first);
     json_string(json, "hash_last", shard->hash_last);
     json_string(json, "first_sequence_number", shard->first_sequence_number);
@@ -210,22 +269,37 @@ static void add_replica(struct table *table, const struct weir_replica *replica)
 
 static int shards_as_table(const struct program *program, const struct weir_stream *stream)
 {
-    static const char *const headings[] = {"SHARD",   "STATE",   "LEADER",  ">EPOCH",
-                                           ">COMMIT", "REPLICA", "REPLICA", "REPLICA"};
-    enum { COLUMNS = 8, REPLICAS = 3 };
+    static const char *const headings[] = {"SHARD",   "STATE",   "LEADER",  ">EPOCH", ">COMMIT",
+                                           "PARENTS", "REPLICA", "REPLICA", "REPLICA"};
+    enum { COLUMNS = 9, REPLICAS = 3 };
     struct table table;
     table_init(&table, headings, COLUMNS);
     for (uint32_t i = 0; i < stream->shard_count; i++) {
         const struct weir_shard *shard = &stream->shards[i];
         bool active = strcmp(shard->state, "ACTIVE") == 0;
-        table_add(&table, TABLE_PLAIN, "%s", shard->id);
-        table_add(&table, active ? TABLE_GOOD : TABLE_BAD, "%s", shard->state);
+        bool closed = strcmp(shard->state, "SEALED") == 0;
+        if (strcmp(shard->state, "DELETED") == 0) {
+            continue; /* expired: only its number is left */
+        }
+        table_add(&table, closed ? TABLE_FAINT : TABLE_PLAIN, "%s", shard->id);
+        table_add(&table,
+                  active   ? TABLE_GOOD
+                  : closed ? TABLE_FAINT
+                           : TABLE_BAD,
+                  "%s", shard->state);
         table_add(&table, TABLE_PLAIN, "%s", shard->leader[0] != '\0' ? shard->leader : "none");
         table_add(&table, TABLE_PLAIN, "%u", shard->epoch);
         if (shard->status_known) {
             table_add(&table, TABLE_PLAIN, "%" PRIu64, shard->commit);
         } else {
             table_add(&table, TABLE_BAD, "?");
+        }
+        if (shard->parent_count == 2) {
+            table_add(&table, TABLE_FAINT, "%u %u", shard->parents[0], shard->parents[1]);
+        } else if (shard->parent_count == 1) {
+            table_add(&table, TABLE_FAINT, "%u", shard->parents[0]);
+        } else {
+            table_add(&table, TABLE_FAINT, "-");
         }
         for (uint32_t j = 0; j < REPLICAS; j++) {
             if (j < shard->replica_count) {

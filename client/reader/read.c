@@ -129,6 +129,12 @@ void reader_look(struct weir_reader *reader)
         reader->ready != NULL || reader->retry.heap_index != 0) {
         return;
     }
+    if (reader->at_end && !is_deleted(reader)) {
+        if (reader->get.waiting && !reader_answer_end(reader)) {
+            cluster_doubt(reader->client->cluster, reader->stream); /* the children come soon */
+        }
+        return;
+    }
     if (is_deleted(reader)) {
         reader_fail(reader, STATUS_NOT_FOUND, "the stream was deleted");
     } else if (reader->opening.opened != NULL || reader->resolve_again) {
@@ -154,6 +160,11 @@ void reader_changed(struct cluster_watcher *watcher)
     const struct metadata_shard *row = shard_row(reader);
     if (cluster_is_closing(reader->client->cluster)) {
         reader_fail(reader, STATUS_CLOSING, "the client is being closed");
+        reader_end_if_over(reader);
+        return;
+    }
+    if (reader->at_end) {
+        reader_look(reader);
         reader_end_if_over(reader);
         return;
     }
@@ -205,7 +216,7 @@ NODISCARD static enum status take_tip(struct weir_reader *reader, struct bytes b
     weir__position__free_unpacked(position, NULL);
     reader->get.confirm = false;
     if (reader->offset >= tip) {
-        reader_answer(reader, true, 0, false);
+        reader_answer(reader, true, 0);
     } else {
         reader->caught_up = false; /* whoever answered the read did not know of all yet */
         back_off(reader);
@@ -222,7 +233,7 @@ static void nothing_there(struct weir_reader *reader, uint64_t behind_ms)
     if (reader->confirm_tip) {
         reader->get.confirm = true; /* reader_look() asks for it */
     } else if (reader->get.wait_ms == 0) {
-        reader_answer(reader, true, behind_ms, false);
+        reader_answer(reader, true, behind_ms);
     }
 }
 
@@ -248,13 +259,13 @@ NODISCARD static enum status take_read(struct weir_reader *reader, struct bytes 
     if (reader->ready != NULL) {
         reader->caught_up = false;
         reader->ready->millis_behind = behind_ms;
-        reader->ready->at_tip = next >= commit && !reader->confirm_tip;
-        reader->ready->ended = ended;
+        reader->ready->at_tip = next >= commit && !reader->confirm_tip && !ended;
+        reader->at_end = ended; /* told with the next get */
         if (reader->get.waiting) {
-            reader_answer(reader, false, behind_ms, ended);
+            reader_answer(reader, false, behind_ms);
         }
-    } else if (ended && reader->get.waiting) {
-        reader_answer(reader, true, 0, true);
+    } else if (ended) {
+        reader->at_end = true; /* reader_look() tells it */
     } else if (!moved) {
         nothing_there(reader, behind_ms);
     } else {

@@ -15,6 +15,7 @@
 struct records_block {
     struct weir_records records;
     struct weir_read_record *rows;
+    struct weir_child *children;
     uint8_t bytes[];
 };
 
@@ -23,6 +24,7 @@ void weir_records_free(struct weir_records *records)
     if (records != NULL) {
         struct records_block *block = CONTAINER_OF(records, struct records_block, records);
         free(block->rows);
+        free(block->children);
         free(block);
     }
 }
@@ -75,7 +77,7 @@ static void give(struct weir_reader *reader, struct weir_records *records,
     get.got(records, error, get.context);
 }
 
-void reader_answer(struct weir_reader *reader, bool at_tip, uint64_t behind_ms, bool ended)
+void reader_answer(struct weir_reader *reader, bool at_tip, uint64_t behind_ms)
 {
     struct weir_error ok = {.status = WEIR_OK};
     struct weir_records *records = reader->ready;
@@ -91,9 +93,42 @@ void reader_answer(struct weir_reader *reader, bool at_tip, uint64_t behind_ms, 
         records = &block->records;
         records->at_tip = at_tip;
         records->millis_behind = behind_ms;
-        records->ended = ended;
     }
     give(reader, records, &ok);
+}
+
+bool reader_answer_end(struct weir_reader *reader)
+{
+    const struct metadata *metadata = cluster_metadata(reader->client->cluster);
+    const struct metadata_stream *stream = metadata_stream(metadata, reader->stream);
+    if (stream == NULL || reader->shard >= stream->shard_count ||
+        !metadata_shard_is_closed(&stream->shards[reader->shard])) {
+        return false;
+    }
+    struct weir_error error = {.status = WEIR_OK};
+    size_t count = 0;
+    struct records_block *block = calloc(1, sizeof(*block));
+    struct weir_child *children = calloc(stream->shard_count, sizeof(*children));
+    if (block == NULL || children == NULL) {
+        free(block);
+        free(children);
+        (void)handle_error(&error, STATUS_NO_MEMORY, "out of memory");
+        give(reader, NULL, &error);
+        return true;
+    }
+    for (uint32_t i = reader->shard + 1; i < stream->shard_count; i++) {
+        const struct metadata_shard *row = &stream->shards[i];
+        if (row->known && !row->waiting && metadata_is_parent(row, reader->shard)) {
+            children[count] = (struct weir_child){.shard = i, .parent_count = row->parent_count};
+            memcpy(children[count].parents, row->parents, sizeof(row->parents));
+            count++;
+        }
+    }
+    block->children = children;
+    block->records = (struct weir_records){
+        .at_tip = true, .ended = true, .child_count = count, .children = children};
+    give(reader, &block->records, &error);
+    return true;
 }
 
 void reader_fail(struct weir_reader *reader, enum status status, const char *text)
@@ -121,7 +156,7 @@ static void on_patience(struct net_timer *timer)
                        reader->shard, reader->opening.name);
         reader_fail(reader, STATUS_TIMEOUT, text);
     } else if (reader->get.waiting) {
-        reader_answer(reader, false, 0, false);
+        reader_answer(reader, false, 0);
     }
     reader_end_if_over(reader);
 }
@@ -135,7 +170,7 @@ static void on_get(struct net_mail *mail)
     if (reader->fault.status != WEIR_OK) {
         give(reader, NULL, &reader->fault);
     } else if (reader->ready != NULL) {
-        reader_answer(reader, false, 0, false);
+        reader_answer(reader, false, 0);
     } else {
         if (reader->asked == ASK_READ && reader->is_long_poll && !reader->polling) {
             session_cancel(&reader->request); /* this get wants to know what is there now */

@@ -62,6 +62,7 @@ struct weir_reader {
     bool caught_up;     /* the last read from there found nothing */
     bool polling;       /* gets wait for records: so the next read may wait at the broker */
     bool skipped;       /* to be told with the next records */
+    bool at_end;        /* of a closed shard: nothing follows */
     bool resolve_again; /* retention has overtaken `offset` */
     struct weir_records *ready;
 
@@ -94,7 +95,10 @@ void reader_stop(struct weir_reader *reader);
 /* Where it begins is known: tells whoever opens it. */
 void reader_opened(struct weir_reader *reader);
 /* Answers the waiting get with what is ready, or with nothing. */
-void reader_answer(struct weir_reader *reader, bool at_tip, uint64_t behind_ms, bool ended);
+void reader_answer(struct weir_reader *reader, bool at_tip, uint64_t behind_ms);
+/* Answers the waiting get with the shard's end; false while the metadata do not tell its children.
+ */
+bool reader_answer_end(struct weir_reader *reader);
 /* This and every later get (or the opening) fails. */
 void reader_fail(struct weir_reader *reader, enum status status, const char *text);
 /* Frees it when it was closed and no question is under way: the last thing that any callback of the

@@ -67,6 +67,34 @@ WEIR_NODISCARD enum weir_status weir_stream_retention_async(struct weir_client *
                                                             uint32_t timeout_ms, weir_done_fn *done,
                                                             void *context);
 
+enum weir_reshard_type {
+    WEIR_SPLIT = 1, /* .shard becomes two; .hash_key is the first of the second, NULL: the middle */
+    WEIR_MERGE,     /* .shard and .neighbour become one */
+    WEIR_SHARD_COUNT, /* the stream gets .shards shards with equal ranges of hash keys */
+};
+struct weir_reshard {
+    enum weir_reshard_type type;
+    uint32_t shard, neighbour, shards;
+    const char *hash_key; /* decimal */
+    bool no_wait;         /* return when it has begun, not when it is done */
+    uint32_t timeout_ms;
+};
+
+/* Puts and reads go on meanwhile: for each partition key the records of a closed shard come before
+ * those of its children.
+ *
+ * NOT_FOUND  no such stream or shard
+ * IN_USE     another change of the stream is under way
+ * INVALID    the shard is closed, the shards are no neighbours, the key lies outside of the shard
+ * TIMEOUT    it has begun, and goes on by itself */
+WEIR_NODISCARD enum weir_status weir_stream_reshard(struct weir_client *client, const char *name,
+                                                    const struct weir_reshard *change,
+                                                    struct weir_error *error);
+WEIR_NODISCARD enum weir_status weir_stream_reshard_async(struct weir_client *client,
+                                                          const char *name,
+                                                          const struct weir_reshard *change,
+                                                          weir_done_fn *done, void *context);
+
 struct weir_replica {
     char broker[WEIR_NODE_NAME_BYTES];
     char zone[WEIR_ZONE_BYTES];
@@ -85,7 +113,13 @@ struct weir_shard {
     uint32_t number;
     char hash_first[WEIR_HASH_KEY_BYTES], hash_last[WEIR_HASH_KEY_BYTES]; /* both included */
     char first_sequence_number[WEIR_SEQUENCE_NUMBER_BYTES];
-    const char *state; /* "ACTIVE", "ELECTING", "NO_QUORUM", "SEALED" ... */
+    /* "ACTIVE", "ELECTING", "NO_QUORUM"; of splits and merges: "WAITING" for its parents to be
+     * closed, "SEALING", "SEALED" (closed: its children take the records), "DELETED" (expired) */
+    const char *state;
+    bool takes_records;
+    uint32_t parent_count;
+    uint32_t parents[2]; /* numbers, the lower range first */
+    uint64_t closed_ms;  /* SEALED: when */
     uint32_t epoch;
     char leader[WEIR_NODE_NAME_BYTES]; /* "" when there is none */
     bool status_known;                 /* the leader answered: the four below are valid */

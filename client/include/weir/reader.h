@@ -42,14 +42,24 @@ struct weir_read_record {
     struct weir_position position;
 };
 
+/* A shard that a split or merge made of one that has ended: its records follow those of all its
+ * parents, for each partition key. Read it once they have all ended. */
+struct weir_child {
+    uint32_t shard; /* number */
+    uint32_t parent_count;
+    uint32_t parents[2];
+};
+
 /* The outcome of a get. The receiver's, until weir_records_free(). */
 struct weir_records {
     size_t count; /* 0: the wait passed, or the shard ended */
     const struct weir_read_record *records;
     uint64_t millis_behind; /* how far the last record is behind the shard's newest; 0 at the tip */
     bool at_tip;            /* whoever answered had no more; with confirm_tip nobody had */
-    bool ended;             /* the shard is sealed and this was its last record */
-    bool skipped;           /* records between the last read and this had passed retention */
+    bool ended;             /* the shard is closed and all of it was read; then count is 0 */
+    size_t child_count;     /* ended: who goes on, at least one */
+    const struct weir_child *children;
+    bool skipped; /* records between the last read and this had passed retention */
 };
 void weir_records_free(struct weir_records *records);
 
