@@ -255,12 +255,13 @@ def main():
     arguments = parser.parse_args()
     with Cluster(arguments.bin) as cluster:
         campaign = Campaign(cluster, arguments.lines)
-        tests = [("kill -9 of a shard's leader", campaign.leader), ("kill -9 of a follower", campaign.follower),
+        # The first: on fresh disks the middle of what a journal file holds is sure to be still needed.
+        tests = [("kill -9 of a follower, its journal damaged", campaign.damaged),
+                 ("kill -9 of a shard's leader", campaign.leader), ("kill -9 of a follower", campaign.follower),
                  ("kill -9 of the active controller", campaign.controller),
                  ("SIGSTOP of a leader for 10 s", campaign.frozen),
                  ("kill -9 of all controllers, for 4 s", campaign.controllers),
-                 ("kill -9 of everything, restarted", campaign.everything),
-                 ("kill -9 of a follower, its journal damaged", campaign.damaged)]
+                 ("kill -9 of everything, restarted", campaign.everything)]
         if arguments.only:
             tests = [(name, test) for name, test in tests if arguments.only in test.__name__]
         result = run_all(tests + [("replicas are byte-equal", campaign.replicas),
