@@ -184,6 +184,29 @@ static void crash(struct world *w, struct broker *b, const struct event *e)
     }
 }
 
+static void seal(struct world *w, uint32_t shard)
+{
+    if (!broker_seal(w, shard)) {
+        schedule(w, 50 * MS, (struct event){.type = EVENT_SEAL, .b = shard});
+    }
+}
+
+/* What happens to a controller. */
+static void controller_event(struct world *w, const struct event *e)
+{
+    if (e->type == EVENT_APPLY) {
+        controller_on_apply(w, e->a);
+    } else if (e->type == EVENT_LIVENESS) {
+        controller_on_liveness(w, e->a, e->c);
+    } else if (e->type == EVENT_ELECTION_TICK) {
+        controller_on_tick(w, e->a, e->c);
+    } else if (e->type == EVENT_ACTIVATE) {
+        controller_activate(w, e->a);
+    } else {
+        controller_deactivate(w, e->a, e->c);
+    }
+}
+
 static void happen(struct world *w, struct event *e)
 {
     switch (e->type) {
@@ -219,19 +242,11 @@ static void happen(struct world *w, struct event *e)
         controller_on_commit(w, e);
         return;
     case EVENT_APPLY:
-        controller_on_apply(w, e->a);
-        return;
     case EVENT_LIVENESS:
-        controller_on_liveness(w, e->a, e->c);
-        return;
     case EVENT_ELECTION_TICK:
-        controller_on_tick(w, e->a, e->c);
-        return;
     case EVENT_ACTIVATE:
-        controller_activate(w, e->a);
-        return;
     case EVENT_DEACTIVATE:
-        controller_deactivate(w, e->a, e->c);
+        controller_event(w, e);
         return;
     case EVENT_CLIENT:
         client_on_event(w, e->a);
@@ -249,9 +264,7 @@ static void happen(struct world *w, struct event *e)
         status_ignore(metadata_repair(w, e->b) ? STATUS_OK : STATUS_BUSY, "tried again later");
         return;
     case EVENT_SEAL:
-        if (!broker_seal(w, e->b)) {
-            schedule(w, 50 * MS, (struct event){.type = EVENT_SEAL, .b = e->b});
-        }
+        seal(w, e->b);
         return;
     case EVENT_HEAL:
         ending_start(w);

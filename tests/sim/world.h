@@ -9,7 +9,8 @@
  *     network.c    links, sessions, messages
  *     disk.c       the journal of a broker: group sync, crash, damage
  *     log.c        the batches of a replica
- *     broker.c     the shell around replicas: effects, restarts
+ *     broker.c     the shell around replicas: effects, messages
+ *     life.c       brokers start, crash, stand still
  *     controller.c the committed rows, active controllers, their sessions with brokers
  *     client.c     puts and their answers
  *     checks.c     the invariants I1 … I10 of docs/replication.md

@@ -1,0 +1,161 @@
+/* How brokers come, go, and come back with what their disks hold. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/sim/world.h"
+
+void broker_create_replica(struct world *w, struct broker *b, uint32_t shard,
+                           const struct log *copy, uint64_t end)
+{
+    struct replica_shell *r = &b->replica[shard];
+    r->exists = true;
+    r->medium = (struct medium){0};
+    if (copy != NULL) {
+        log_copy(&r->medium.log, copy);
+        log_truncate(&r->medium.log, end);
+        r->medium.promised = log_last(&r->medium.log).epoch;
+    }
+    if (b->up) {
+        broker_recover(w, b, shard);
+    }
+}
+
+void broker_recover(struct world *w, struct broker *b, uint32_t shard)
+{
+    struct replica_shell *r = &b->replica[shard];
+    check_recovered(w, b, shard);
+    log_copy(&r->live, &r->medium.log);
+    struct epoch_pair *history = NULL;
+    uint32_t count = 0, capacity = 0, epoch = 0;
+    uint64_t seal_end = 0;
+    for (uint32_t i = 0; i < r->live.count; i++) {
+        const struct replica_batch *batch = &r->live.batch[i].core;
+        if (batch->epoch != epoch) {
+            epoch = batch->epoch;
+            history = grow(history, &capacity, count + 1, sizeof *history);
+            history[count++] = (struct epoch_pair){.epoch = epoch, .start = batch->base};
+        }
+        if ((batch->flags & REPLICA_BATCH_SEAL) != 0) {
+            seal_end = batch->base + batch->count;
+        }
+    }
+    struct replica_recovered recovered = {.shard = shard_key(shard),
+                                          .self = broker_rid(b),
+                                          .boot = b->boot,
+                                          .promised = r->medium.promised,
+                                          .last = log_last(&r->live),
+                                          .log_start = r->medium.log_start,
+                                          .commit_hint = r->medium.commit_hint,
+                                          .uncertain = r->medium.uncertain,
+                                          .uncertain_end = r->medium.uncertain_end,
+                                          .seal_end = seal_end,
+                                          .history = history,
+                                          .history_count = count};
+    struct replica_log log = {.context = &r->live, .point_at = log_point_at};
+    r->log = log;
+    r->core = replica_new(&recovered, &r->log);
+    CHECK(r->core != NULL);
+    free(history);
+    r->tick_us = UINT64_MAX;
+    r->puts = 0;
+    r->resigned_us = 0;
+    struct replica_view view;
+    replica_view(r->core, &view);
+    if (view.commit > log_end(&w->truth[shard].log)) {
+        violated(w, "I7: broker %u shard %u recovers commit %llu", b->id, shard,
+                 (unsigned long long)view.commit);
+    }
+    r->commit = view.commit;
+}
+
+void broker_restart(struct world *w, struct broker *b)
+{
+    if (b->up) {
+        return;
+    }
+    b->up = true;
+    b->paused = false;
+    b->boot++;
+    TRACE(w, "broker %u starts, boot %llu", b->id, (unsigned long long)b->boot);
+    for (uint32_t s = 0; s < w->plan.shards; s++) {
+#if defined(WEIR_MUTANT) && \
+    WEIR_MUTANT == 7 /* amnesiac-votes: an empty disk is taken for the old */
+        const struct election_config *cfg = &w->metadata.row[s].cfg;
+        for (uint32_t i = 0; i < cfg->voter_count; i++) {
+            b->replica[s].exists = b->replica[s].exists || cfg->voter[i].broker == b->id;
+        }
+#endif
+        if (b->replica[s].exists) {
+            broker_recover(w, b, s);
+        }
+    }
+    schedule(w, draw(w, w->plan.raft_us / 2, 2 * w->plan.raft_us),
+             (struct event){.type = EVENT_REGISTER, .a = b->id, .c = b->boot});
+    network_broker_here(w, b->id);
+}
+
+void broker_on_registered(struct world *w, struct event *event)
+{
+    struct broker *b = &w->broker[event->a];
+    uint32_t *epoch = event->payload;
+    for (uint32_t s = 0; s < w->plan.shards && b->up && b->boot == event->c; s++) {
+        struct replica_input in = {.type = REPLICA_FLOOR, .epoch = epoch[s]};
+        status_ignore(broker_step(w, b, s, &in, NULL), "only damaged ones need it");
+    }
+    free(epoch);
+    event->payload = NULL;
+}
+
+void broker_crash(struct world *w, struct broker *b, enum crash_how how, uint64_t down_us)
+{
+    if (!b->up) {
+        return;
+    }
+    w->count.crashes++;
+    b->up = b->paused = false;
+    TRACE(w, "broker %u crashes", b->id);
+    for (uint32_t s = 0; s < w->plan.shards; s++) {
+        replica_free(b->replica[s].core);
+        b->replica[s].core = NULL;
+        b->replica[s].puts = 0;
+    }
+    journal_crash(w, b);
+    for (uint32_t s = 0; s < w->plan.shards && how == CRASH_DAMAGED; s++) {
+        medium_damage(w, b, s);
+    }
+    if (how == CRASH_DISK_LOST && disk_may_go(w, b)) {
+        disk_lose(w, b);
+    }
+    network_broker_gone(w, b->id);
+    if (down_us == 0) {
+        down_us = draw_exponential(w, w->plan.restart_us);
+    }
+    schedule(w, down_us, (struct event){.type = EVENT_RESTART, .a = b->id});
+}
+
+void broker_pause(struct world *w, struct broker *b, uint64_t for_us)
+{
+    if (b->up && !b->paused && for_us > 0) {
+        TRACE(w, "broker %u stands still for %llu ms", b->id, (unsigned long long)(for_us / MS));
+        b->paused = true;
+        b->resume_us = w->now_us + for_us;
+        schedule(w, for_us, (struct event){.type = EVENT_RESUME, .a = b->id});
+    }
+}
+
+void broker_init(struct world *w, uint32_t id)
+{
+    w->broker[id] = (struct broker){.id = id, .disk_gen = 1, .boot = 10 * id};
+}
+
+void broker_release(struct broker *b)
+{
+    for (uint32_t s = 0; s < SHARDS_MAX; s++) {
+        struct replica_shell *r = &b->replica[s];
+        replica_free(r->core);
+        log_release(&r->live);
+        log_release(&r->medium.log);
+        free(r->put);
+    }
+    free(b->journal.op);
+}
