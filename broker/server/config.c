@@ -40,6 +40,23 @@ static const struct config_key keys[] = {
         "how the journal is written: auto, uring, threads"),
     KEY("direct-io", CONFIG_BOOL, direct_io, "true", "write the journal past the page cache"),
     KEY("connections-max", CONFIG_U32, connections_max, "4096", "connections served at a time"),
+    KEY("kinesis-listen-host", CONFIG_STRING, kinesis_listen_host, "",
+        "address for clients of the Kinesis interface; empty: listen-host"),
+    KEY("kinesis-listen-port", CONFIG_PORT, kinesis_listen_port, "0",
+        "its port for HTTPS; 0: not served"),
+    KEY("kinesis-cleartext-port", CONFIG_PORT, kinesis_cleartext_port, "0",
+        "its port for HTTP without TLS, for networks that are trusted; 0: not served"),
+    KEY("kinesis-cert-file", CONFIG_STRING, kinesis_cert_file, "",
+        "PEM: the certificate chain that its clients see; empty: cert-file"),
+    KEY("kinesis-key-file", CONFIG_STRING, kinesis_key_file, "", "PEM: its key"),
+    KEY("limit-write-bytes", CONFIG_BYTES, limit_write_bytes, "1MiB",
+        "bytes a second that Kinesis clients put into a shard; 0: no limit"),
+    KEY("limit-write-records", CONFIG_U32, limit_write_records, "1000",
+        "records a second that they put into a shard; 0: no limit"),
+    KEY("limit-read-bytes", CONFIG_BYTES, limit_read_bytes, "2MiB",
+        "bytes a second that their GetRecords read of a shard; 0: no limit"),
+    KEY("limit-read-calls", CONFIG_U32, limit_read_calls, "5",
+        "calls of GetRecords a second for a shard; 0: no limit"),
     KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
     KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
 };
@@ -64,6 +81,14 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     }
     if (c->ring_bytes == 0 || (c->ring_bytes & (c->ring_bytes - 1)) != 0) {
         return error_set(error, STATUS_INVALID, "ring-bytes: not a power of two");
+    }
+    if ((c->kinesis_cert_file[0] == '\0') != (c->kinesis_key_file[0] == '\0')) {
+        return error_set(error, STATUS_INVALID,
+                         "kinesis-cert-file and kinesis-key-file: one does not go without the "
+                         "other");
+    }
+    if (c->limit_write_bytes > UINT32_MAX || c->limit_read_bytes > UINT32_MAX) {
+        return error_set(error, STATUS_INVALID, "limit-write-bytes, limit-read-bytes: too large");
     }
     if (c->block_bytes > UINT32_MAX) {
         return error_set(error, STATUS_INVALID, "block-bytes: too large");

@@ -435,6 +435,11 @@ enum status controllers_open(const struct controllers_options *options, const ch
     return STATUS_OK;
 }
 
+struct session *controllers_session(const struct controllers *c)
+{
+    return c->active == NULL ? NULL : c->active->session;
+}
+
 void controllers_close(struct controllers *c)
 {
     c->closing = true;

@@ -64,6 +64,9 @@ void controllers_resign(struct controllers *c, uint64_t shard, uint32_t epoch, u
  * registered. */
 uint64_t controllers_floor_version(const struct controllers *c);
 
+/* A session to the active controller, or NULL while none is known. */
+struct session *controllers_session(const struct controllers *c);
+
 /* Sends what the turn has gathered. */
 void controllers_turn(struct controllers *c);
 

@@ -275,6 +275,12 @@ static void on_timer(struct net_timer *timer)
         "a timer that has just fired has its room");
 }
 
+struct session *peers_session(const struct peers *peers, uint32_t broker)
+{
+    const struct peer *peer = peers_find(peers, broker);
+    return peer == NULL ? NULL : peer->session;
+}
+
 bool peers_is_connected(const struct peers *peers, uint32_t broker)
 {
     const struct peer *peer = peers_find(peers, broker);

@@ -59,6 +59,8 @@ void peers_wake(struct peers *peers, struct shard_peer *peer);
 void peers_forget(struct peers *peers, struct shard_peer *peer);
 void peers_answer(struct peers *peers, const struct shard *shard, struct replica_id to,
                   const struct replica_answer *answer);
+/* The session to that broker; NULL while there is none open. */
+struct session *peers_session(const struct peers *peers, uint32_t broker);
 bool peers_is_connected(const struct peers *peers, uint32_t broker);
 
 /* The listener's: a broker's session to us. */

@@ -239,6 +239,9 @@ static void route_changed(void *context)
         look_at_shards(s);
         tell_floors(s);
     }
+    if (s->kinesis != NULL) {
+        kinesis_route_changed(s->kinesis);
+    }
 }
 
 static void reset_changed(void *context)
@@ -344,12 +347,18 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
                                         .schedule = schedule,
                                         .reset_changed = reset_changed};
     s->peers = peers_new(&peers);
-    const struct api_options api = {.loop = s->loop,
-                                    .shards = s->shards,
-                                    .route = s->route,
-                                    .broker = config->id,
-                                    .is_heard = is_heard,
-                                    .context = s};
+    const struct api_options api = {
+        .loop = s->loop,
+        .shards = s->shards,
+        .route = s->route,
+        .broker = config->id,
+        .is_heard = is_heard,
+        .context = s,
+        .limits = {.write_bytes = config->limit_write_bytes,
+                   .write_records = config->limit_write_records,
+                   .read_bytes = config->limit_read_bytes,
+                   .read_calls = config->limit_read_calls}
+    };
     s->api = api_new(&api);
     return s->peers == NULL || s->api == NULL ? error_set(error, STATUS_NO_MEMORY, "out of memory")
                                               : STATUS_OK;
@@ -433,6 +442,7 @@ NODISCARD static enum status open_all(struct server *s, struct error *error)
     status = open_loop_parts(s, error);
     status = status == STATUS_OK ? open_parts(s, error) : status;
     status = status == STATUS_OK ? open_listener(s, error) : status;
+    status = status == STATUS_OK ? server_open_front(s, error) : status;
     return status == STATUS_OK ? open_controllers(s, error) : status;
 }
 
@@ -479,6 +489,9 @@ void server_stop(struct server *s)
 static void close_traffic(struct server *s)
 {
     s->closing = true;
+    if (s->kinesis != NULL) {
+        kinesis_close(s->kinesis);
+    }
     if (s->api != NULL) {
         api_close(s->api);
     }
@@ -517,6 +530,7 @@ void server_close(struct server *s)
     }
     store_close(s->store); /* ends the reads that are under way: their calls are answered here */
     net_loop_free(s->loop);
+    kinesis_free(s->kinesis);
     shards_free(s->shards);
     api_free(s->api);
     peers_free(s->peers);
@@ -525,6 +539,9 @@ void server_close(struct server *s)
     route_free(s->route);
     if (s->tls != NULL) {
         net_tls_close(s->tls);
+    }
+    if (s->public_tls != NULL) {
+        net_tls_close(s->public_tls);
     }
     free(s);
 }

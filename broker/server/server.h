@@ -15,6 +15,11 @@ struct server_config {
     uint32_t journal_files, connections_max;
     char *disk_reserve, *io_backend, *log_level, *log_format;
     bool direct_io;
+    /* The Kinesis interface; ports 0: not served. */
+    char *kinesis_listen_host, *kinesis_cert_file, *kinesis_key_file;
+    uint16_t kinesis_listen_port, kinesis_cleartext_port;
+    uint64_t limit_write_bytes, limit_read_bytes;
+    uint32_t limit_write_records, limit_read_calls;
 };
 
 struct server;

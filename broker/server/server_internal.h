@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include "broker/api/api.h"
+#include "broker/kinesis/kinesis.h"
 #include "broker/server/controllers.h"
 #include "broker/server/peers.h"
 #include "broker/server/server.h"
@@ -19,6 +20,8 @@ struct server {
     struct peers *peers;
     struct controllers *controllers;
     struct api *api;
+    struct kinesis *kinesis;    /* NULL: not served here */
+    struct net_tls *public_tls; /* its certificate */
     struct net_listener *listener;
     struct net_watch *disk_watch;
 
@@ -40,3 +43,6 @@ NODISCARD enum status server_open_identity(struct server *s, struct error *error
 NODISCARD enum status server_open_store(struct server *s, struct error *error);
 void server_trace_store(struct server *s); /* also notes the boot id */
 void server_choose_host(struct server *s);
+
+/* front.c: the Kinesis interface, where the configuration wants it. */
+NODISCARD enum status server_open_front(struct server *s, struct error *error);

@@ -1,0 +1,59 @@
+/* The Kinesis Data Streams interface of a broker: any broker answers any call.
+ *
+ *     door.c       from an HTTP request to a checked operation, in the order of AWS
+ *     answer.c     what goes back
+ *     stream.c     which stream, which shard is meant
+ *     reach.c      calls to a shard's leader, here or at another broker, until it answers
+ *     control.c    calls to the active controller, and waiting until the image has what they did
+ *     the others   operations (the table in kinesis.c follows from broker/gateway/api.def)
+ *
+ * Everything that a client sends is bounded by the HTTP front and by the request's arena; every
+ * request is answered within REQUEST_MS, except subscriptions.
+ *
+ * One home thread, that of the loop. */
+#pragma once
+
+#include "broker/api/api.h"
+#include "broker/gateway/http.h"
+#include "broker/gateway/iterator.h"
+#include "broker/gateway/sigv4.h"
+#include "broker/route/route.h"
+#include "proto/net/net.h"
+
+struct kinesis_options {
+    struct net_loop *loop;
+    struct api *api; /* serves what this broker leads */
+    const struct route *route;
+    uint32_t broker;
+    /* An open session to that broker; NULL while there is none. */
+    struct session *(*broker_session)(void *context, uint32_t broker);
+    /* To the active controller, or to one that knows which it is. */
+    struct session *(*controller_session)(void *context);
+    /* As struct sigv4_rules has it. */
+    enum sigv4_key (*signing_key)(const char *access_key, const char *date, struct bytes token,
+                                  uint8_t key[SIGV4_KEY_BYTES],
+                                  char principal[SIGV4_PRINCIPAL_BYTES], void *context);
+    /* Keys of iterators and lists; NULL while there are none. */
+    const struct token_keys *(*token_keys)(void *context);
+    void *context;
+};
+
+struct kinesis;
+
+/* Everything in the options is borrowed. NULL when out of memory. */
+struct kinesis *kinesis_new(const struct kinesis_options *options);
+
+/* As http_server_listen(): over TLS with a certificate of net_tls_open_public(), or in the clear
+ * with NULL. */
+NODISCARD enum status kinesis_listen(struct kinesis *kinesis, const char *host, uint16_t port,
+                                     struct net_tls *tls, struct error *error);
+
+/* The image has changed: whoever waited for it goes on. */
+void kinesis_route_changed(struct kinesis *kinesis);
+
+/* Answers who waits and ends the connections. What still runs elsewhere ends with the loop's
+ * sessions and the store. */
+void kinesis_close(struct kinesis *kinesis);
+
+/* After the loop's objects and the store are closed. NULL is fine. */
+void kinesis_free(struct kinesis *kinesis);

@@ -1,0 +1,359 @@
+/* PutRecord and PutRecords: records are grouped by shard, one batch each, sent to the leaders in
+ * parallel. What meets a shard that has just been closed goes to its children. */
+#include <string.h>
+
+#include "broker/kinesis/internal.h"
+#include "broker/kinesis/put.h"
+
+enum { REQUEST_BYTES_MAX = 10 * 1024 * 1024, NEW_ROUTE_MS = 200 };
+
+struct put {
+    struct request *r;
+    struct put_entry *entries;
+    uint32_t count, calls; /* calls under way */
+    bool single;
+    char stream[STREAM_NAME_MAX + 1];
+    bool encrypted;
+};
+
+/* A batch under way. */
+struct group {
+    struct reach reach;
+    struct put *put;
+    Weir__Put message;
+    struct batch_builder batch;
+    uint64_t shard;
+};
+
+/* ---- answers ---- */
+
+static void sequence_of(const struct put_entry *e, char out[SEQNUM_DECIMAL_BYTES])
+{
+    const struct seqnum seqnum = {.created_s = e->created_s,
+                                  .shard_number = (uint32_t)e->shard,
+                                  .generation = e->generation,
+                                  .offset = e->offset,
+                                  .record_s = e->append_ms / 1000};
+    seqnum_to_decimal(&seqnum, out);
+}
+
+static void add_success(struct request *r, struct value *to, const struct put_entry *e)
+{
+    char id[SHARD_ID_BYTES], sequence[SEQNUM_DECIMAL_BYTES];
+    shard_id_text((uint32_t)e->shard, id);
+    sequence_of(e, sequence);
+    value_add_text(&r->arena, to, "SequenceNumber", sequence);
+    value_add_text(&r->arena, to, "ShardId", id);
+}
+
+static void answer_one(struct put *put)
+{
+    struct request *r = put->r;
+    const struct put_entry *e = &put->entries[0];
+    if (e->state == PUT_THROTTLED) {
+        refuse_throttled(r, e->shard, put->stream);
+    } else if (e->state == PUT_FAILED) {
+        answer_status(r, e->status, NULL);
+    } else {
+        struct value *output = value_new(&r->arena, VALUE_STRUCT);
+        add_success(r, output, e);
+        if (put->encrypted) {
+            value_add_text(&r->arena, output, "EncryptionType", "KMS");
+        }
+        answer(r, output);
+    }
+}
+
+static void add_failure(struct put *put, struct value *to, const struct put_entry *e)
+{
+    struct arena *arena = &put->r->arena;
+    char id[SHARD_ID_BYTES];
+    shard_id_text((uint32_t)e->shard, id);
+    const char *account = kinesis_account(put->r->k);
+    if (e->state == PUT_THROTTLED) {
+        value_add_text(arena, to, "ErrorCode", "ProvisionedThroughputExceededException");
+        value_add_format(arena, to, "ErrorMessage",
+                         "Rate exceeded for shard %s in stream %s under account %s.", id,
+                         put->stream, account);
+    } else {
+        value_add_text(arena, to, "ErrorCode", "InternalFailure");
+        value_add_format(arena, to, "ErrorMessage",
+                         "Internal service failure for shard %s in stream %s under account %s: %s.",
+                         id, put->stream, account, status_text(e->status));
+    }
+}
+
+static void answer_all(struct put *put)
+{
+    struct request *r = put->r;
+    uint32_t failed = 0;
+    for (uint32_t i = 0; i < put->count; i++) {
+        failed += put->entries[i].state != PUT_DONE;
+    }
+    struct value *output = value_new(&r->arena, VALUE_STRUCT);
+    value_add_int(&r->arena, output, "FailedRecordCount", failed);
+    struct value *list = value_add_list(&r->arena, output, "Records");
+    for (uint32_t i = 0; i < put->count; i++) {
+        struct value *v = value_add_struct(&r->arena, list, NULL);
+        if (put->entries[i].state == PUT_DONE) {
+            add_success(r, v, &put->entries[i]);
+        } else {
+            add_failure(put, v, &put->entries[i]);
+        }
+    }
+    if (put->encrypted) {
+        value_add_text(&r->arena, output, "EncryptionType", "KMS");
+    }
+    answer(r, output);
+}
+
+/* ---- sending ---- */
+
+static void send_all(struct put *put);
+
+static void send_again(struct request *r)
+{
+    send_all(r->state);
+}
+
+/* All calls have ended: answers, or sends what found its shard closed. */
+static void settle(struct put *put)
+{
+    struct request *r = put->r;
+    bool left = false;
+    for (uint32_t i = 0; i < put->count; i++) {
+        left = left || put->entries[i].state == PUT_WAITING;
+    }
+    if (left && request_now_ms(r) + NEW_ROUTE_MS < r->deadline_ms) {
+        request_wait(r, route_version(r->k->options.route) + 1, NEW_ROUTE_MS, send_again);
+        return;
+    }
+    for (uint32_t i = 0; i < put->count; i++) {
+        if (put->entries[i].state == PUT_WAITING) {
+            put->entries[i].state = PUT_FAILED;
+            put->entries[i].status = STATUS_UNAVAILABLE;
+        }
+    }
+    if (put->single) {
+        answer_one(put);
+    } else {
+        answer_all(put);
+    }
+}
+
+static void group_done(struct reach *reach, const struct reach_reply *reply)
+{
+    struct group *group = reach->owner;
+    struct put *put = group->put;
+    Weir__PutReply *message = NULL;
+    enum status status = reply->status;
+    if (status == STATUS_OK) {
+        message = weir__put_reply__unpack(NULL, reply->body.size, reply->body.data);
+        status = message == NULL ? STATUS_INTERNAL : STATUS_OK;
+    }
+    struct put_outcome outcome = {.status = status};
+    if (message != NULL) {
+        outcome.base_offset = message->base_offset;
+        outcome.append_ms = message->append_ms;
+        outcome.generation = message->generation;
+        outcome.refused = bytes_of(message->refused.data, message->refused.len);
+    }
+    put_entries_settle(put->entries, put->count, group->shard, &outcome);
+    if (message != NULL) {
+        weir__put_reply__free_unpacked(message, NULL);
+    }
+    batch_builder_release(&group->batch);
+    put->calls--;
+    if (put->calls == 0) {
+        settle(put);
+    }
+}
+
+/* Sends all records of the shard of entry `first`. */
+NODISCARD static enum status send_group(struct put *put, uint32_t first)
+{
+    struct request *r = put->r;
+    struct group *group = arena_take(&r->arena, sizeof(*group));
+    if (group == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    group->shard = put->entries[first].shard;
+    group->put = put;
+    enum status status = put_entries_batch(put->entries, put->count, group->shard, &group->batch);
+    if (status != STATUS_OK) {
+        batch_builder_release(&group->batch);
+        return status;
+    }
+    struct bytes batch = batch_builder_finish(&group->batch, 0, 0, 0);
+    weir__put__init(&group->message);
+    group->message.shard = group->shard;
+    group->message.limited = true;
+    group->reach = (struct reach){
+        .r = r, .shard = group->shard, .method = RPC_PUT, .done = group_done, .owner = group};
+    put->calls++;
+    reach_start(&group->reach, &group->message.base, batch);
+    return STATUS_OK;
+}
+
+static void send_all(struct put *put)
+{
+    struct request *r = put->r;
+    const struct route_stream *stream = route_stream_by_name(r->k->options.route, put->stream);
+    if (stream == NULL || stream->state == WEIR__STREAM_STATE__STREAM_DELETING) {
+        refuse_not_found(r, bytes_of_string(put->stream));
+        return;
+    }
+    put->encrypted = stream->attributes->encrypted;
+    put_entries_route(put->entries, put->count, stream);
+    put->calls++; /* until all are sent */
+    for (uint32_t i = 0; i < put->count; i++) {
+        if (put->entries[i].state == PUT_ROUTED) {
+            enum status status = send_group(put, i);
+            if (status != STATUS_OK) {
+                put->entries[i].state = PUT_FAILED;
+                put->entries[i].status = status;
+            }
+        }
+    }
+    put->calls--;
+    if (put->calls == 0) {
+        settle(put);
+    }
+}
+
+/* ---- requests ---- */
+
+/* False: answered. */
+static bool take_entry(struct put *put, const struct value *from, struct put_entry *out,
+                       uint64_t record_max)
+{
+    struct request *r = put->r;
+    struct bytes hash_key = value_bytes(from, "ExplicitHashKey");
+    out->record.key = value_bytes(from, "PartitionKey");
+    out->record.data = value_bytes(from, "Data");
+    if (out->record.key.size + out->record.data.size > record_max) {
+        answer_refuse(r, EXCEPTION_VALIDATION,
+                      "1 validation error detected: Value at 'data' failed to satisfy constraint: "
+                      "Member must have length less than or equal to %llu with its partition key",
+                      (unsigned long long)record_max);
+        return false;
+    }
+    char text[HASH_KEY_DECIMAL_BYTES];
+    enum status status = STATUS_OK;
+    if (hash_key.size > 0) {
+        out->record.has_hash_key = true;
+        status = hash_key.size < sizeof(text) ? STATUS_OK : STATUS_INVALID;
+        if (status == STATUS_OK) {
+            memcpy(text, hash_key.data, hash_key.size);
+            text[hash_key.size] = '\0';
+            status = hash_key_from_decimal(text, &out->record.hash_key);
+        }
+        if (status != STATUS_OK) {
+            answer_refuse(r, TEXT_EXPLICIT_HASH_KEY, PRINT_BYTES(hash_key));
+            return false;
+        }
+        out->hash = out->record.hash_key;
+    } else {
+        status = hash_key_of_partition_key(out->record.key, &out->hash);
+    }
+    if (status != STATUS_OK) {
+        answer_status(r, status, NULL);
+        return false;
+    }
+    return true;
+}
+
+/* It only says that the number which comes must be greater, and they all rise. False: answered. */
+static bool ordering_is_good(struct request *r, const struct route_stream *stream)
+{
+    struct bytes text = value_bytes(r->input, "SequenceNumberForOrdering");
+    if (text.size == 0) {
+        return true;
+    }
+    char copy[131];
+    struct seqnum seqnum;
+    bool good = text.size < sizeof(copy);
+    if (good) {
+        memcpy(copy, text.data, text.size);
+        copy[text.size] = '\0';
+        good = seqnum_from_decimal(copy, &seqnum) == STATUS_OK &&
+               seqnum.shard_number < stream->shard_count &&
+               seqnum.created_s == stream->shards[seqnum.shard_number].created_s &&
+               seqnum.record_s <= request_wall_ms(r) / 1000 + 2;
+    }
+    if (!good) {
+        answer_refuse(r, TEXT_ORDERING_NUMBER, PRINT_BYTES(text),
+                      PRINT_BYTES(bytes_of_string(stream->name)), kinesis_account(r->k));
+    }
+    return good;
+}
+
+static uint64_t record_bytes_max(const struct route_stream *stream)
+{
+    uint32_t kib = stream->attributes->max_record_kib;
+    return (uint64_t)(kib == 0 ? 1024 : kib) * 1024;
+}
+
+static struct put *put_new(struct request *r, const struct route_stream *stream, uint32_t count)
+{
+    struct put *put = arena_take(&r->arena, sizeof(*put));
+    struct put_entry *entries = arena_take(&r->arena, count * sizeof(*entries));
+    if (put == NULL || entries == NULL) {
+        answer_status(r, STATUS_NO_MEMORY, NULL);
+        return NULL;
+    }
+    put->r = r;
+    put->entries = entries;
+    put->count = count;
+    memcpy(put->stream, stream->name, sizeof(put->stream));
+    r->state = put;
+    return put;
+}
+
+static void send_unless_dry(struct request *r, struct put *put)
+{
+    if (value_bool(r->input, "DryRun", false)) {
+        answer_refuse(r, EXCEPTION_DRY_RUN, "The request would have succeeded.");
+    } else {
+        send_all(put);
+    }
+}
+
+void handle_put_record(struct request *r)
+{
+    const struct route_stream *stream = request_data_stream(r);
+    struct put *put = stream == NULL ? NULL : put_new(r, stream, 1);
+    if (put == NULL || !ordering_is_good(r, stream)) {
+        return;
+    }
+    put->single = true;
+    if (take_entry(put, r->input, &put->entries[0], record_bytes_max(stream))) {
+        send_unless_dry(r, put);
+    }
+}
+
+void handle_put_records(struct request *r)
+{
+    const struct route_stream *stream = request_data_stream(r);
+    const struct value *records = value_get(r->input, "Records");
+    struct put *put = stream == NULL ? NULL : put_new(r, stream, value_count(records));
+    if (put == NULL) {
+        return;
+    }
+    uint64_t record_max = record_bytes_max(stream);
+    uint32_t at = 0;
+    size_t bytes = 0;
+    VALUE_FOR_EACH(one, records)
+    {
+        struct put_entry *e = &put->entries[at++];
+        if (!take_entry(put, one, e, record_max)) {
+            return;
+        }
+        bytes += e->record.key.size + e->record.data.size;
+    }
+    if (bytes > REQUEST_BYTES_MAX) {
+        answer_refuse(r, EXCEPTION_INVALID_ARGUMENT, "Records size exceeds 10 MB limit");
+        return;
+    }
+    send_unless_dry(r, put);
+}
