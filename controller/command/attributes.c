@@ -109,6 +109,10 @@ static size_t tag_characters(const char *text)
 static bool tag_is_good(const Weir__Tag *tag, struct db_result *result)
 {
     size_t key = tag_characters(tag->key), value = tag_characters(tag->value);
+    if (strncasecmp(tag->key, "aws:", 4) == 0) {
+        command_refuse(result, STATUS_INVALID, "The prefix aws: of tag keys is reserved.");
+        return false;
+    }
     if (key == SIZE_MAX || value == SIZE_MAX) {
         command_refuse(result, STATUS_INVALID,
                        "Some tags contain invalid characters. Valid characters: Unicode letters, "
@@ -119,10 +123,6 @@ static bool tag_is_good(const Weir__Tag *tag, struct db_result *result)
         command_refuse(result, STATUS_INVALID,
                        "A tag's key has 1 to %d characters and its value 0 to %d.", TAG_KEY_MAX,
                        TAG_VALUE_MAX);
-        return false;
-    }
-    if (strncasecmp(tag->key, "aws:", 4) == 0) {
-        command_refuse(result, STATUS_INVALID, "The prefix aws: of tag keys is reserved.");
         return false;
     }
     return true;
