@@ -4,3 +4,5 @@ weir_unit_test(broker/replica/seal LINK broker_replica
 weir_unit_test(broker/shard/seal LINK broker_shard broker_disk
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/broker/shard/world.c
             ${CMAKE_SOURCE_DIR}/tests/support/fake_disk.c)
+weir_unit_test(controller/reshard/reshard LINK controller_reshard)
+weir_unit_test(controller/command/reshard LINK controller_command)
