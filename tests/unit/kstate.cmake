@@ -5,3 +5,6 @@ weir_unit_test(broker/keys/keys LINK broker_keys)
 weir_unit_test(controller/command/control LINK controller_command
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/controller/command/script.c
             ${CMAKE_SOURCE_DIR}/tests/unit/controller/command/control_script.c)
+weir_unit_test(controller/rpc/control LINK controller_rpc
+    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/controller/rpc/rig.c
+            ${CMAKE_SOURCE_DIR}/tests/unit/proto/net/certs.c)
