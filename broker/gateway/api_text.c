@@ -70,16 +70,20 @@ struct bytes utf8_cut(struct bytes text, size_t most)
 
 static const char alphabet[64] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/* Value and one, so that what is not named is 0: no value. */
+/* The value and a bit that says there is one: what is not named has none. */
+enum { DIGIT = 0x40 };
 static const uint8_t values[256] = {
-    ['A'] = 1,  ['B'] = 2,  ['C'] = 3,  ['D'] = 4,  ['E'] = 5,  ['F'] = 6,  ['G'] = 7,  ['H'] = 8,
-    ['I'] = 9,  ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16,
-    ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24,
-    ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32,
-    ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
-    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48,
-    ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56,
-    ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['+'] = 63, ['/'] = 64,
+    ['A'] = 0x40, ['B'] = 0x41, ['C'] = 0x42, ['D'] = 0x43, ['E'] = 0x44, ['F'] = 0x45,
+    ['G'] = 0x46, ['H'] = 0x47, ['I'] = 0x48, ['J'] = 0x49, ['K'] = 0x4a, ['L'] = 0x4b,
+    ['M'] = 0x4c, ['N'] = 0x4d, ['O'] = 0x4e, ['P'] = 0x4f, ['Q'] = 0x50, ['R'] = 0x51,
+    ['S'] = 0x52, ['T'] = 0x53, ['U'] = 0x54, ['V'] = 0x55, ['W'] = 0x56, ['X'] = 0x57,
+    ['Y'] = 0x58, ['Z'] = 0x59, ['a'] = 0x5a, ['b'] = 0x5b, ['c'] = 0x5c, ['d'] = 0x5d,
+    ['e'] = 0x5e, ['f'] = 0x5f, ['g'] = 0x60, ['h'] = 0x61, ['i'] = 0x62, ['j'] = 0x63,
+    ['k'] = 0x64, ['l'] = 0x65, ['m'] = 0x66, ['n'] = 0x67, ['o'] = 0x68, ['p'] = 0x69,
+    ['q'] = 0x6a, ['r'] = 0x6b, ['s'] = 0x6c, ['t'] = 0x6d, ['u'] = 0x6e, ['v'] = 0x6f,
+    ['w'] = 0x70, ['x'] = 0x71, ['y'] = 0x72, ['z'] = 0x73, ['0'] = 0x74, ['1'] = 0x75,
+    ['2'] = 0x76, ['3'] = 0x77, ['4'] = 0x78, ['5'] = 0x79, ['6'] = 0x7a, ['7'] = 0x7b,
+    ['8'] = 0x7c, ['9'] = 0x7d, ['+'] = 0x7e, ['/'] = 0x7f,
 };
 
 static enum base64_result bad_character(const uint8_t *text, size_t from, size_t count,
@@ -100,11 +104,11 @@ static enum base64_result decode_last(const uint8_t *text, size_t at, uint8_t *o
     size_t digits = text[at + 3] != '=' ? 4 : text[at + 2] != '=' ? 3 : 2;
     uint32_t bits = 0;
     for (size_t i = 0; i < 4; i++) {
-        unsigned value = i < digits ? values[text[at + i]] : 1;
+        unsigned value = i < digits ? values[text[at + i]] : DIGIT;
         if (!value) {
             return bad_character(text, at, digits, out_size);
         }
-        bits = bits << 6 | (value - 1);
+        bits = bits << 6 | (value - DIGIT);
     }
     size_t bytes = digits - 1;
     if (bits & (0xffffffu >> (8 * bytes))) {
@@ -126,19 +130,23 @@ enum base64_result base64_decode(struct bytes text, uint8_t *out, size_t *out_si
         *out_size = 0;
         return BASE64_OK;
     }
+    /* All but the last group, without a branch for each: what the bits that say "a digit" have in
+     * common is looked at once. */
     size_t at = 0;
     size_t count = 0;
+    unsigned all = DIGIT;
     for (; at < text.size - 4; at += 4, count += 3) {
         const uint8_t *four = text.data + at;
         unsigned a = values[four[0]], b = values[four[1]];
         unsigned c = values[four[2]], d = values[four[3]];
-        if (!a || !b || !c || !d) {
-            return bad_character(text.data, at, 4, out_size);
-        }
-        uint32_t bits = (a - 1) << 18 | (b - 1) << 12 | (c - 1) << 6 | (d - 1);
+        all &= a & b & c & d;
+        uint32_t bits = (a & 63) << 18 | (b & 63) << 12 | (c & 63) << 6 | (d & 63);
         out[count] = (uint8_t)(bits >> 16);
         out[count + 1] = (uint8_t)(bits >> 8);
         out[count + 2] = (uint8_t)bits;
+    }
+    if (!all) {
+        return bad_character(text.data, 0, at, out_size);
     }
     return decode_last(text.data, at, out, count, out_size);
 }

@@ -262,12 +262,8 @@ enum status json_number(struct json *json, struct json_number *out)
     struct json_number number = {.negative = *json->at == '-'};
     unsigned count = 0;
     json->at += number.negative;
-    bool zero = is_digit(json) && *json->at == '0';
-    if (zero) {
-        json->at++;
-        if (is_digit(json)) {
-            return json_malformed(json);
-        }
+    if (is_digit(json) && *json->at == '0') {
+        json->at++; /* a digit behind it is no part of the number, nor of anything else */
     } else if (!read_digits(json, &number, &count, 0)) {
         return json_malformed(json);
     }

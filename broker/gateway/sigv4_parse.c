@@ -280,7 +280,7 @@ enum status sigv4_parse(const struct sigv4_request *request, struct arena *arena
 {
     struct bytes authorization = sigv4_find(request, "authorization", NULL)->value;
     struct sigv4_parts parts = {0};
-    struct bytes rest;
+    struct bytes rest = {0};
     enum status status = read_algorithm(authorization, arena, &rest, error);
     if (status != STATUS_OK) {
         return status;

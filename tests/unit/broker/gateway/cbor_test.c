@@ -156,6 +156,7 @@ static void what_is_no_cbor_is_refused(void **state)
         {"\xa1\x61x\x1f",                                 4 }, /* an integer of open length */
         {"\xa1\x61x\x5f\x61y\xff",                        7 }, /* text in a byte string */
         {"\xa1\x61x\x5f\x5f\xff\xff",                     7 },
+        {"\xa1\x61x\x5f\x5f\xff",                         6 },
         {"\xa1\x61x\x9b\xff\xff\xff\xff\xff\xff\xff\xff", 12},
         {"\xa1\x61x\xbb\x80\x00\x00\x00\x00\x00\x00\x00", 12},
         {"\xa1\x61x\x7b\xff\xff\xff\xff\xff\xff\xff\xff", 12},

@@ -132,6 +132,8 @@ static void what_is_no_json_is_refused_without_a_text(void **state)
         "{\"NextToken\":\"\xc0\x80\"}",
         "{\"NextToken\":\"\xed\xa0\x80\"}",
         "{\"x\":\"\xff\"}",
+        "{\"x\":\"\xe0\x80\x80\"}",
+        "{\"NextToken\":\"\\ud83d\\ud83d\"}",
         "{\"NextToken\":\"\\",
         "{\"NextToken\":\"\\\"",
         "{\"NextToken\":\"a\\\\\\\"}",
@@ -170,6 +172,7 @@ static void the_last_of_two_members_counts(void **state)
     const struct value *tags = value_get(got, "Tags");
     assert_int_equal(value_count(tags), 2);
     assert_true(value_is(tags, "a", "3"));
+    assert_true(value_is(tags, "b", "2"));
 }
 
 static void escapes_stand_for_their_characters(void **state)

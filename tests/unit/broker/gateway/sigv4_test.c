@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "broker/gateway/api_time.h"
 #include "tests/unit/broker/gateway/sigv4_vectors.h"
 
 enum { VECTORS = sizeof vectors / sizeof *vectors };
@@ -476,6 +477,22 @@ static void signing_keys_are_those_of_aws(void **state)
     assert_string_equal(date, "20000229");
 }
 
+static void the_calendar_goes_both_ways(void **state)
+{
+    (void)state;
+    /* Every 13 hours and some from 1970 to 2500. */
+    for (uint64_t ms = 0; ms < 16725225600000u; ms += 47123000) {
+        struct moment moment = moment_of(ms);
+        uint64_t back = 0;
+        assert_true(moment_unix_ms(&moment, &back));
+        assert_int_equal(back, ms);
+    }
+    struct moment moment = moment_of(4107542400000u);
+    assert_int_equal(moment.year, 2100);
+    assert_int_equal(moment.month, 3);
+    assert_int_equal(moment.day, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -494,6 +511,7 @@ int main(void)
         cmocka_unit_test_teardown(limits_come_first, teardown),
         cmocka_unit_test_teardown(a_signature_is_64_small_digits, teardown),
         cmocka_unit_test_teardown(signing_keys_are_those_of_aws, teardown),
+        cmocka_unit_test(the_calendar_goes_both_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
