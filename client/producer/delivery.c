@@ -255,13 +255,21 @@ void delivery_seal(struct delivery *delivery)
     delivery->sealed = true;
 }
 
-bool delivery_is_over(const struct delivery *delivery)
+bool delivery_is_over(struct delivery *delivery)
 {
     if (!delivery->sealed || delivery->on_its_way > 0) {
         return false;
     }
-    return list_empty(&delivery->queue) ||
-           !CONTAINER_OF(delivery->queue.next, struct delivery_batch, node)->maybe;
+    bool absent = false;
+    LIST_FOR_EACH (node, &delivery->queue) {
+        struct delivery_batch *batch = CONTAINER_OF(node, struct delivery_batch, node);
+        if (batch->maybe && !absent) {
+            return false;
+        }
+        absent = true;
+        batch->maybe = false; /* without the one before it, it cannot be there */
+    }
+    return true;
 }
 
 struct delivery_batch *delivery_take(struct delivery *delivery)

@@ -85,7 +85,7 @@ void delivery_seal(struct delivery *delivery);
 /* Closed, and everything that is still queued is known not to be in its log: a batch whose every
  * attempt was refused is not there, and then none behind it is, because the log takes a producer's
  * batches in their order. The owner takes them. */
-bool delivery_is_over(const struct delivery *delivery);
+bool delivery_is_over(struct delivery *delivery);
 
 /* Takes the first batch off a delivery that is over; NULL: none is left. */
 struct delivery_batch *delivery_take(struct delivery *delivery);

@@ -140,16 +140,11 @@ NODISCARD static enum status move_batch(struct lane *lane, struct producer_batch
 NODISCARD static enum status move_records(struct lane *lane)
 {
     enum status status = STATUS_OK;
-    while (status == STATUS_OK && !list_empty(&lane->delivery.queue)) {
-        struct producer_batch *batch =
-            CONTAINER_OF(CONTAINER_OF(lane->delivery.queue.next, struct delivery_batch, node),
-                         struct producer_batch, delivery);
-        struct list *node = &batch->delivery.node;
-        struct list *next = node->next;
-        list_remove(node);
-        status = move_batch(lane, batch);
+    struct delivery_batch *refused;
+    while (status == STATUS_OK && (refused = delivery_take(&lane->delivery)) != NULL) {
+        status = move_batch(lane, CONTAINER_OF(refused, struct producer_batch, delivery));
         if (status != STATUS_OK) {
-            list_push(next, node); /* where it was: before the next one */
+            list_push(lane->delivery.queue.next, &refused->node); /* where it was */
         }
     }
     while (status == STATUS_OK && !list_empty(&lane->batcher.full)) {
