@@ -3,7 +3,7 @@
 
 #include "broker/kinesis/change.h"
 
-enum { SHARDS_DEFAULT = 4 };
+enum { SHARDS_DEFAULT = 4, SHARD_LIMIT = 20000, CREATION_MS = 1000 };
 
 static char *text_of(struct request *r, struct bytes text)
 {
@@ -75,6 +75,38 @@ size_t change_tags(struct request *r, const struct value *map, Weir__Tag ***out)
 
 /* ---- CreateStream, DeleteStream ---- */
 
+/* Creation takes a few milliseconds: a client that is told when it is over need not ask. */
+static void created(struct request *r)
+{
+    const struct route_stream *s =
+        route_stream_by_name(r->k->options.route, value_text(&r->arena, r->input, "StreamName"));
+    uint64_t now_ms = request_now_ms(r), until_ms = r->deadline_ms - REQUEST_MS + CREATION_MS;
+    if (s != NULL && s->state == WEIR__STREAM_STATE__STREAM_CREATING && now_ms < until_ms) {
+        request_wait(r, route_version(r->k->options.route) + 1, until_ms - now_ms, created);
+    } else {
+        answer_empty(r);
+    }
+}
+
+static void is_creating(struct request *r, const Weir__StreamReply *reply)
+{
+    (void)reply;
+    created(r);
+}
+
+/* What no account may have at all; what this one may have besides, the controllers judge. True:
+ * answered. */
+static bool is_over_shard_limit(struct request *r, int64_t shards)
+{
+    uint32_t limit = route_settings(r->k->options.route)->shard_limit;
+    limit = limit == 0 ? SHARD_LIMIT : limit;
+    if (shards <= limit) {
+        return false;
+    }
+    answer_refuse(r, TEXT_SHARD_LIMIT, kinesis_account(r->k), limit, 0U, (unsigned)shards);
+    return true;
+}
+
 void handle_create_stream(struct request *r)
 {
     Weir__CreateStream *c = arena_take(&r->arena, sizeof(*c));
@@ -89,6 +121,9 @@ void handle_create_stream(struct request *r)
                       "ShardCount must not be provided for a stream in ON_DEMAND mode.");
         return;
     }
+    if (is_over_shard_limit(r, value_int(r->input, "ShardCount", 0))) {
+        return;
+    }
     c->name = change_text(r, "StreamName");
     c->shards = (uint32_t)value_int(r->input, "ShardCount", SHARDS_DEFAULT);
     c->request = control_request_id(r);
@@ -101,7 +136,7 @@ void handle_create_stream(struct request *r)
     if (r->arena.failed) {
         answer_status(r, STATUS_NO_MEMORY, NULL);
     } else {
-        control_change(r, RPC_CREATE_STREAM, &c->base, made);
+        control_change(r, RPC_CREATE_STREAM, &c->base, is_creating);
     }
 }
 

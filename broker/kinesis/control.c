@@ -75,7 +75,9 @@ static void called(struct session_request *request, const struct session_reply *
 {
     struct control *control = CONTAINER_OF(request, struct control, call);
     struct request *r = control->r;
-    if (reply->status != STATUS_OK) {
+    if (reply->status == STATUS_NOT_FOUND && control->method == RPC_GET_METADATA) {
+        request_run(r); /* the controllers do not know it either */
+    } else if (reply->status != STATUS_OK) {
         retry_or_fail(control, reply->status, reply->error.text);
     } else {
         control->refreshed(control, reply);

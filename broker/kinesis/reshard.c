@@ -38,6 +38,11 @@ static void send(struct request *r, const Weir__Reshard *m,
 static const struct route_stream *find(struct request *r)
 {
     const struct route_stream *stream = request_active_stream(r);
+    if (stream != NULL && stream->state == WEIR__STREAM_STATE__STREAM_UPDATING) {
+        answer_refuse(r, TEXT_STREAM_NOT_ACTIVE, PRINT_BYTES(bytes_of_string(stream->name)),
+                      kinesis_account(r->k), stream_state_text(stream->state));
+        return NULL;
+    }
     if (stream != NULL && stream->attributes->mode == WEIR__STREAM_MODE__STREAM_ON_DEMAND) {
         answer_refuse(r, EXCEPTION_VALIDATION,
                       "Request is invalid. Stream %s under account %s is in On-Demand mode.",

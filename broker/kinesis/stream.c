@@ -284,7 +284,12 @@ const struct route_shard *request_shard(struct request *r, const struct route_st
     if (s == NULL && !request_refresh(r, of)) {
         char id[SHARD_ID_BYTES];
         shard_id_text(number, id);
-        answer_refuse(r, TEXT_SHARD_NOT_FOUND, id, PRINT_BYTES(of), kinesis_account(r->k));
+        if (r->operation == API_SplitShard || r->operation == API_MergeShards) {
+            answer_refuse(r, TEXT_SHARD_NOT_PARSED, PRINT_BYTES(bytes_of_string(id)),
+                          PRINT_BYTES(of), kinesis_account(r->k));
+        } else {
+            answer_refuse(r, TEXT_SHARD_NOT_FOUND, id, PRINT_BYTES(of), kinesis_account(r->k));
+        }
     }
     return s;
 }
