@@ -8,3 +8,6 @@ weir_unit_test(controller/command/control LINK controller_command
 weir_unit_test(controller/rpc/control LINK controller_rpc
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/controller/rpc/rig.c
             ${CMAKE_SOURCE_DIR}/tests/unit/proto/net/certs.c)
+weir_unit_test(controller/db/upgrade LINK controller_db PkgConfig::SQLITE)
+weir_unit_test(controller/watch/attributes LINK controller_watch controller_command
+    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/controller/command/script.c)
