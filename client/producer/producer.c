@@ -26,7 +26,7 @@ static void tell_records(struct producer_batch *batch)
                                               .offset = batch->base_offset,
                                               .arrival_ms = batch->append_ms};
     }
-    for (uint32_t i = 0; i < batch->gathered.builder.count; i++) {
+    for (uint32_t i = batch->moved; i < batch->gathered.builder.count; i++) {
         const struct batcher_token *token = &batch->gathered.tokens[i];
         weir_ack_fn *acked = (weir_ack_fn *)token->acked;
         if (acked != NULL) {
@@ -39,7 +39,7 @@ static void tell_records(struct producer_batch *batch)
 /* Under the lock. */
 static void settle_account(struct weir_producer *producer, struct producer_batch *batch)
 {
-    uint32_t count = batch->gathered.builder.count;
+    uint32_t count = batch->gathered.builder.count - batch->moved;
     producer->counters.records_pending -= count;
     producer->counters.bytes_pending -= batch->bytes;
     if (batch->status == STATUS_OK) {
