@@ -1,0 +1,2 @@
+weir_unit_test(broker/api/limits LINK broker_api)
+weir_unit_test(broker/kinesis/put_entries LINK broker_kinesis)
