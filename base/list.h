@@ -13,6 +13,7 @@ struct list {
     struct list *next, *prev;
 };
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): `node` is a name to declare */
 #define LIST_FOR_EACH(node, head) \
     for (struct list *node = (head)->next; node != (head); node = node->next)
 
@@ -20,6 +21,7 @@ struct list {
 #define LIST_FOR_EACH_SAFE(node, head)                                                \
     for (struct list *node = (head)->next, *node##_next = node->next; node != (head); \
          node = node##_next, node##_next = node->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 static inline void list_init(struct list *list)
 {

@@ -49,6 +49,7 @@ bool status_is_retryable(enum status status)
     return false;
 }
 
+#undef error_set /* status.h makes it a macro for the analyzer */
 enum status error_set(struct error *error, enum status status, const char *format, ...)
 {
     if (error != NULL) {

@@ -19,6 +19,7 @@ enum {
 static enum status read_file(const struct disk *disk, const char *dir, const char *name,
                              uint8_t *to, size_t size)
 {
+    memset(to, 0, size);
     char path[STORE_PATH_BYTES];
     log_path_join(path, dir, name);
     int fd = disk->open(disk->context, path, O_RDONLY);
@@ -26,7 +27,6 @@ static enum status read_file(const struct disk *disk, const char *dir, const cha
         return disk_status(fd);
     }
     size_t got = 0;
-    memset(to, 0, size);
     for (size_t at = 0; at < size; at += COPY_STRIDE) {
         status_ignore(disk_read_all(disk, fd, to + at, COPY_BYTES, at, &got),
                       "an unreadable copy fails its check");

@@ -284,10 +284,9 @@ static void read_done(struct task *task)
             disk_worker_submit(&job->store->reader, &job->task);
             return;
         }
-    } else if (job->status == STATUS_OK && job->log->log_start > job->offset) {
+    } else if ((job->status == STATUS_OK || job->status == STATUS_CORRUPT) &&
+               job->log->log_start > job->offset) {
         job->status = STATUS_NOT_FOUND; /* trimmed meanwhile */
-    } else if (job->status == STATUS_CORRUPT && job->log->log_start > job->offset) {
-        job->status = STATUS_NOT_FOUND;
     }
     list_remove(&job->link);
     read_deliver(job);

@@ -317,7 +317,7 @@ enum status segment_scan_next(struct segment_scan *s, struct batch_header *out,
 enum status segment_index_build(const struct disk *disk, const char *path, uint64_t shard,
                                 uint64_t bytes, struct segment_index *out)
 {
-    struct segment_scan scan;
+    struct segment_scan scan = {0};
     enum status status = segment_scan_open(&scan, disk, path, shard);
     if (status != STATUS_OK) {
         return status;

@@ -61,6 +61,7 @@ void table_print(const struct table *table, FILE *file)
     static const char *const colours[] = {"", "\033[32m", "\033[31m", "\033[2m"};
     bool coloured = isatty(fileno(file)) != 0 && getenv("NO_COLOR") == NULL;
     size_t width[TABLE_COLUMNS_MAX] = {0};
+    CHECK(table->columns > 0);
     bool right[TABLE_COLUMNS_MAX] = {0};
     for (size_t i = 0; i < table->columns; i++) {
         right[i] = table->headings[i][0] == '>';

@@ -83,6 +83,7 @@ enum status decode_batches(struct bytes bytes, const struct decode_source *sourc
         CHECK(status == STATUS_OK); /* survey() has seen it */
         bool visible = (h.flags & BATCH_CONTROL) == 0 && batch_end(&h) > source->offset;
         if (visible) {
+            CHECK(decoded.records != NULL); /* and counted its records, at least one */
             struct bytes payload = bytes_of(bytes.data + BATCH_HEADER_BYTES, h.payload_bytes);
             status = take_records(&h, payload, source, &decoded);
         }

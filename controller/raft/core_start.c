@@ -49,7 +49,7 @@ static enum status check(const struct raft_core_state *state, struct error *erro
         if (entry->index != state->first + i || entry->term < term || entry->term == 0 ||
             entry->term > state->term) {
             return error_set(error, STATUS_CORRUPT, "entry %llu of the log is out of place",
-                             (unsigned long long)(state->first + i));
+                             (unsigned long long)state->first + i);
         }
         if (entry->type == RAFT_CHANGE && !raft_configuration_is_sound(entry->data)) {
             return error_set(error, STATUS_CORRUPT, "entry %llu is not a configuration",

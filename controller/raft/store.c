@@ -209,7 +209,7 @@ enum status raft_store_append(struct raft_store *store, uint64_t from,
     job->kind = STORE_APPEND;
     job->index = from;
     job->count = count;
-    job->entries = calloc(count, sizeof(*job->entries));
+    job->entries = calloc((size_t)count + 1, sizeof(*job->entries));
     job->data = malloc(size + 1);
     if (job->entries == NULL || job->data == NULL) {
         store_job_free(job);

@@ -88,5 +88,5 @@ enum status store_put_entry(struct raft_store *store, const struct raft_entry_vi
                             struct error *error);
 enum status store_put_meta(struct raft_store *store, struct error *error);
 enum status store_put_mark(struct raft_store *store, bool sync, struct error *error);
-void *store_writer(void *store);
+void *store_writer(void *data);
 void store_job_free(struct store_job *job);

@@ -85,6 +85,8 @@ static enum status check_identity(const char *path, const char *text,
     char uuid[64], ours[CLUSTER_ID_TEXT_BYTES];
     unsigned version = 0, their_id = 0;
     uint8_t theirs[CLUSTER_ID_BYTES];
+    /* A number too large becomes another one, which the comparisons below refuse. */
+    /* NOLINTNEXTLINE(cert-err34-c) */
     if (sscanf(text, "weir controller %u\ncluster %63s\nid %u\n", &version, uuid, &their_id) != 3 ||
         rpc_cluster_id_parse(uuid, theirs) != STATUS_OK) {
         return error_set(error, STATUS_CORRUPT, "%s/identity: cannot be understood", path);
@@ -129,6 +131,7 @@ static enum status raise_boot(int dir, const char *path, uint64_t *out_boot, str
     char text[TEXT_BYTES];
     unsigned long long boot = 0;
     enum status status = read_text(dir, path, "boot", text, error);
+    /* NOLINTNEXTLINE(cert-err34-c): 19 digits always fit */
     if (status == STATUS_OK && (sscanf(text, "%19llu\n", &boot) != 1 || boot == 0)) {
         return error_set(error, STATUS_CORRUPT, "%s/boot: cannot be understood", path);
     }

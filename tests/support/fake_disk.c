@@ -83,7 +83,7 @@ static void remember(struct fake_disk *fake, int fd, uint64_t at, size_t size)
 {
     struct fake_undo undo = {.fd = dup(fd), .at = at, .size = size, .ino = inode(fd)};
     CHECK(undo.fd >= 0);
-    undo.before = calloc(1, size);
+    undo.before = calloc(1, size + 1);
     CHECK(undo.before != NULL);
     ssize_t had = pread(fd, undo.before, size, (off_t)at);
     CHECK(had >= 0);

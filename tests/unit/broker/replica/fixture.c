@@ -1,5 +1,7 @@
 #include "fixture.h"
 
+#include "base/check.h"
+
 struct host A, B, C;
 
 static struct host *const all[] = {&A, &B, &C};
@@ -33,6 +35,7 @@ static struct replica_batch next_batch(const struct host *h, uint32_t epoch, uin
 
 static void log_append(struct host *h, const struct replica_batch *batch)
 {
+    CHECK(batch != NULL);
     assert_true(h->batches < HOST_BATCHES);
     if (h->batches > 0) {
         const struct replica_batch *last = &h->batch[h->batches - 1];

@@ -429,6 +429,26 @@ static ssize_t write_to(int fd, const void *data, size_t size)
     return write(fd, data, size);
 }
 
+/* The child of the next test: appends for ever, and reports through `fd` what is written. */
+static _Noreturn void write_and_report(struct place *place, int fd)
+{
+    if (place_open(place, place->dir) != STATUS_OK) {
+        _exit(1);
+    }
+    uint64_t next = place->state.first + place->state.count;
+    for (;;) {
+        uint64_t write = put(place, next, next + 2, 1), done = 0;
+        next += 3;
+        while (done < write) {
+            status_ignore(raft_store_written(place->store, &done, NULL), "a child");
+        }
+        uint64_t reported = next - 1;
+        if (write_to(fd, &reported, sizeof(reported)) < 0) {
+            _exit(1);
+        }
+    }
+}
+
 /* kill -9 in the middle of writing: everything that the child reported is there. */
 static void a_killed_process_loses_nothing_that_it_reported(void **state)
 {
@@ -440,21 +460,7 @@ static void a_killed_process_loses_nothing_that_it_reported(void **state)
         assert_true(child >= 0);
         if (child == 0) {
             close(pipe_fds[0]);
-            if (place_open(place, place->dir) != STATUS_OK) {
-                _exit(1);
-            }
-            uint64_t next = place->state.first + place->state.count;
-            for (;;) {
-                uint64_t write = put(place, next, next + 2, 1), done = 0;
-                next += 3;
-                while (done < write) {
-                    status_ignore(raft_store_written(place->store, &done, NULL), "a child");
-                }
-                uint64_t reported = next - 1;
-                if (write_to(pipe_fds[1], &reported, sizeof(reported)) < 0) {
-                    _exit(1);
-                }
-            }
+            write_and_report(place, pipe_fds[1]);
         }
         close(pipe_fds[1]);
         uint64_t reported = 0;
