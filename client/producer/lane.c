@@ -263,6 +263,14 @@ void lane_pump(struct lane *lane)
     handle_timer(lane->producer->client, &lane->timer, next, on_timer);
 }
 
+void lane_soon(struct lane *lane)
+{
+    if (!lane->moved) {
+        lane_route(lane);
+        handle_timer(lane->producer->client, &lane->timer, handle_now_ms(), on_timer);
+    }
+}
+
 void lane_abandon(struct lane *lane)
 {
     (void)take_batches(lane, handle_now_ms(), true);

@@ -4,7 +4,10 @@
 
 #include "client/producer/producer.h"
 
-enum { MOVE_RETRY_MS = 20 };
+enum {
+    MOVE_RETRY_MS = 20,
+    MOVE_AT_ONCE = 4096, /* records; then what was moved is sent, and putting threads have a turn */
+};
 
 struct lane *producer_lane_add(struct weir_producer *producer, uint32_t shard,
                                const struct metadata_shard *row)
@@ -115,12 +118,17 @@ NODISCARD static enum status move_record(struct lane *lane, struct producer_batc
 }
 
 /* Under the lock. All records of a batch, from where it was left; then the batch goes. */
-NODISCARD static enum status move_batch(struct lane *lane, struct producer_batch *batch)
+NODISCARD static enum status move_batch(struct lane *lane, struct producer_batch *batch,
+                                        uint32_t *left)
 {
     const struct batch_builder *builder = &batch->gathered.builder;
     size_t skip = BATCH_HEADER_BYTES + batch->moved_bytes;
     struct bytes payload = bytes_of(builder->buf.data + skip, builder->buf.size - skip);
     while (batch->moved < builder->count) {
+        if (*left == 0) {
+            return STATUS_MORE;
+        }
+        (*left)--;
         struct record record;
         size_t before = payload.size;
         CHECK(record_next(&payload, &record) == STATUS_OK); /* we have built it */
@@ -141,9 +149,10 @@ NODISCARD static enum status move_batch(struct lane *lane, struct producer_batch
 NODISCARD static enum status move_records(struct lane *lane)
 {
     enum status status = STATUS_OK;
+    uint32_t left = MOVE_AT_ONCE;
     struct delivery_batch *refused;
     while (status == STATUS_OK && (refused = delivery_take(&lane->delivery)) != NULL) {
-        status = move_batch(lane, CONTAINER_OF(refused, struct producer_batch, delivery));
+        status = move_batch(lane, CONTAINER_OF(refused, struct producer_batch, delivery), &left);
         if (status != STATUS_OK) {
             list_push(lane->delivery.queue.next, &refused->node); /* where it was */
         }
@@ -152,8 +161,10 @@ NODISCARD static enum status move_records(struct lane *lane)
         struct list *node = lane->batcher.full.next;
         struct list *next = node->next;
         list_remove(node);
-        status = move_batch(lane, CONTAINER_OF(CONTAINER_OF(node, struct batcher_batch, node),
-                                               struct producer_batch, gathered));
+        status = move_batch(lane,
+                            CONTAINER_OF(CONTAINER_OF(node, struct batcher_batch, node),
+                                         struct producer_batch, gathered),
+                            &left);
         if (status != STATUS_OK) {
             list_push(next, node);
         }
@@ -161,7 +172,7 @@ NODISCARD static enum status move_records(struct lane *lane)
     if (status == STATUS_OK && lane->batcher.open != NULL) {
         struct producer_batch *open =
             CONTAINER_OF(lane->batcher.open, struct producer_batch, gathered);
-        status = move_batch(lane, open);
+        status = move_batch(lane, open, &left);
         lane->batcher.open = status == STATUS_OK ? NULL : lane->batcher.open;
     }
     return status;
@@ -216,14 +227,11 @@ uint64_t producer_move(struct lane *lane, uint64_t now_ms)
         status = move_routes(lane);
     }
     (void)pthread_mutex_unlock(&producer->lock);
-    if (status != STATUS_OK) {
-        return status == STATUS_NOT_FOUND ? UINT64_MAX : now_ms + MOVE_RETRY_MS;
-    }
-    for (uint32_t i = 0; i < producer->lane_count; i++) {
-        if (!producer->lanes[i]->moved) {
-            lane_route(producer->lanes[i]);
-            lane_pump(producer->lanes[i]);
+    if (status == STATUS_OK || status == STATUS_MORE) {
+        for (uint32_t i = 0; i < producer->lane_count; i++) {
+            lane_soon(producer->lanes[i]); /* this one too, when there is more */
         }
+        return now_ms;
     }
-    return UINT64_MAX;
+    return status == STATUS_NOT_FOUND ? UINT64_MAX : now_ms + MOVE_RETRY_MS;
 }

@@ -110,6 +110,7 @@ void lane_init(struct lane *lane, struct weir_producer *producer, uint32_t shard
                const struct metadata_shard *row);
 void lane_route(struct lane *lane);   /* looks where batches should go */
 void lane_pump(struct lane *lane);    /* does what there is to do; then producer_tell() */
+void lane_soon(struct lane *lane);    /* routes it, and pumps it in the loop's next turn */
 void lane_abandon(struct lane *lane); /* everything fails */
 bool lane_is_quiet(const struct lane *lane);
 
@@ -118,8 +119,8 @@ bool lane_is_quiet(const struct lane *lane);
 struct lane *producer_lane_add(struct weir_producer *producer, uint32_t shard,
                                const struct metadata_shard *row);
 /* When the lane's shard is closed, everything of it is known not to be there, and its children are
- * known: hands its records to them, in order, and routes its keys there. Returns when to try again:
- * UINT64_MAX unless memory ran out in the middle. */
+ * known: hands some of its records to them, in order; once it has none left, its keys are routed
+ * there. Returns when to go on; UINT64_MAX: when something changes. */
 uint64_t producer_move(struct lane *lane, uint64_t now_ms);
 /* Under the lock. What a record costs while it waits: itself and its token. */
 uint64_t producer_cost(const struct record *record);

@@ -79,7 +79,7 @@ def change(cluster, *command):
 def check_records(cluster, stream, lines, acks):
     shards = {s["id"]: s for s in cluster.shards(stream)}
     output = cluster.run("weir", "get", stream, "--from", "trim-horizon", "--json", timeout=180).stdout
-    seen, next_of_key, first, last, where = set(), {}, {}, {}, {}
+    seen, next_of_key, first, last, where, came, gaps = set(), {}, {}, {}, {}, {}, []
     for text in output.splitlines():
         row = json.loads(text)
         key, sequence_of_key, _, number, _ = row["data"].split(" ", 4)
@@ -90,6 +90,10 @@ def check_records(cluster, stream, lines, acks):
         expect(int(sequence_of_key) == next_of_key.get(key, 0),
                f"{key}: line {sequence_of_key} comes when {next_of_key.get(key, 0)} is due, in {shard}")
         next_of_key[key] = int(sequence_of_key) + 1
+        before = came.get(key)
+        if before and before[0] != shard:
+            gaps.append(row["arrival_ms"] - before[1])
+        came[key] = (shard, row["arrival_ms"])
         expect(sequence > last.get(shard, -1), f"sequence numbers of {shard} do not rise")
         first.setdefault(shard, sequence)
         last[shard] = sequence
@@ -101,7 +105,8 @@ def check_records(cluster, stream, lines, acks):
             if name in first and parent in last:
                 expect(first[name] > last[parent], f"numbers of {name} are not above those of {parent}")
             expect(int(shard["first_sequence_number"]) > last.get(parent, 0), f"{name} begins below the end of {parent}")
-    return collections.Counter(where.values())
+    gaps.sort()
+    return collections.Counter(where.values()), gaps
 
 
 def read_acks(path):
@@ -147,8 +152,9 @@ def under_load(cluster):
         raise looker.problem
     acks = read_acks(ack_path)
     expect(len(acks) == feeder.lines, f"{len(acks)} of {feeder.lines} lines were acknowledged: {said[-300:]}")
-    shards = check_records(cluster, stream, feeder.lines, acks)
-    return (f"{feeder.lines} lines over {len(shards)} shards, looked {looker.looks} times, " +
+    shards, gaps = check_records(cluster, stream, feeder.lines, acks)
+    return (f"{feeder.lines} lines over {len(shards)} shards, looked {looker.looks} times, a key waits "
+            f"{gaps[len(gaps) // 2]} ms for its next shard, {gaps[-1]} ms at most, " +
             ", ".join(f"to {n} in {1000 * t:.0f} ms" for n, t in zip(STEPS, took)))
 
 
