@@ -168,8 +168,8 @@ void batch_make_epoch_start(const struct epoch_start *start, const struct batch_
                             uint8_t at[BATCH_HEADER_BYTES + EPOCH_START_BYTES],
                             struct batch_header *out);
 
-/* The payload of SEAL, 8 bytes: 0 u64 time_ms, the append time again. A whole control batch at `at`,
- * with `slot` filled in. */
+/* The payload of SEAL, 8 bytes: 0 u64 time_ms, the append time again. A whole control batch at
+ * `at`, with `slot` filled in. */
 enum { SEAL_BYTES = 8 };
 void batch_make_seal(const struct batch_slot *slot, uint8_t at[BATCH_HEADER_BYTES + SEAL_BYTES],
                      struct batch_header *out);

@@ -468,8 +468,7 @@ static void apply_entry(struct script *script, struct entry *entry)
         say_ids(script, "streams", &changes->streams, false);
         say_ids(script, "shards", &changes->shards, true);
         say_ids(script, "gone", &changes->deleted_streams, false);
-        say(script, "%s%s\n", changes->drops ? " drops" : "",
-            changes->settings ? " settings" : "");
+        say(script, "%s%s\n", changes->drops ? " drops" : "", changes->settings ? " settings" : "");
     }
     if (script->applied != NULL) {
         script->applied(script->data);
