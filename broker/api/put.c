@@ -45,7 +45,8 @@ static struct pending_put *pending_put(struct api *api)
 
 /* ---- limits ---- */
 
-/* Builds the batch of what was not refused; its header keeps what retries are known by. */
+/* Builds the batch of what was not refused. It has no token: a retry of the whole would not be the
+ * same batch. */
 NODISCARD static enum status keep_rest(struct api *api, const struct batch_header *h,
                                        struct bytes payload, const uint8_t *refused,
                                        struct bytes *out)
@@ -63,26 +64,24 @@ NODISCARD static enum status keep_rest(struct api *api, const struct batch_heade
     }
     struct bytes batch =
         batch_builder_finish(&api->kept, h->producer_id, h->producer_epoch, h->producer_seq);
-    struct batch_header kept;
-    if (batch_header_decode(batch, &kept) != STATUS_OK) {
-        return STATUS_INTERNAL;
-    }
-    memcpy(kept.dedup_token, h->dedup_token, sizeof(kept.dedup_token));
-    batch_header_encode(&kept, api->kept.buf.data);
     *out = batch;
     return STATUS_OK;
 }
 
 /* Judges the records of a limited put. THROTTLED: none may come; INVALID: not a batch that can be
  * judged. *batch becomes what may come. */
-NODISCARD static enum status apply_limits(struct api *api, struct pending_put *p,
-                                          struct bytes *batch, struct limits_cost *out_cost)
+NODISCARD static enum status apply_limits(struct api *api, struct shard *shard,
+                                          struct pending_put *p, struct bytes *batch,
+                                          struct limits_cost *out_cost)
 {
     struct batch_header h;
     struct error error;
     enum status status = batch_decode(*batch, &h);
     if (status != STATUS_OK || h.count > LIMITS_RECORDS_MAX) {
         return STATUS_INVALID;
+    }
+    if (shard_has(shard, &h)) {
+        return STATUS_OK; /* a retry takes nothing more */
     }
     struct bytes payload = bytes_of(batch->data + BATCH_HEADER_BYTES, h.payload_bytes);
     status = batch_check_records(&h, payload, &error);
@@ -126,7 +125,8 @@ void api_put(struct api *api, struct session_call *call)
     struct limits_cost cost = {0};
     struct bytes batch = call->attachment;
     struct error error = {.text = "the shard's limit is reached, or the batch cannot be judged"};
-    enum status status = limited && shard->open ? apply_limits(api, p, &batch, &cost) : STATUS_OK;
+    enum status status =
+        limited && shard->open ? apply_limits(api, shard, p, &batch, &cost) : STATUS_OK;
     status = status == STATUS_OK ? shard_put(shard, batch, &p->put, &error) : status;
     if (status == STATUS_OK) {
         limits_spend(api->limits, id, net_now_ms(api->options.loop), &cost);

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/list.h"
+#include "broker/shard/token_table.h"
 
 enum {
     SLOTS_MIN = 16,
@@ -36,6 +37,7 @@ struct producer_table {
     uint32_t slot_count;     /* a power of two, or 0 */
     uint32_t count;
     struct list lru;
+    struct token_table tokens; /* of batches without a producer id */
 };
 
 static uint64_t mix(uint64_t id)
@@ -72,6 +74,7 @@ static void clear(struct producer_table *table)
     table->slots = NULL;
     table->slot_count = 0;
     table->count = 0;
+    token_table_clear(&table->tokens);
 }
 
 void producer_table_free(struct producer_table *table)
@@ -173,6 +176,11 @@ static const struct entry *original(const struct producer *p, const struct batch
 uint64_t producer_table_original_ms(const struct producer_table *table,
                                     const struct batch_header *h)
 {
+    if (h->producer_id == 0) {
+        const struct token_entry *known = token_table_find(&table->tokens, h);
+        CHECK(known != NULL);
+        return known->append_ms;
+    }
     const struct producer *p = find(table, h->producer_id);
     const struct entry *e = p != NULL ? original(p, h) : NULL;
     CHECK(e != NULL);
@@ -196,7 +204,13 @@ enum status producer_table_check(const struct producer_table *table, const struc
                                  uint64_t commit, uint64_t *out_original)
 {
     if (h->producer_id == 0) {
-        return STATUS_OK;
+        const struct token_entry *known =
+            token_is_set(h) ? token_table_find(&table->tokens, h) : NULL;
+        if (known == NULL) {
+            return STATUS_OK;
+        }
+        *out_original = known->base;
+        return STATUS_EXISTS;
     }
     const struct producer *p = find(table, h->producer_id);
     if (p == NULL) {
@@ -281,7 +295,7 @@ static void expire(struct producer_table *table, uint64_t log_ms)
 enum status producer_table_add(struct producer_table *table, const struct batch_header *h)
 {
     if (h->producer_id == 0) {
-        return STATUS_OK;
+        return token_table_add(&table->tokens, h);
     }
     struct producer *p = find(table, h->producer_id);
     if (p == NULL) {
@@ -312,6 +326,7 @@ enum status producer_table_add(struct producer_table *table, const struct batch_
 
 void producer_table_truncate(struct producer_table *table, uint64_t end)
 {
+    token_table_truncate(&table->tokens, end);
     LIST_FOR_EACH_SAFE (node, &table->lru) {
         struct producer *p = CONTAINER_OF(node, struct producer, lru);
         while (p->count > 0 && newest(p)->base + newest(p)->count > end) {
@@ -377,8 +392,13 @@ enum status producer_table_encode(const struct producer_table *table, uint64_t e
         }
     }
     put_u32(start, count);
-    out->size += (size_t)(at - start);
-    return STATUS_OK;
+    size_t written = (size_t)(at - start);
+    out->size += written;
+    status = token_table_encode(&table->tokens, end, out);
+    if (status != STATUS_OK) {
+        out->size -= written;
+    }
+    return status;
 }
 
 NODISCARD static enum status decode_producer(struct producer_table *table, struct reader *reader)
@@ -422,6 +442,9 @@ enum status producer_table_decode(struct producer_table *table, struct bytes in)
     enum status status = reader.failed || count > PRODUCERS_MAX ? STATUS_CORRUPT : STATUS_OK;
     for (uint32_t i = 0; i < count && status == STATUS_OK; i++) {
         status = decode_producer(table, &reader);
+    }
+    if (status == STATUS_OK && reader.rest.size > 0) { /* older tables end here */
+        status = token_table_decode(&table->tokens, &reader);
     }
     if (status == STATUS_OK && reader.rest.size != 0) {
         status = STATUS_CORRUPT;

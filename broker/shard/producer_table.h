@@ -31,7 +31,8 @@ struct producer_table;
 struct producer_table *producer_table_new(void);
 void producer_table_free(struct producer_table *table);
 
-/* Whether a batch may be appended now. Batches without a producer id always may.
+/* Whether a batch may be appended now. Batches without a producer id may, unless their token says
+ * that they are retries (broker/shard/token_table.h).
  *
  * OK                it is new and in order
  * EXISTS            it is in the log: *out_original is the offset of its first record
@@ -49,7 +50,7 @@ uint64_t producer_table_original_ms(const struct producer_table *table,
                                     const struct batch_header *h);
 
 /* The batch is in the log now (base_offset and append_ms assigned). Never fails for a batch without
- * a producer id. NO_MEMORY: the table is as before. */
+ * a producer id and a token. NO_MEMORY: the table is as before. */
 NODISCARD enum status producer_table_add(struct producer_table *table,
                                          const struct batch_header *h);
 

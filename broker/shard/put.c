@@ -5,6 +5,7 @@
 #include "base/crc32c.h"
 #include "base/trace.h"
 #include "broker/shard/internal.h"
+#include "broker/shard/token_table.h"
 
 static uint64_t append_time(const struct shard *shard)
 {
@@ -82,7 +83,7 @@ NODISCARD static enum status check_payload(const struct batch_header *h, struct 
 NODISCARD static enum status check_producer(struct shard *shard, const struct batch_header *h,
                                             uint64_t *out_original, struct error *error)
 {
-    if (h->producer_id == 0) {
+    if (h->producer_id == 0 && !token_is_set(h)) {
         return STATUS_OK;
     }
     if (!shard->producers_built) {
@@ -243,6 +244,13 @@ enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put 
         bytes_of(batch.data + BATCH_HEADER_BYTES, batch.size - BATCH_HEADER_BYTES);
     status = check_payload(&h, payload, error);
     return status == STATUS_OK ? append(shard, &slot, batch, put, error) : status;
+}
+
+bool shard_has(const struct shard *shard, const struct batch_header *h)
+{
+    uint64_t original;
+    return shard->producers_built &&
+           producer_table_check(shard->producers, h, shard->commit, &original) == STATUS_EXISTS;
 }
 
 void shard_append_seal(struct shard *shard, uint32_t epoch)

@@ -220,6 +220,9 @@ struct shard_put {
 NODISCARD enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put *put,
                                 struct error *error);
 
+/* Whether the batch is a retry of one that the log has, as far as is known. */
+bool shard_has(const struct shard *shard, const struct batch_header *h);
+
 /* ---- readers ---- */
 
 /* Waits until offset < commit, or the shard has ended; embedded, zeroed before its first use.
