@@ -2,6 +2,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <openssl/evp.h>
 
@@ -74,6 +75,7 @@ NODISCARD static enum status check_signature(struct request *r)
                                       EVP_sha256(), NULL) != 1) {
         return api_error_of_status(&r->error, STATUS_NO_MEMORY);
     }
+    memcpy(r->body_hash, request.body_hash, sizeof(r->body_hash));
     for (uint32_t i = 0; i < http->header_count; i++) {
         headers[i] =
             (struct sigv4_header){.name = http->headers[i].name, .value = http->headers[i].value};

@@ -34,6 +34,7 @@ struct request {
     struct list node;
     struct arena arena;
     struct sigv4_result caller;
+    uint8_t body_hash[32]; /* SHA-256 */
     enum api_encoding encoding;
     enum api_operation_id operation; /* API_OPERATIONS until it is known */
     const struct value *input;

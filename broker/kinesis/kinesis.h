@@ -35,6 +35,7 @@ struct kinesis_options {
                                   char principal[SIGV4_PRINCIPAL_BYTES], void *context);
     /* Keys of iterators and lists; NULL while there are none. */
     const struct token_keys *(*token_keys)(void *context);
+    bool deduplicate; /* know SDKs' retries of puts by their invocation id */
     void *context;
 };
 

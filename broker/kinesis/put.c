@@ -2,16 +2,26 @@
  * parallel. What meets a shard that has just been closed goes to its children. */
 #include <string.h>
 
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
 #include "broker/kinesis/internal.h"
 #include "broker/kinesis/put.h"
 
-enum { REQUEST_BYTES_MAX = 10 * 1024 * 1024, NEW_ROUTE_MS = 200 };
+enum {
+    REQUEST_BYTES_MAX = 10 * 1024 * 1024,
+    NEW_ROUTE_MS = 200,
+    TOKEN_BYTES = 16,
+    RETRY_MS = 10 * 60 * 1000, /* as long as shards remember tokens */
+};
 
 struct put {
     struct request *r;
     struct put_entry *entries;
     uint32_t count, calls; /* calls under way */
     bool single;
+    bool is_retry;       /* the client says so: shards closed lately may have it */
+    uint8_t request[32]; /* HMAC of what makes this request the same as its retries */
     char stream[STREAM_NAME_MAX + 1];
     bool encrypted;
 };
@@ -107,6 +117,60 @@ static void answer_all(struct put *put)
     answer(r, output);
 }
 
+/* ---- retries ---- */
+
+static struct bytes header(const struct request *r, const char *name)
+{
+    const struct http_header *found = http_header_find(r->http, name, NULL);
+    return found == NULL ? (struct bytes){0} : found->value;
+}
+
+/* What the request's batches are known by: the SDKs send one amz-sdk-invocation-id with all
+ * attempts of a call. Without it, or where that is switched off, only our own attempts are the
+ * same. False: no memory or no randomness. */
+static bool make_request_key(struct put *put)
+{
+    struct request *r = put->r;
+    struct bytes id = header(r, "amz-sdk-invocation-id");
+    const struct token_keys *keys = r->k->options.token_keys(r->k->options.context);
+    if (id.size == 0 || keys == NULL || keys->count == 0 || !r->k->options.deduplicate) {
+        return random_bytes(put->request, sizeof(put->request));
+    }
+    static const char attempt[] = "attempt=";
+    struct bytes sdk = header(r, "amz-sdk-request");
+    size_t skip = sizeof(attempt) - 1;
+    put->is_retry = sdk.size > skip && memcmp(sdk.data, attempt, skip) == 0 &&
+                    !(sdk.data[skip] == '1' && (sdk.size == skip + 1 || sdk.data[skip + 1] == ';'));
+    struct buf text = {0};
+    unsigned size = 0;
+    bool ok =
+        buf_append(&text, r->body_hash, sizeof(r->body_hash)) == STATUS_OK &&
+        buf_append(&text, r->caller.access_key, strlen(r->caller.access_key) + 1) == STATUS_OK &&
+        buf_append(&text, id.data, id.size) == STATUS_OK &&
+        HMAC(EVP_sha256(), keys->keys[0].bytes, TOKEN_KEY_BYTES, text.data, text.size, put->request,
+             &size) != NULL;
+    buf_release(&text);
+    return ok && size == sizeof(put->request);
+}
+
+/* Puts the token of this shard's part of the request into the batch. */
+NODISCARD static enum status mark(const struct put *put, uint64_t shard, struct bytes batch)
+{
+    uint8_t text[sizeof(put->request) + 8], digest[32];
+    struct batch_header h;
+    memcpy(text, put->request, sizeof(put->request));
+    put_u64(text + sizeof(put->request), shard);
+    if (batch_header_decode(batch, &h) != STATUS_OK) {
+        return STATUS_INTERNAL;
+    }
+    if (EVP_Digest(text, sizeof(text), digest, NULL, EVP_sha256(), NULL) != 1) {
+        return STATUS_NO_MEMORY;
+    }
+    memcpy(h.dedup_token, digest, TOKEN_BYTES);
+    batch_header_encode(&h, (uint8_t *)(uintptr_t)batch.data);
+    return STATUS_OK;
+}
+
 /* ---- sending ---- */
 
 static void send_all(struct put *put);
@@ -120,9 +184,14 @@ static void send_again(struct request *r)
 static void settle(struct put *put)
 {
     struct request *r = put->r;
-    bool left = false;
+    bool left = false, unasked = false;
     for (uint32_t i = 0; i < put->count; i++) {
         left = left || put->entries[i].state == PUT_WAITING;
+        unasked = unasked || (put->entries[i].state == PUT_WAITING && put->entries[i].was_closed);
+    }
+    if (unasked) {
+        send_all(put); /* the next shard that may have it */
+        return;
     }
     if (left && request_now_ms(r) + NEW_ROUTE_MS < r->deadline_ms) {
         request_wait(r, route_version(r->k->options.route) + 1, NEW_ROUTE_MS, send_again);
@@ -185,6 +254,11 @@ NODISCARD static enum status send_group(struct put *put, uint32_t first)
         return status;
     }
     struct bytes batch = batch_builder_finish(&group->batch, 0, 0, 0);
+    status = mark(put, group->shard, batch);
+    if (status != STATUS_OK) {
+        batch_builder_release(&group->batch);
+        return status;
+    }
     weir__put__init(&group->message);
     group->message.shard = group->shard;
     group->message.limited = true;
@@ -204,7 +278,9 @@ static void send_all(struct put *put)
         return;
     }
     put->encrypted = stream->attributes->encrypted;
-    put_entries_route(put->entries, put->count, stream);
+    uint64_t now_ms = request_wall_ms(r);
+    put_entries_route(put->entries, put->count, stream,
+                      put->is_retry && now_ms > RETRY_MS ? now_ms - RETRY_MS : UINT64_MAX);
     put->calls++; /* until all are sent */
     for (uint32_t i = 0; i < put->count; i++) {
         if (put->entries[i].state == PUT_ROUTED) {
@@ -314,6 +390,8 @@ static void send_unless_dry(struct request *r, struct put *put)
 {
     if (value_bool(r->input, "DryRun", false)) {
         answer_refuse(r, EXCEPTION_DRY_RUN, "The request would have succeeded.");
+    } else if (!make_request_key(put)) {
+        answer_status(r, STATUS_NO_MEMORY, NULL);
     } else {
         send_all(put);
     }

@@ -19,14 +19,18 @@ struct put_entry {
     struct hash_key hash;
     enum put_state state;
     uint64_t shard, created_s;
+    uint32_t asked;     /* closed shards below this number have been looked at */
+    bool was_closed;    /* `shard` is such a one */
     enum status status; /* PUT_FAILED */
     uint64_t offset, append_ms;
     uint32_t generation;
 };
 
-/* Gives each that waits the open shard of its hash key, where there is one. */
-void put_entries_route(struct put_entry *entries, uint32_t count,
-                       const struct route_stream *stream);
+/* Gives each that waits the open shard of its hash key, where there is one. A retry may be in a
+ * shard that has been closed meanwhile: those closed at or after `closed_ms` are asked first, in
+ * the order of their numbers (docs/replication.md 2.12); UINT64_MAX: none. */
+void put_entries_route(struct put_entry *entries, uint32_t count, const struct route_stream *stream,
+                       uint64_t closed_ms);
 
 /* A batch of all that are routed to the shard, in their order; they become PUT_SENT. Errors as
  * batch_builder_add(). */

@@ -1,11 +1,31 @@
 #include "broker/kinesis/put.h"
 
-void put_entries_route(struct put_entry *entries, uint32_t count, const struct route_stream *stream)
+static const struct route_shard *find_closed(struct put_entry *e, const struct route_stream *stream,
+                                             uint64_t closed_ms)
+{
+    while (e->asked < stream->shard_count) {
+        const struct route_shard *s = &stream->shards[e->asked++];
+        if (s->shard != 0 && s->phase == WEIR__SHARD_PHASE__SHARD_SEALED &&
+            s->closed_ms >= closed_ms && hash_range_has(s->range, e->hash)) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+void put_entries_route(struct put_entry *entries, uint32_t count, const struct route_stream *stream,
+                       uint64_t closed_ms)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct put_entry *e = &entries[i];
-        const struct route_shard *shard =
-            e->state == PUT_WAITING ? route_find(stream, e->hash) : NULL;
+        const struct route_shard *shard = NULL;
+        if (e->state == PUT_WAITING && closed_ms != UINT64_MAX) {
+            shard = find_closed(e, stream, closed_ms);
+            e->was_closed = shard != NULL;
+        }
+        if (e->state == PUT_WAITING && shard == NULL) {
+            shard = route_find(stream, e->hash);
+        }
         if (shard != NULL) {
             e->shard = shard->shard;
             e->created_s = shard->created_s;

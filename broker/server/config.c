@@ -49,6 +49,8 @@ static const struct config_key keys[] = {
     KEY("kinesis-cert-file", CONFIG_STRING, kinesis_cert_file, "",
         "PEM: the certificate chain that its clients see; empty: cert-file"),
     KEY("kinesis-key-file", CONFIG_STRING, kinesis_key_file, "", "PEM: its key"),
+    KEY("kinesis-deduplicate", CONFIG_BOOL, kinesis_deduplicate, "true",
+        "a put that an AWS SDK sends again is not stored again, for ten minutes"),
     KEY("limit-write-bytes", CONFIG_BYTES, limit_write_bytes, "1MiB",
         "bytes a second that Kinesis clients put into a shard; 0: no limit"),
     KEY("limit-write-records", CONFIG_U32, limit_write_records, "1000",

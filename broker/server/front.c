@@ -54,6 +54,7 @@ enum status server_open_front(struct server *s, struct error *error)
                                             .controller_session = controller_session,
                                             .signing_key = signing_key,
                                             .token_keys = token_keys,
+                                            .deduplicate = c->kinesis_deduplicate,
                                             .context = s};
     s->kinesis = kinesis_new(&options);
     if (s->kinesis == NULL) {

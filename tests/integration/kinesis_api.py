@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from cluster import TREE, Cluster, expect, run_all
+from cluster import TREE, Cluster, Failed, expect, run_all
 
 S0 = "shardId-000000000000"
 UTC = datetime.timezone.utc
@@ -48,6 +48,20 @@ class Api:
         self.endpoints = cluster.env["WEIR_KINESIS_ENDPOINTS"].split(",")
         self.clients = [self.client(endpoint) for endpoint in self.endpoints]
         self.turn = itertools.cycle(self.clients)
+        self.wait_serving()
+
+    def wait_serving(self, seconds=20):
+        """Until every broker serves, and knows the key."""
+        from botocore.exceptions import BotoCoreError, ClientError
+        end = time.monotonic() + seconds
+        for client in self.clients:
+            while True:
+                try:
+                    client.list_streams()
+                    break
+                except (BotoCoreError, ClientError) as problem:
+                    expect(time.monotonic() < end, f"not every broker serves after {seconds} s: {problem}")
+                    time.sleep(0.1)
 
     def client(self, endpoint, attempts=8, **more):
         import boto3
@@ -320,6 +334,56 @@ def subscription_survives_a_leader(api):
         api.cluster.wait_in_sync("pushed")
 
 
+class Again:
+    """A client whose calls all say that they are attempts of one call."""
+
+    def __init__(self, api, number, invocation, attempt=2):
+        self.client = api.client(api.endpoints[number])
+
+        def mark(request, **_):
+            request.headers["amz-sdk-invocation-id"] = invocation
+            request.headers["amz-sdk-request"] = f"attempt={attempt}; max=5"
+        self.client.meta.events.register("before-send.kinesis", mark)
+
+    def put(self, name, data=b"x", key="k"):
+        answer = self.client.put_record(StreamName=name, Data=data, PartitionKey=key)
+        return answer["ShardId"], answer["SequenceNumber"]
+
+
+def retries_are_not_duplicates(api):
+    """The same call at other brokers, after its shard's leader died, and after the shard was split, is stored once."""
+    api.create("again")
+    first = Again(api, 0, "11111111-0000-4000-8000-000000000001", 1).put("again")
+    for number in (1, 2, 0):
+        got = Again(api, number, "11111111-0000-4000-8000-000000000001").put("again")
+        expect(got == first, f"a retry got {got} instead of {first}")
+    expect(Again(api, 0, "11111111-0000-4000-8000-000000000001").put("again", b"y") != first, "another body is another call")
+    expect(Again(api, 0, "11111111-0000-4000-8000-000000000002").put("again") != first, "another id is another call")
+    many = [{"Data": b"m%d" % i, "PartitionKey": f"k{i}"} for i in range(100)]
+    batch = [Again(api, n, "22222222-0000-4000-8000-000000000001").client.put_records(StreamName="again", Records=many)["Records"]
+             for n in (0, 1)]
+    expect(batch[0] == batch[1], "a retry of PutRecords got other sequence numbers")
+    leader = leader_of(api, "again")
+    alive = [i for i in range(3) if f"broker-{i + 1}" != leader]
+    api.cluster.local("kill", leader)
+    try:
+        for number in alive:
+            expect(Again(api, number, "11111111-0000-4000-8000-000000000001").put("again") == first, "stored again by the new leader")
+    finally:
+        api.cluster.local("start", leader)
+        api.cluster.wait_in_sync("again")
+    api.any().split_shard(StreamName="again", ShardToSplit=S0, NewStartingHashKey=str(1 << 127))
+    api.wait_active("again")
+    for number in range(3):
+        expect(Again(api, number, "11111111-0000-4000-8000-000000000001").put("again") == first, "stored again in a child")
+    retried = Again(api, 1, "22222222-0000-4000-8000-000000000001").client.put_records(StreamName="again", Records=many)["Records"]
+    expect(retried == batch[0], "a retry of PutRecords over a split got other sequence numbers")
+    fresh = Again(api, 2, "33333333-0000-4000-8000-000000000001").put("again")
+    expect(fresh[0] != S0, "a new call did not go to a child")
+    count = sum(len(records) for records in api.read_family("again").values())
+    expect(count == 104, f"{count} records instead of 104")
+
+
 def iterators_survive_a_restart(api):
     api.create("held")
     api.any().put_record(StreamName="held", Data=b"a", PartitionKey="k")
@@ -328,6 +392,7 @@ def iterators_survive_a_restart(api):
         api.cluster.local("term", broker)
         api.cluster.local("start", broker)
         api.cluster.wait_in_sync("held")
+    api.wait_serving()
     for client in api.clients:
         page = client.get_records(ShardIterator=iterator)
         expect([r["Data"] for r in page["Records"]] == [b"a"], f"{page['Records']} after every broker was restarted")
@@ -345,6 +410,15 @@ def changed_tokens_are_refused(api):
     fails("InvalidArgumentException", api.any().list_streams, NextToken="AAAA")
 
 
+def told(function, api):
+    """What a client raises is what a test found."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    try:
+        return function(api)
+    except (BotoCoreError, ClientError) as problem:
+        raise Failed(str(problem)) from problem
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True)
@@ -358,11 +432,12 @@ def main():
              ("throttled writers lose nothing", throttled_writers_lose_nothing), ("retention and tags", retention_and_tags),
              ("split and merge under load", split_and_merge_under_load), ("writes survive a leader", writes_survive_a_leader),
              ("a subscription survives a leader", subscription_survives_a_leader),
+             ("retries are not duplicates", retries_are_not_duplicates),
              ("iterators survive a restart", iterators_survive_a_restart),
              ("changed tokens are refused", changed_tokens_are_refused)]
     with Cluster(arguments.bin) as cluster:
         api = Api(cluster)
-        failed = run_all([(name, lambda function=function: function(api)) for name, function in tests if arguments.only in name])
+        failed = run_all([(name, lambda function=function: told(function, api)) for name, function in tests if arguments.only in name])
         cluster.no_reports()
         if failed:
             cluster.show_logs()
