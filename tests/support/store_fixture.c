@@ -97,6 +97,16 @@ static void wait_event(struct store_fixture *f)
     assert_int_equal(store_poll(f->store, &f->synced), STATUS_OK);
 }
 
+void fixture_admit(struct store_fixture *f, size_t bytes)
+{
+    enum status status;
+    while ((status = store_admit(f->store, bytes)) == STATUS_BUSY) {
+        store_flush(f->store);
+        wait_event(f);
+    }
+    assert_int_equal(status, STATUS_OK);
+}
+
 uint64_t fixture_append(struct store_fixture *f, struct shard_log *log, uint32_t epoch,
                         uint32_t count, size_t payload)
 {
@@ -104,12 +114,7 @@ uint64_t fixture_append(struct store_fixture *f, struct shard_log *log, uint32_t
     uint64_t ms = 1000 + fixture_last(log).end;
     struct bytes batch = test_batch(log, epoch, count, payload, ms, &header);
     struct log_appended appended;
-    enum status status;
-    while ((status = store_admit(f->store, batch.size)) == STATUS_BUSY) {
-        store_flush(f->store);
-        wait_event(f);
-    }
-    assert_int_equal(status, STATUS_OK);
+    fixture_admit(f, batch.size);
     assert_int_equal(shard_log_append(log, &header, &batch, 1, &appended), STATUS_OK);
     assert_memory_equal(appended.bytes, batch.data, batch.size);
     return appended.lsn;

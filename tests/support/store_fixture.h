@@ -26,6 +26,9 @@ enum { TEST_PAYLOAD_MAX = 1024 * 1024 };
 struct bytes test_batch(const struct shard_log *log, uint32_t epoch, uint32_t count, size_t payload,
                         uint64_t append_ms, struct batch_header *out_header);
 
+/* Waits until the store takes a batch of so many bytes. */
+void fixture_admit(struct store_fixture *f, size_t bytes);
+
 /* Appends one and returns its lsn, polling while the store says BUSY. */
 uint64_t fixture_append(struct store_fixture *f, struct shard_log *log, uint32_t epoch,
                         uint32_t count, size_t payload);

@@ -216,7 +216,8 @@ static void both_backends(void **state)
         assert_false(round > 0 && view.uring);
         assert_false(round == 2 && view.direct);
         uint64_t lsn = 0;
-        for (uint32_t i = 0; i < 300; i++) {
+        /* So few that one file holds them: a second one would free the first. */
+        for (uint32_t i = 0; i < 100; i++) {
             assert_int_equal(append(f, i % SHARDS, PAYLOAD, &lsn), STATUS_OK);
             journal_flush(f->journal);
             status_ignore(journal_poll(f->journal), "checked below");
@@ -226,7 +227,7 @@ static void both_backends(void **state)
         assert_int_equal(journal_synced_lsn(f->journal), lsn);
         stop(f);
         start(f);
-        assert_int_equal(f->seen_count, 300);
+        assert_int_equal(f->seen_count, 100);
         assert_int_equal(f->recovery.damaged_blocks + f->recovery.torn_blocks, 0);
         release(f);
         free(f);

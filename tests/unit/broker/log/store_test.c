@@ -357,6 +357,7 @@ static void producer_tables_come_back_with_their_segment(void **state)
         struct batch_header header;
         struct bytes batch = test_batch(log, 1, 1, 1000, 5, &header);
         struct log_appended appended;
+        fixture_admit(&f, batch.size);
         assert_int_equal(shard_log_append(log, &header, &batch, 1, &appended), STATUS_OK);
         assert_int_equal(appended.rolled,
                          shard_log_tail_start(log) == header.base_offset || appended.rolled);
@@ -482,6 +483,7 @@ static void copy_tail(struct store_fixture *to, struct shard_log *into, struct s
         struct batch_header header;
         struct log_appended appended;
         assert_int_equal(batch_decode(batch.bytes, &header), STATUS_OK);
+        fixture_admit(to, batch.bytes.size);
         assert_int_equal(shard_log_append(into, &header, &batch.bytes, 1, &appended), STATUS_OK);
         fixture_wait(to, appended.lsn);
     }
