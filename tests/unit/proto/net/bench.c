@@ -1,5 +1,6 @@
 #include "bench.h"
 
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -282,4 +283,14 @@ enum status bench_message(struct session *session, size_t bytes)
     enum status status = session_send(session, RPC_APPEND, payload);
     free((void *)(uintptr_t)attachment.data);
     return status;
+}
+
+const char *bench_own_name(void)
+{
+    struct addrinfo *found = NULL;
+    if (getaddrinfo("localhost", NULL, NULL, &found) != 0) {
+        return "127.0.0.1";
+    }
+    freeaddrinfo(found);
+    return "localhost";
 }

@@ -70,3 +70,6 @@ void bench_done(struct session_request *request, const struct session_reply *rep
 enum status bench_call(struct session *session, struct outcome *outcome, uint64_t offset,
                        size_t bytes, uint32_t timeout_ms);
 enum status bench_message(struct session *session, size_t bytes);
+
+/* A name of this machine where it has one: a bare system has no /etc/hosts. */
+const char *bench_own_name(void);

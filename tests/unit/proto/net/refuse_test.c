@@ -473,9 +473,10 @@ static void connections_beyond_the_limit_are_turned_away(void **state)
         .handlers = &bench_handlers,
         .data = &side,
     };
-    assert_int_equal(net_listener_open(&options, "localhost", 0, 1, &small, &error), STATUS_OK);
+    assert_int_equal(net_listener_open(&options, bench_own_name(), 0, 1, &small, &error),
+                     STATUS_OK);
     bench->port = net_listener_port(small);
-    bench_connect_to(bench, "localhost", &side);
+    bench_connect_to(bench, bench_own_name(), &side);
     struct side second = {0};
     options.tls = bench->dialer_tls;
     options.data = &second;
