@@ -37,9 +37,10 @@ enum status status_from_wire(unsigned number)
 bool status_is_retryable(enum status status)
 {
     static const enum status retryable[] = {
-        STATUS_BUSY,      STATUS_NOT_LEADER,  STATUS_NOT_ACTIVE, STATUS_FENCED,    STATUS_SEALED,
-        STATUS_NO_QUORUM, STATUS_TIMEOUT,     STATUS_CLOSING,    STATUS_IO,        STATUS_DISK_FULL,
-        STATUS_NO_MEMORY, STATUS_UNAVAILABLE, STATUS_UNCERTAIN,  STATUS_THROTTLED,
+        STATUS_BUSY,      STATUS_NOT_LEADER, STATUS_NOT_ACTIVE,      STATUS_FENCED,
+        STATUS_SEALED,    STATUS_NO_QUORUM,  STATUS_TIMEOUT,         STATUS_CLOSING,
+        STATUS_IO,        STATUS_DISK_FULL,  STATUS_NO_MEMORY,       STATUS_UNAVAILABLE,
+        STATUS_UNCERTAIN, STATUS_THROTTLED,  STATUS_KEY_UNAVAILABLE,
     };
     for (size_t i = 0; i < sizeof(retryable) / sizeof(retryable[0]); i++) {
         if (retryable[i] == status) {

@@ -44,7 +44,12 @@
     X(32, INTERNAL, "a fault of ours; the log says more")                              \
     X(33, LIMIT, "a limit of the account or of the stream is reached")                 \
     X(34, IN_USE, "its state does not allow this now")                                 \
-    X(35, VALIDATION, "the request does not fit the thing that it names")
+    X(35, VALIDATION, "the request does not fit the thing that it names")              \
+    X(36, KEY_NOT_FOUND, "the key ring has no such key")                               \
+    X(37, KEY_DISABLED, "the key of the ring is disabled")                             \
+    X(38, KEY_STATE, "the state of the key of the ring does not allow this")           \
+    X(39, KEY_DENIED, "the key of the ring may not or cannot be used here")            \
+    X(40, KEY_UNAVAILABLE, "the controllers have not given this broker the data key")
 
 enum status {
 #define X(number, name, text) STATUS_##name = (number),

@@ -45,6 +45,16 @@ enum exception exception_of_status(enum status status)
         return EXCEPTION_EXPIRED_ITERATOR;
     case STATUS_DENIED:
         return EXCEPTION_ACCESS_DENIED;
+    case STATUS_KEY_NOT_FOUND:
+        return EXCEPTION_KMS_NOT_FOUND;
+    case STATUS_KEY_DISABLED:
+        return EXCEPTION_KMS_DISABLED;
+    case STATUS_KEY_STATE:
+        return EXCEPTION_KMS_INVALID_STATE;
+    case STATUS_KEY_DENIED:
+        return EXCEPTION_KMS_ACCESS_DENIED;
+    case STATUS_KEY_UNAVAILABLE:
+        return EXCEPTION_KMS_THROTTLING;
     case STATUS_TOO_LARGE:
         return EXCEPTION_INVALID_ARGUMENT;
     case STATUS_BUSY:

@@ -27,7 +27,8 @@ enum {
     AT_KEY_ID = 72,
     AT_GENERATION = 76,
     AT_DEDUP_TOKEN = 80,
-    AT_RESERVED = 96,
+    AT_KEY_SALT = 96,
+    AT_RESERVED = 112,
 };
 
 static uint32_t header_crc_of(const uint8_t *at)
@@ -55,18 +56,31 @@ static void read_fields(const uint8_t *at, struct batch_header *h)
     h->key_id = get_u32(at + AT_KEY_ID);
     h->generation = get_u32(at + AT_GENERATION);
     memcpy(h->dedup_token, at + AT_DEDUP_TOKEN, sizeof(h->dedup_token));
+    memcpy(h->key_salt, at + AT_KEY_SALT, sizeof(h->key_salt));
+}
+
+static bool encryption_is_legal(const struct batch_header *h)
+{
+    static const uint8_t none[BATCH_SALT_BYTES];
+    if ((h->flags & BATCH_ENCRYPTED) != 0) {
+        return h->key_id != 0 && (h->flags & BATCH_CONTROL) == 0 &&
+               h->payload_bytes > BATCH_SEAL_BYTES;
+    }
+    return memcmp(h->key_salt, none, sizeof(none)) == 0;
 }
 
 /* What a correct CRC cannot promise: a writer of another version, or a hostile one. */
 static bool fields_are_legal(const struct batch_header *h)
 {
     bool is_control = (h->flags & BATCH_CONTROL) != 0;
+    uint32_t payload_max =
+        (uint32_t)BATCH_PAYLOAD_MAX + ((h->flags & BATCH_ENCRYPTED) != 0 ? BATCH_SEAL_BYTES : 0);
     if ((h->flags & ~(unsigned)(BATCH_CONTROL | BATCH_ENCRYPTED)) != 0 ||
         h->control_type > BATCH_LINEAGE || is_control != (h->control_type != BATCH_CONTROL_NONE)) {
         return false;
     }
     if (h->count == 0 || h->count > (is_control ? 1 : BATCH_RECORDS_MAX) ||
-        h->payload_bytes > BATCH_PAYLOAD_MAX) {
+        h->payload_bytes > payload_max || !encryption_is_legal(h)) {
         return false;
     }
     return h->base_offset <= BATCH_OFFSET_MAX - h->count && h->generation <= BATCH_GENERATION_MAX;
@@ -131,6 +145,7 @@ void batch_header_encode(struct batch_header *h, uint8_t *at)
     put_u32(at + AT_KEY_ID, h->key_id);
     put_u32(at + AT_GENERATION, h->generation);
     memcpy(at + AT_DEDUP_TOKEN, h->dedup_token, sizeof(h->dedup_token));
+    memcpy(at + AT_KEY_SALT, h->key_salt, sizeof(h->key_salt));
     memset(at + AT_RESERVED, 0, BATCH_HEADER_BYTES - AT_RESERVED);
     h->header_crc = header_crc_of(at);
     put_u32(at + AT_HEADER_CRC, h->header_crc);

@@ -14,21 +14,26 @@
  *  40  u32  prev_crc       header_crc of the batch before, 0 if none (leader): the hash chain
  *  44  u16  flags          BATCH_CONTROL ...
  *  46  u8   format         1
- *  47  u8   codec          0 = none (others come with compression)
+ *  47  u8   codec          of the payload: 0 = none, 1 = zstd, 2 = lz4 (proto/codec/codec.h)
  *  48  u64  append_ms      arrival time of its records, Unix milliseconds (leader)
  *  56  u64  producer_id    0 = not idempotent
  *  64  u32  producer_seq   of the first record
  *  68  u16  producer_epoch
  *  70  u16  control_type   enum batch_control when BATCH_CONTROL is set, else 0
- *  72  u32  key_id         encryption key, 0 = none
+ *  72  u32  key_id         version of the stream's data key, 0 = none         (leader)
  *  76  u32  generation     recovery generation of the shard         (leader)
  *  80  16 B dedup_token    zero when unused
- *  96  32 B reserved, zero
+ *  96  16 B key_salt       salt of the derived key, zero without key_id       (leader)
+ * 112  16 B reserved, zero
  *
  * "(leader)": filled by the shard's leader when it appends; a producer leaves them zero. header_crc
  * covers payload_crc, so the chain of header_crc through prev_crc covers every byte of the log.
  *
- * Payload of a data batch: `count` records, one after another:
+ * With BATCH_ENCRYPTED the payload is what broker/crypt made of it, BATCH_SEAL_BYTES longer, and
+ * the checksums are over that. Brokers decrypt for readers: then the flag is gone, key_id still
+ * tells that the records are stored encrypted.
+ *
+ * Payload of a data batch, once it is decompressed: `count` records, one after another:
  *
  *   0  u32  data_bytes
  *   4  u16  key_bytes      1 to PARTITION_KEY_BYTES_MAX
@@ -45,7 +50,13 @@
 #include "base/hash_key.h"
 #include "base/limits.h"
 
-enum { BATCH_MAGIC = 0x54414257, BATCH_FORMAT = 1, RECORD_HEADER_BYTES = 8 };
+enum {
+    BATCH_MAGIC = 0x54414257,
+    BATCH_FORMAT = 1,
+    RECORD_HEADER_BYTES = 8,
+    BATCH_SALT_BYTES = 16,
+    BATCH_SEAL_BYTES = 16, /* by which encryption makes a payload longer */
+};
 
 /* What fits a sequence number's index (proto/wire/seqnum.h): 48 bits of offset, 15 of generation.
  */
@@ -54,7 +65,7 @@ enum { BATCH_GENERATION_MAX = 0x7fff };
 
 enum batch_flags {
     BATCH_CONTROL = 1,   /* holds one control record, invisible to consumers */
-    BATCH_ENCRYPTED = 2, /* reserved for encryption at rest */
+    BATCH_ENCRYPTED = 2, /* the payload is ciphertext (broker/crypt) */
 };
 
 enum batch_control {
@@ -77,6 +88,7 @@ struct batch_header {
     uint16_t producer_epoch, control_type;
     uint32_t key_id, generation;
     uint8_t dedup_token[16];
+    uint8_t key_salt[BATCH_SALT_BYTES];
 };
 
 static inline uint64_t batch_end(const struct batch_header *h)
@@ -123,7 +135,8 @@ struct record {
 /* Takes the next record off `payload`. CORRUPT: the payload is malformed. */
 NODISCARD enum status record_next(struct bytes *payload, struct record *out);
 
-/* Checks that a producer's data batch decodes to exactly h->count records with legal sizes.
+/* Checks that a producer's data batch decodes to exactly h->count records with legal sizes;
+ * `payload` is what codec_open() gives.
  * INVALID with a sentence in *error (may be NULL) when not. */
 NODISCARD enum status batch_check_records(const struct batch_header *h, struct bytes payload,
                                           struct error *error);

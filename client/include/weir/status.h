@@ -41,12 +41,17 @@ enum weir_status {
     WEIR_PLACEMENT = 27,        /* the brokers cannot satisfy the placement rule */
     WEIR_STALE = 28,
     WEIR_MORE = 29,
-    WEIR_EXPIRED = 30,    /* its lifetime is over */
-    WEIR_THROTTLED = 31,  /* the limit of the shard is reached */
-    WEIR_INTERNAL = 32,   /* a fault of Weir's; the servers' logs say more */
-    WEIR_LIMIT = 33,      /* a limit of the account or of the stream is reached */
-    WEIR_IN_USE = 34,     /* its state does not allow this now */
-    WEIR_VALIDATION = 35, /* the request does not fit the thing that it names */
+    WEIR_EXPIRED = 30,         /* its lifetime is over */
+    WEIR_THROTTLED = 31,       /* the limit of the shard is reached */
+    WEIR_INTERNAL = 32,        /* a fault of Weir's; the servers' logs say more */
+    WEIR_LIMIT = 33,           /* a limit of the account or of the stream is reached */
+    WEIR_IN_USE = 34,          /* its state does not allow this now */
+    WEIR_VALIDATION = 35,      /* the request does not fit the thing that it names */
+    WEIR_KEY_NOT_FOUND = 36,   /* the key ring has no such key */
+    WEIR_KEY_DISABLED = 37,    /* the key of the ring is disabled */
+    WEIR_KEY_STATE = 38,       /* its state (deletion, say) does not allow this */
+    WEIR_KEY_DENIED = 39,      /* it may not or cannot be used here */
+    WEIR_KEY_UNAVAILABLE = 40, /* the broker has not got the data key from the controllers: retry */
 };
 
 /* "NOT_FOUND"; "UNKNOWN" for a number outside the table. Never NULL; any thread. */
