@@ -135,6 +135,19 @@ NODISCARD enum status store_create_shard(struct store *store, uint64_t shard, ui
 NODISCARD enum status store_delete_shard(struct store *store, struct shard_log *log,
                                          bool quarantine, uint64_t *out_lsn);
 
+/* What lies in quarantine/. With a clock (wall_ms not 0) also stamps what has newly come there, and
+ * removes what was stamped at least keep_ms before; some at a call. `each` may be NULL: it is called
+ * with the shard of every thing there, perhaps several times. Blocks: for once a minute, not for
+ * the append path. NO_MEMORY, IO. */
+struct quarantine_info {
+    uint32_t count;     /* that stay there */
+    uint32_t removed;   /* by this call */
+    uint64_t oldest_ms; /* the first stamp, 0: none */
+};
+NODISCARD enum status store_quarantine(struct store *store, uint64_t wall_ms, uint64_t keep_ms,
+                                       void (*each)(void *context, uint64_t shard), void *context,
+                                       struct quarantine_info *out);
+
 uint64_t shard_log_id(const struct shard_log *log);
 uint32_t shard_log_disk_gen(const struct shard_log *log);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/config.h"
+#include "broker/server/quarantine.h"
 #include "broker/server/server.h"
 #include "proto/net/log_sink.h"
 
@@ -36,6 +37,10 @@ static const struct config_key keys[] = {
     KEY("block-bytes", CONFIG_BYTES, block_bytes, "1MiB", "largest journal write"),
     KEY("disk-reserve", CONFIG_STRING, disk_reserve, "auto",
         "puts are refused below this much free space; auto: 2 percent, at least 4 GiB"),
+    KEY("quarantine-after", CONFIG_DURATION, quarantine_after_ms, "10m",
+        "a shard that the controllers do not list for so long goes to quarantine"),
+    KEY("quarantine-keep", CONFIG_DURATION, quarantine_keep_ms, "7d",
+        "it is removed from there after so long, at least 7 days"),
     KEY("io-backend", CONFIG_STRING, io_backend, "auto",
         "how the journal is written: auto, uring, threads"),
     KEY("direct-io", CONFIG_BOOL, direct_io, "true", "write the journal past the page cache"),
@@ -91,6 +96,12 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     }
     if (c->limit_write_bytes > UINT32_MAX || c->limit_read_bytes > UINT32_MAX) {
         return error_set(error, STATUS_INVALID, "limit-write-bytes, limit-read-bytes: too large");
+    }
+    if (c->quarantine_keep_ms < QUARANTINE_KEEP_MIN_MS) {
+        return error_set(error, STATUS_INVALID, "quarantine-keep: less than 7 days");
+    }
+    if (c->quarantine_after_ms < 1000) {
+        return error_set(error, STATUS_INVALID, "quarantine-after: less than a second");
     }
     if (c->block_bytes > UINT32_MAX) {
         return error_set(error, STATUS_INVALID, "block-bytes: too large");

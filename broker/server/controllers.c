@@ -43,9 +43,17 @@ static void beat(struct controllers *c)
     message.disk_free_bytes = disk.free_bytes;
     message.replicas = shards_count(c->options.shards, &message.leaders);
     message.time_ms = net_wall_ms();
+    message.unlisted = c->strays.unlisted;
+    message.quarantined = c->strays.quarantined;
+    message.reclaimed = c->strays.reclaimed;
     status_ignore(session_send(c->active->session, RPC_BROKER_BEAT,
                                (struct session_payload){.body = &message.base}),
                   "the next beat follows soon");
+}
+
+void controllers_set_strays(struct controllers *c, const struct controllers_strays *strays)
+{
+    c->strays = *strays;
 }
 
 uint64_t controllers_floor_version(const struct controllers *c)

@@ -73,5 +73,11 @@ void controllers_turn(struct controllers *c);
 /* Size of the disk's filesystem, for the beats. */
 void controllers_set_disk_bytes(struct controllers *c, uint64_t total_bytes);
 
+/* What the disk has that metadata do not list, for the beats. */
+struct controllers_strays {
+    uint32_t unlisted, quarantined, reclaimed; /* as in proto/schema/control.proto */
+};
+void controllers_set_strays(struct controllers *c, const struct controllers_strays *strays);
+
 /* Something that should not wait for the next beat: a lost peer, a disk that is out. */
 void controllers_beat_now(struct controllers *c);

@@ -43,6 +43,7 @@ struct controllers {
     struct controller *active; /* we are registered with it */
     uint32_t disk_gen;         /* of our disk, as the controllers count; 0: not known yet */
     uint64_t disk_bytes;
+    struct controllers_strays strays;
     uint64_t floor_version; /* of the first registration of this boot */
 
     struct controller *asked; /* a registration is under way there */

@@ -285,6 +285,7 @@ static struct shard *fenced_shard(struct controllers *c, const Weir__FenceShard 
     }
     struct shard *shard = shards_find(c->options.shards, m->shard);
     if (shard != NULL) {
+        shard->unlisted_ms = 0; /* metadata that list it are on their way */
         if (shard->self.disk_gen != meant->disk_gen) {
             trace(TRACE_WARNING, "controllers",
                   "shard %016llx: a fence for disk generation %u, ours is %u: not answered",

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/trace.h"
+#include "broker/server/quarantine.h"
 #include "broker/server/retention.h"
 #include "broker/server/server_internal.h"
 
@@ -200,6 +201,7 @@ static void on_housekeeping(struct net_timer *timer)
     check_space(s);
     tell_when_out(s);
     tell_floors(s);
+    quarantine_run(s);
     peers_drain(s->peers);
     if (now(s) >= s->retention_ms) {
         s->retention_ms = now(s) + RETENTION_EVERY_MS;
@@ -212,23 +214,15 @@ static void on_housekeeping(struct net_timer *timer)
 
 /* ---- what the links say ---- */
 
-/* R16: nothing is deleted because metadata are missing. It is said, and the files stay. */
-static void look_at_shards(struct server *s)
+static void open_children(struct server *s)
 {
-    uint32_t strangers = 0;
     for (struct shard *shard = shards_next(s->shards, NULL); shard != NULL;
          shard = shards_next(s->shards, shard)) {
         const struct route_shard *row = route_shard(s->route, shard->id);
-        strangers += row == NULL;
         if (row != NULL && row->open && shard->waits_for_parents) {
             shard_open_child(shard);
         }
     }
-    if (strangers > s->strangers) {
-        trace(TRACE_WARNING, "server",
-              "%u shards on this disk are not in the metadata: they are kept", strangers);
-    }
-    s->strangers = strangers;
 }
 
 static void route_changed(void *context)
@@ -236,7 +230,7 @@ static void route_changed(void *context)
     struct server *s = context;
     peers_sync(s->peers, s->route);
     if (route_version(s->route) != 0) {
-        look_at_shards(s);
+        open_children(s);
         tell_floors(s);
     }
     if (s->kinesis != NULL) {

@@ -13,6 +13,7 @@ struct server_config {
     char *ca_file, *cert_file, *key_file;
     uint64_t segment_bytes, journal_file_bytes, ring_bytes, block_bytes;
     uint32_t journal_files, connections_max;
+    uint64_t quarantine_after_ms, quarantine_keep_ms;
     char *disk_reserve, *io_backend, *log_level, *log_format;
     bool direct_io;
     /* The Kinesis interface; ports 0: not served. */

@@ -31,8 +31,9 @@ struct server {
     uv_signal_t term, interrupt;
     bool has_signals;
     bool closing, out_told;
-    bool floors_known;  /* every damaged replica has been told the epoch of its shard */
-    uint32_t strangers; /* shards that complete metadata do not list */
+    bool floors_known;      /* every damaged replica has been told the epoch of its shard */
+    uint64_t quarantine_ms; /* when quarantine is looked at next */
+    struct controllers_strays strays;
     char advertised_host[HOST_BYTES];
     uint64_t boot;
     struct error refused; /* status OK: nobody has */

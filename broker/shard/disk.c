@@ -40,8 +40,11 @@ static void shard_is_gone(struct shards *set, struct shard *shard)
 {
     list_remove(&shard->node);
     uint64_t id = shard->id;
+    bool deleted = !shard->quarantined;
     free(shard);
-    set->hooks.dropped(set->hooks.context, id);
+    if (deleted) {
+        set->hooks.dropped(set->hooks.context, id);
+    }
 }
 
 /* One SYNCED for each shard, however many of its records the sync covered. */

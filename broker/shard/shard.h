@@ -105,7 +105,7 @@ struct shard {
     uint64_t synced_seq;
     uint64_t deadline_ms;
     uint32_t heap_index; /* 0: no deadline */
-    bool dropped;
+    bool dropped, quarantined;
     struct shard_peer peers[SHARD_PEERS_MAX];
 
     /* For retention (docs/replication.md 2.12). The caller's. */
@@ -113,6 +113,8 @@ struct shard {
     bool retention_lowered;
     uint64_t trimmed_minute_ms;
     uint32_t trimmed_segments;
+
+    uint64_t unlisted_ms; /* since when the metadata do not list it; 0: they do. The caller's. */
 };
 
 /* Takes all shards that the store has. `store` and `hooks` are borrowed; broker is our id. */
@@ -135,6 +137,10 @@ NODISCARD enum status shards_create(struct shards *set, uint64_t id, uint32_t di
 /* The controllers deleted it. hooks->dropped follows once that is durable; waiting puts and readers
  * are told NOT_FOUND. The pointer is gone afterwards. IO, BUSY: it is still there. */
 NODISCARD enum status shards_drop(struct shards *set, struct shard *shard);
+
+/* Metadata do not list it (docs/replication.md R16): as shards_drop(), but its files are moved to
+ * quarantine, and nobody is told that it was deleted. */
+NODISCARD enum status shards_quarantine(struct shards *set, struct shard *shard);
 
 /* Dropped, and not yet durably. */
 bool shards_is_dropping(const struct shards *set, uint64_t id);

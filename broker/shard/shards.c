@@ -221,7 +221,7 @@ enum status shards_create(struct shards *set, uint64_t id, uint32_t disk_gen, st
     return shard_adopt(set, log, out);
 }
 
-enum status shards_drop(struct shards *set, struct shard *shard)
+NODISCARD static enum status take_away(struct shards *set, struct shard *shard, bool quarantine)
 {
     if (set->out) {
         return STATUS_IO;
@@ -233,7 +233,7 @@ enum status shards_drop(struct shards *set, struct shard *shard)
     uint64_t lsn = 0;
     rebuild_forget(shard);
     forget_peers(shard);
-    status = store_delete_shard(set->store, shard->log, false, &lsn);
+    status = store_delete_shard(set->store, shard->log, quarantine, &lsn);
     if (status != STATUS_OK) {
         if (status == STATUS_IO) {
             shards_fail(set, status, "delete");
@@ -249,9 +249,20 @@ enum status shards_drop(struct shards *set, struct shard *shard)
     list_remove(&shard->node);
     shard->log = NULL;
     shard->dropped = true;
+    shard->quarantined = quarantine;
     syncs_push(set, shard, lsn, 0);
     shards_schedule(set);
     return STATUS_OK;
+}
+
+enum status shards_drop(struct shards *set, struct shard *shard)
+{
+    return take_away(set, shard, false);
+}
+
+enum status shards_quarantine(struct shards *set, struct shard *shard)
+{
+    return take_away(set, shard, true);
 }
 
 bool shards_is_dropping(const struct shards *set, uint64_t id)

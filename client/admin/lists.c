@@ -215,6 +215,9 @@ static void fill_broker(const Weir__BrokerStatus *from, struct weir_broker_statu
     out->beat_age_ms = from->beat_age_ms;
     out->replicas = from->replicas;
     out->leaders = from->leaders;
+    out->unlisted = from->unlisted;
+    out->quarantined = from->quarantined;
+    out->reclaimed = from->reclaimed;
     out->disk_bytes = from->disk_bytes;
     out->disk_free_bytes = from->disk_free_bytes;
     (void)snprintf(out->disk_state, sizeof(out->disk_state), "%s", from->disk_state);

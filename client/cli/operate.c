@@ -23,6 +23,9 @@ static void broker_fields(struct json *json, const struct weir_broker_status *br
     json_number(json, "disk_bytes", broker->disk_bytes);
     json_number(json, "disk_free_bytes", broker->disk_free_bytes);
     json_string(json, "disk_state", broker->disk_state);
+    json_number(json, "unlisted", broker->unlisted);
+    json_number(json, "quarantined", broker->quarantined);
+    json_number(json, "reclaimed", broker->reclaimed);
     json_object_end(json);
 }
 
@@ -60,6 +63,24 @@ static void controllers_array(struct json *json, const struct weir_cluster *clus
     json_array_end(json);
 }
 
+/* What nobody may overlook, below the table. */
+static void print_strays(const struct weir_broker_status *broker)
+{
+    if (broker->reclaimed > 0) {
+        (void)printf("%s: %u shards that the cluster lists lie in its quarantine: see its log\n",
+                     broker->name, broker->reclaimed);
+    }
+    if (broker->unlisted > 0) {
+        (void)printf("%s: %u shards on its disk are not listed by the cluster: they will go to "
+                     "quarantine\n",
+                     broker->name, broker->unlisted);
+    }
+    if (broker->quarantined > 0) {
+        (void)printf("%s: %u shards or segments in quarantine\n", broker->name,
+                     broker->quarantined);
+    }
+}
+
 static int print_brokers(const struct program *program, const struct weir_cluster *cluster)
 {
     static const char *const headings[] = {"BROKER",    "ZONE",     "ADDRESS", "STATE",
@@ -85,7 +106,11 @@ static int print_brokers(const struct program *program, const struct weir_cluste
         table_add(&table, disk_ok ? TABLE_GOOD : TABLE_BAD, "%s",
                   broker->session ? broker->disk_state : "?");
     }
-    return program_print_table(program, &table);
+    int code = program_print_table(program, &table);
+    for (size_t i = 0; i < cluster->broker_count; i++) {
+        print_strays(&cluster->brokers[i]);
+    }
+    return code;
 }
 
 static int print_controllers(const struct program *program, const struct weir_cluster *cluster)

@@ -140,6 +140,9 @@ enum status handle_beat(struct controller *c, struct client *client, struct byte
         client->disk_bytes = beat->disk_bytes;
         client->disk_free_bytes = beat->disk_free_bytes;
         client->replicas = beat->replicas;
+        client->unlisted = beat->unlisted;
+        client->quarantined = beat->quarantined;
+        client->reclaimed = beat->reclaimed;
         client->leaders = beat->leaders;
         client->wall_ms = beat->time_ms;
         client->wall_at_ms = controller_now(c);

@@ -41,6 +41,7 @@ struct client {
     uint64_t dropped_up_to; /* DROP_SHARDS was sent up to this shard */
     /* of its last beat, for status pages */
     uint64_t disk_bytes, disk_free_bytes;
+    uint32_t unlisted, quarantined, reclaimed;
     uint32_t replicas, leaders;
     char disk_state[16];
     uint64_t wall_ms, wall_at_ms; /* its clock, and our monotonic one when it said so */

@@ -81,6 +81,9 @@ static void fill_broker(const struct controller *c, struct broker_message *out,
         out->status.session = true;
         out->status.replicas = client->replicas;
         out->status.leaders = client->leaders;
+        out->status.unlisted = client->unlisted;
+        out->status.quarantined = client->quarantined;
+        out->status.reclaimed = client->reclaimed;
         out->status.disk_bytes = client->disk_bytes;
         out->status.disk_free_bytes = client->disk_free_bytes;
         (void)snprintf(out->disk_state, sizeof(out->disk_state), "%s", client->disk_state);

@@ -59,6 +59,8 @@ class Cluster:
     def up(self):
         command = [LOCAL, "up", "--dir", self.dir, "--bin", self.bin, "--controllers", str(self.controllers), "--brokers",
                    str(self.brokers)]
+        if os.environ.get("WEIR_TEST_BASE_PORT"):
+            command += ["--base-port", os.environ["WEIR_TEST_BASE_PORT"]]
         for line in self.settings:
             command += ["--set", line]
         for line in self.controller_settings:

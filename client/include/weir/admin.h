@@ -188,6 +188,9 @@ struct weir_broker_status {
     uint32_t replicas, leaders;
     uint64_t disk_bytes, disk_free_bytes;
     char disk_state[16]; /* "ok", "full", "out" */
+    /* Replicas on its disk that the cluster's metadata do not list; things in its quarantine, where
+     * such replicas go; and of these, replicas that the metadata list again. */
+    uint32_t unlisted, quarantined, reclaimed;
 };
 
 struct weir_cluster {

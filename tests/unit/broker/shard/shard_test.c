@@ -432,6 +432,21 @@ static void a_dropped_shard_answers_who_waits_and_tells_when_it_is_durable(void 
     world_close(&w);
 }
 
+static void a_replica_that_goes_to_quarantine_is_not_reported_as_deleted(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    world_open(&w);
+    world_elect(&w, 1, 1);
+    assert_int_equal(shards_quarantine(w.broker[2].shards, world_shard(&w, 2)), STATUS_OK);
+    assert_null(world_shard(&w, 2));
+    assert_true(shards_is_dropping(w.broker[2].shards, SHARD_ID));
+    world_turn(&w, 2);
+    assert_false(shards_is_dropping(w.broker[2].shards, SHARD_ID));
+    assert_int_equal(w.broker[2].dropped, 0);
+    world_close(&w);
+}
+
 static void a_leader_that_commits_nothing_resigns_until_it_does(void **state)
 {
     (void)state;
@@ -559,6 +574,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_refuses_puts_and_still_elects),
         cmocka_unit_test(a_disk_that_fails_a_sync_takes_the_broker_out_and_the_others_go_on),
         cmocka_unit_test(a_dropped_shard_answers_who_waits_and_tells_when_it_is_durable),
+        cmocka_unit_test(a_replica_that_goes_to_quarantine_is_not_reported_as_deleted),
         cmocka_unit_test(a_leader_that_commits_nothing_resigns_until_it_does),
         cmocka_unit_test(a_leader_that_a_majority_has_left_tells_what_they_promised),
         cmocka_unit_test(a_damaged_replica_promises_the_epoch_that_the_metadata_say),

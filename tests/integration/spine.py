@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""What a cluster does with what should not be: replicas that nobody lists, controllers that differ, disks that fail.
+
+usage: spine.py --bin DIR [--only NAME]"""
+import argparse
+import os
+import shutil
+import sys
+import time
+
+from cluster import Cluster, expect, run_all
+
+RECORDS = 500
+
+
+def wait_for(what, look, seconds=30):
+    """Until look() gives something true; returns it."""
+    end = time.monotonic() + seconds
+    while True:
+        found = look()
+        if found:
+            return found
+        expect(time.monotonic() < end, f"{what}: not within {seconds} s")
+        time.sleep(0.2)
+
+
+def put(cluster, stream, first=0, count=RECORDS):
+    cluster.run("weir", "put", stream, "--key-field", "1", stdin="".join(f"k{i % 7} {i}\n" for i in range(first, first + count)))
+
+
+def count(cluster, stream):
+    return len(cluster.run("weir", "get", stream).stdout.splitlines())
+
+
+def brokers(cluster):
+    return cluster.json("weirctl", "broker", "list")["brokers"]
+
+
+def answers(cluster, *command):
+    return cluster.run(*command, check=False, timeout=30).returncode == 0
+
+
+class Restored:
+    """The controller's directory as it was at an earlier time, and back."""
+
+    def __init__(self, cluster):
+        self.c = cluster
+        self.data = os.path.join(cluster.dir, "controller-1", "data")
+
+    def stop(self):
+        for name in self.c.names():
+            self.c.local("term", name)
+
+    def start(self):
+        for name in self.c.names():
+            self.c.local("start", name)
+        wait_for("the cluster after its restart", lambda: answers(self.c, "weirctl", "cluster", "status"))
+
+    def keep(self, name):
+        shutil.copytree(self.data, os.path.join(self.c.dir, name))
+
+    def take(self, name):
+        shutil.rmtree(self.data)
+        shutil.copytree(os.path.join(self.c.dir, name), self.data)
+
+
+def quarantine(bin_dir):
+    with Cluster(bin_dir, controllers=1, settings=["quarantine-after=2s"]) as c:
+        state = Restored(c)
+        c.create("old", 2)
+        put(c, "old")
+        state.stop()
+        state.keep("earlier")
+        state.start()
+        c.create("new", 2)
+        put(c, "new")
+        c.wait_in_sync("new")
+        state.stop()
+        state.keep("later")
+        state.take("earlier")
+        state.start()
+        wait_for("two shards in the quarantine of each broker",
+                 lambda: all(b["quarantined"] == 2 and b["unlisted"] == 0 for b in brokers(c)))
+        for broker in range(1, 4):
+            things = os.listdir(os.path.join(c.dir, f"broker-{broker}", "data", "quarantine"))
+            expect(len(things) == 2 and all(".since-" in name for name in things), f"broker-{broker}'s quarantine has {things}")
+            expect("moved to" in c.log(f"broker-{broker}"), f"broker-{broker} did not say what it moved")
+        text = c.run("weirctl", "broker", "list").stdout
+        expect("broker-1: 2 shards or segments in quarantine" in text, f"weirctl broker list says: {text}")
+        expect(count(c, "old") == RECORDS, "records of the stream that is listed are missing")
+        state.stop()
+        state.take("later")
+        state.start()
+        wait_for("shards that are listed again", lambda: all(b["reclaimed"] == 2 for b in brokers(c)))
+        expect("is listed again" in c.log("broker-2"), "broker-2 did not say which shards are listed again")
+        expect(all(not s["leader"] for s in c.shards("new")), "a shard without replicas has a leader")
+        wait_for("the other stream", lambda: count(c, "old") == RECORDS)
+        c.no_reports()
+        return "6 replicas moved aside, none deleted, and told of when they were wanted again"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    tests = [("replicas that nobody lists go to quarantine", quarantine)]
+    return run_all([(name, lambda f=function: f(options.bin)) for name, function in tests if options.only in name])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
