@@ -28,7 +28,8 @@
     X(key_create, KEY_CREATE)                 \
     X(key_enable, KEY_ENABLE)                 \
     X(key_delete, KEY_DELETE)                 \
-    X(token_key, TOKEN_KEY)
+    X(token_key, TOKEN_KEY)                   \
+    X(scale, SCALE)
 
 #define X(name, kind) \
     void command_##name(struct db *db, const Weir__Command *command, struct db_result *result);

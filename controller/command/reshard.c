@@ -9,8 +9,6 @@
 #include "controller/command/attributes.h"
 #include "controller/command/stream_control.h"
 
-enum { SHARDS_EVER_MAX = 64 * SHARDS_PER_STREAM_MAX };
-
 struct request {
     struct db *db;
     const Weir__Reshard *in;
@@ -240,9 +238,9 @@ static bool plan(struct request *r, struct reshard_step *out, uint32_t *out_targ
 static void carry_out(struct request *r, const struct reshard_step *step, uint32_t target)
 {
     if (step->count > 0) { /* else it has those shards already */
-        if (r->stream.shard_count > (uint32_t)SHARDS_EVER_MAX - step->count) {
+        if (r->stream.shard_count > (uint32_t)RESHARD_SHARDS_EVER_MAX - step->count) {
             command_refuse(r->result, STATUS_LIMIT, "a stream has %d shards in its whole life",
-                           SHARDS_EVER_MAX);
+                           RESHARD_SHARDS_EVER_MAX);
             return;
         }
         r->stream.state = DB_STREAM_UPDATING;

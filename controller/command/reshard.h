@@ -4,6 +4,8 @@
 #include "controller/command/internal.h"
 #include "controller/reshard/reshard.h"
 
+enum { RESHARD_SHARDS_EVER_MAX = 64 * SHARDS_PER_STREAM_MAX }; /* of a stream, in its whole life */
+
 /* The open shards of a stream: those that take records. A zeroed struct is empty. */
 struct open_shards {
     struct reshard_shard *shard;

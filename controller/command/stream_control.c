@@ -276,6 +276,29 @@ static bool change_warm(struct control *c)
     return begin_update(c);
 }
 
+static bool change_limits(struct control *c)
+{
+    Weir__StreamAttributes *a = c->attributes;
+    if (!needs_active(c)) {
+        return false;
+    }
+    Weir__StreamLimits *copy = malloc(sizeof(*copy));
+    if (copy == NULL) {
+        return control_no_memory(c);
+    }
+    weir__stream_limits__init(copy);
+    const Weir__StreamLimits *in = c->in->stream_limits;
+    copy->write_bytes = in->write_bytes;
+    copy->write_records = in->write_records;
+    copy->read_bytes = in->read_bytes;
+    copy->read_calls = in->read_calls;
+    copy->iterator_calls = in->iterator_calls;
+    copy->subscription_bytes = in->subscription_bytes;
+    weir__stream_limits__free_unpacked(a->limits, NULL);
+    a->limits = copy;
+    return begin_update(c);
+}
+
 /* Deletes and answers by itself, so there is nothing left to store. */
 static bool delete_stream(struct control *c)
 {
@@ -321,6 +344,8 @@ static bool apply(struct control *c)
         return control_deregister(c);
     case WEIR__STREAM_CONTROL__KIND_DELETE_STREAM:
         return delete_stream(c);
+    case WEIR__STREAM_CONTROL__KIND_STREAM_LIMITS:
+        return change_limits(c);
     case WEIR__STREAM_CONTROL__KIND_ACCOUNT:
     case WEIR__STREAM_CONTROL__KIND_LIMITS:
     case WEIR__STREAM_CONTROL__KIND__NOT_SET:

@@ -197,10 +197,12 @@ static void fsm_changed(void *data, bool active, uint64_t term, uint32_t leader)
         }
         keys_activate(c);
         settle_activate(c);
+        scaling_activate(c);
     } else if (!active && c->active) {
         c->active = false;
         brokers_deactivate(c);
         reshards_deactivate(c);
+        scaling_deactivate(c);
         elections_deactivate(c);
         net_timer_stop(c->options.loop, &c->settle_timer);
         pipeline_refuse(&c->pipeline, STATUS_NOT_ACTIVE, status_text(STATUS_NOT_ACTIVE));
@@ -305,6 +307,7 @@ static void on_messaged(struct session *session, enum rpc_method method, struct 
         {RPC_RESIGN,         handle_resign        },
         {RPC_SHARDS_DROPPED, handle_shards_dropped},
         {RPC_SHARDS_SEALED,  handle_shards_sealed },
+        {RPC_SHARD_LOADS,    handle_shard_loads   },
     };
     struct client *client = session_data(session);
     enum status status = STATUS_UNSUPPORTED;
@@ -353,6 +356,12 @@ static void set_defaults(struct controller_options *options)
         uint32_t *field = (uint32_t *)(void *)((char *)options + defaults[i].offset);
         *field = *field == 0 ? defaults[i].value : *field;
     }
+    if (options->scaling.window_ms == 0) {
+        options->scaling = (struct scaling_config){.window_ms = CONTROLLER_SCALING_WINDOW_MS,
+                                                   .idle_ms = CONTROLLER_SCALING_IDLE_MS,
+                                                   .cooldown_ms = CONTROLLER_SCALING_COOLDOWN_MS,
+                                                   .shards_max = SCALING_SHARDS_MAX};
+    }
 }
 
 static void fill_controllers(struct controller *c)
@@ -390,7 +399,8 @@ struct controller *controller_new(const struct controller_options *options)
     c->state_path = malloc(size);
     c->watch = watch_new();
     c->election = election_new();
-    if (c->state_path == NULL || c->watch == NULL || c->election == NULL) {
+    c->scaling = scaling_new(&c->options.scaling);
+    if (c->state_path == NULL || c->scaling == NULL || c->watch == NULL || c->election == NULL) {
         controller_close(c);
         controller_free(c);
         return NULL;
@@ -492,6 +502,7 @@ void controller_close(struct controller *c)
     net_timer_stop(c->options.loop, &c->ahead_timer);
     net_timer_stop(c->options.loop, &c->replicas_timer);
     reshards_deactivate(c);
+    net_timer_stop(c->options.loop, &c->scaling_timer);
     net_timer_stop(c->options.loop, &c->settle_timer);
     watchers_close(c);
     if (c->raft != NULL) {
@@ -513,6 +524,7 @@ void controller_free(struct controller *c)
     CHECK(list_empty(&c->clients));
     watch_free(c->watch);
     election_free(c->election);
+    scaling_free(c->scaling);
     election_effects_release(&c->effects);
     buf_release(&c->made);
     liveness_release(&c->liveness);

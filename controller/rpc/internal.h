@@ -6,6 +6,7 @@
 #include "controller/rpc/liveness.h"
 #include "controller/rpc/pipeline.h"
 #include "controller/rpc/rpc.h"
+#include "controller/scaling/scaling.h"
 #include "controller/watch/watch.h"
 #include "proto/net/net.h"
 #include "proto/schema/control.pb-c.h"
@@ -28,6 +29,8 @@ enum {
     SETTLE_MS = 20,
     SETTLE_WAIT_MS = 2000, /* for a broker that does not read */
     SIGNING_DATES_MAX = 4,
+    SCALING_LOOK_MS_MAX = 1000,
+    SHARD_LOADS_MAX = 4000, /* of one message */
 };
 
 /* A session of anybody with us. Its broker fields are set once REGISTER_BROKER has succeeded. */
@@ -72,6 +75,9 @@ struct controller {
         settle_timer;
 
     struct net_timer seals_timer, expiry_timer;
+
+    struct scaling *scaling;
+    struct net_timer scaling_timer;
 
     struct client nobody; /* of sessions that are not open yet */
     struct list clients, watchers;
@@ -133,6 +139,10 @@ void reshards_row(struct controller *c, const struct db_shard *shard);
 void reshards_activate(struct controller *c);
 void reshards_deactivate(struct controller *c);
 enum status handle_shards_sealed(struct controller *c, struct client *client, struct bytes body);
+/* On-demand streams: what brokers say of their load, and what follows from it. */
+enum status handle_shard_loads(struct controller *c, struct client *client, struct bytes body);
+void scaling_activate(struct controller *c);
+void scaling_deactivate(struct controller *c);
 enum status handle_shards_dropped(struct controller *c, struct client *client, struct bytes body);
 
 /* ---- commands

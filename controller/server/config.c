@@ -47,6 +47,14 @@ static const struct config_key keys[] = {
         "log bytes after which the state is copied and the log is cut"),
     KEY("trailing-entries", CONFIG_U32, trailing_entries, "5000",
         "log entries kept behind a snapshot for controllers that lag"),
+    KEY("scaling-window", CONFIG_DURATION, scaling_window_ms, "1m",
+        "a shard of an on-demand stream is split after half of its capacity was used for so long"),
+    KEY("scaling-idle", CONFIG_DURATION, scaling_idle_ms, "6h",
+        "neighbours are merged that together used less than a quarter of a shard for so long"),
+    KEY("scaling-cooldown", CONFIG_DURATION, scaling_cooldown_ms, "1m",
+        "time between two steps of an on-demand stream"),
+    KEY("scaling-shards-max", CONFIG_U32, scaling_shards_max, "200",
+        "open shards of an on-demand stream at most; 0: shards never follow the load"),
     KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
     KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
 };
@@ -86,6 +94,11 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
         {"election-timeout", c->election_timeout_ms, 2 * c->heartbeat_ms },
         {"heartbeat",        c->heartbeat_ms,        1                   },
     };
+    if (c->scaling_window_ms < 500 || c->scaling_idle_ms < 1000 || c->scaling_cooldown_ms == 0) {
+        return error_set(error, STATUS_INVALID,
+                         "scaling-window must be 500ms or more, scaling-idle 1s or more, "
+                         "scaling-cooldown above 0");
+    }
     for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
         if (times[i].value < times[i].least || times[i].value > 3600000) {
             return error_set(error, STATUS_INVALID, "%s: must be between %llums and 1h",

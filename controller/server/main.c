@@ -129,6 +129,10 @@ static enum status open_controller(struct server *server, struct error *error)
         .snapshot_entries = config->snapshot_entries,
         .snapshot_bytes = (uint32_t)config->snapshot_bytes,
         .trailing_entries = config->trailing_entries,
+        .scaling = {.window_ms = config->scaling_window_ms,
+                    .idle_ms = config->scaling_idle_ms,
+                    .cooldown_ms = config->scaling_cooldown_ms,
+                    .shards_max = config->scaling_shards_max},
         .failed = on_failed,
         .data = server,
     };

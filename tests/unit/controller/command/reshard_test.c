@@ -321,6 +321,84 @@ static void a_number_of_shards_goes_on_by_itself(void **state)
     end();
 }
 
+static void set_mode(Weir__StreamMode mode)
+{
+    Weir__StreamControl__Mode part = WEIR__STREAM_CONTROL__MODE__INIT;
+    part.mode = mode;
+    Weir__StreamControl control = WEIR__STREAM_CONTROL__INIT;
+    control.name = orders;
+    control.kind_case = WEIR__STREAM_CONTROL__KIND_MODE;
+    control.mode = &part;
+    Weir__CmdStreamControl in = WEIR__CMD_STREAM_CONTROL__INIT;
+    in.control = &control;
+    Weir__Command command = WEIR__COMMAND__INIT;
+    command.kind_case = WEIR__COMMAND__KIND_STREAM_CONTROL;
+    command.stream_control = &in;
+    assert_int_equal(apply(&command), STATUS_OK);
+    Weir__CmdStreamSettled settled = WEIR__CMD_STREAM_SETTLED__INIT;
+    settled.stream = 1;
+    settled.change = 1;
+    weir__command__init(&command);
+    command.kind_case = WEIR__COMMAND__KIND_STREAM_SETTLED;
+    command.stream_settled = &settled;
+    assert_int_equal(apply(&command), STATUS_OK);
+    assert_int_equal(stream_state(), DB_STREAM_ACTIVE);
+}
+
+/* Splits `shard` in its middle and merges two others: the state of the stream afterwards. */
+static enum db_stream_state scale(uint32_t shard, uint32_t merged, uint32_t with)
+{
+    uint8_t at[HASH_KEY_BYTES];
+    struct hash_range range = row(shard).range;
+    struct hash_key middle = {.high = range.first.high / 2 + range.last.high / 2};
+    hash_key_to_bytes(middle, at);
+    Weir__Reshard__Split part = WEIR__RESHARD__SPLIT__INIT, *parts[] = {&part};
+    part.shard = shard;
+    part.at = (ProtobufCBinaryData){.data = at, .len = sizeof(at)};
+    Weir__Reshard__Merge pair = WEIR__RESHARD__MERGE__INIT, *pairs[] = {&pair};
+    pair.shard = merged;
+    pair.with = with;
+    Weir__CmdScale in = WEIR__CMD_SCALE__INIT;
+    in.stream = 1;
+    in.n_splits = in.n_merges = 1;
+    in.splits = parts;
+    in.merges = pairs;
+    Weir__Command command = WEIR__COMMAND__INIT;
+    command.kind_case = WEIR__COMMAND__KIND_SCALE;
+    command.scale = &in;
+    assert_int_equal(apply(&command), STATUS_OK);
+    return stream_state();
+}
+
+static void a_load_splits_and_merges_in_one_step_in_on_demand_mode_only(void **state)
+{
+    (void)state;
+    begin(4);
+    assert_int_equal(scale(0, 2, 3), DB_STREAM_ACTIVE); /* provisioned */
+    set_mode(WEIR__STREAM_MODE__STREAM_ON_DEMAND);
+    assert_int_equal(scale(0, 0, 1), DB_STREAM_ACTIVE); /* a shard twice */
+    assert_int_equal(scale(0, 1, 3), DB_STREAM_ACTIVE); /* no neighbours */
+    assert_int_equal(scale(0, 3, 2), DB_STREAM_ACTIVE); /* in the wrong order */
+    struct db_shard shard;
+    assert_false(db_shard_get(db, db_shard_id(1, 4), &shard));
+
+    assert_int_equal(scale(0, 2, 3), DB_STREAM_UPDATING);
+    for (uint32_t n = 4; n < 7; n++) {
+        elect(n);
+    }
+    seal(2, 10, clock_ms);
+    seal(3, 20, clock_ms);
+    assert_int_equal(row(6).lineage.state, DB_SHARD_OPEN); /* it need not wait for the split */
+    assert_int_equal(row(6).lineage.parent_count, 2);
+    assert_int_equal(stream_state(), DB_STREAM_UPDATING);
+    seal(0, 30, clock_ms);
+    assert_int_equal(row(4).lineage.state, DB_SHARD_OPEN);
+    assert_int_equal(row(5).lineage.state, DB_SHARD_OPEN);
+    assert_int_equal(row(1).lineage.state, DB_SHARD_OPEN);
+    assert_int_equal(stream_state(), DB_STREAM_ACTIVE);
+    end();
+}
+
 static void a_closed_shard_goes_when_its_records_have_expired(void **state)
 {
     (void)state;
@@ -357,6 +435,7 @@ int main(void)
         cmocka_unit_test(a_merge_waits_for_both_parents),
         cmocka_unit_test(what_cannot_be_changes_nothing),
         cmocka_unit_test(a_number_of_shards_goes_on_by_itself),
+        cmocka_unit_test(a_load_splits_and_merges_in_one_step_in_on_demand_mode_only),
         cmocka_unit_test(a_closed_shard_goes_when_its_records_have_expired),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,2 @@
+# Scaling by load, what is counted of shards, limits.
+weir_unit_test(controller/scaling/scaling LINK controller_scaling)
