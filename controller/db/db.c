@@ -81,7 +81,7 @@ void db_blob(struct db *db, sqlite3_stmt *statement, int column, uint8_t *out, s
 /* ---- changes
  * --------------------------------------------------------------------------------------- */
 
-static bool ids_insert(struct db_ids *ids, uint64_t id)
+bool db_ids_insert(struct db_ids *ids, uint64_t id)
 {
     size_t low = 0, high = ids->count;
     while (low < high) {
@@ -118,7 +118,7 @@ void db_note(struct db *db, enum db_kind kind, uint64_t id)
                          : kind == DB_KIND_SHARD  ? &db->changes.shards
                                                   : &db->changes.deleted_streams;
     db->changed = true;
-    if (!ids_insert(ids, id)) {
+    if (!db_ids_insert(ids, id)) {
         db_abort(db, STATUS_NO_MEMORY, "out of memory");
     }
 }
@@ -139,6 +139,7 @@ void db_changes_clear(struct db_changes *changes)
     changes->brokers.count = changes->streams.count = 0;
     changes->shards.count = changes->deleted_streams.count = 0;
     changes->drops = changes->settings = false;
+    changes->applications.count = changes->leases.count = 0;
 }
 
 static void changes_release(struct db_changes *changes)
@@ -147,6 +148,8 @@ static void changes_release(struct db_changes *changes)
     free(changes->streams.id);
     free(changes->shards.id);
     free(changes->deleted_streams.id);
+    free(changes->applications.id);
+    free(changes->leases.key);
 }
 
 /* ---- the transaction and the meta row
@@ -304,8 +307,8 @@ enum status db_upgrade(struct db *db, struct error *error)
     char sql[128];
     (void)snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
                    DB_APPLICATION_ID, DB_FORMAT);
-    const char *const steps[] = {"BEGIN",           db_schema, db_schema_account,
-                                 db_schema_lineage, sql,       "COMMIT"};
+    const char *const steps[] = {"BEGIN",          db_schema, db_schema_account, db_schema_lineage,
+                                 db_schema_leases, sql,       "COMMIT"};
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         if (sqlite3_exec(db->sql, steps[i], NULL, NULL, NULL) != SQLITE_OK) {
             return error_set(error, STATUS_IO, "%s: cannot make the tables: %s", db->path,

@@ -32,7 +32,9 @@ enum {
     DB_PRODUCER_BLOCK = 1 << 20,             /* producer ids given out at a time */
     DB_KEY_ID_BYTES = 33,                    /* of access keys, with their zero */
     DB_KEY_NAME_BYTES = 65,
-    DB_SEALED_MAX = 160, /* an encrypted secret */
+    DB_SEALED_MAX = 160,       /* an encrypted secret */
+    DB_LEASE_NAME_BYTES = 129, /* of applications and workers, with their zero */
+    DB_INCARNATION_BYTES = 16,
 };
 
 struct db;
@@ -91,10 +93,19 @@ struct db_ids {
     uint64_t *id;
     size_t count, capacity;
 };
+struct db_lease_key {
+    uint64_t application, shard;
+};
+struct db_lease_keys { /* as they changed, also more than once */
+    struct db_lease_key *key;
+    size_t count, capacity;
+};
 struct db_changes {
     struct db_ids brokers, streams, shards, deleted_streams;
-    bool drops;    /* rows of db_drop_put() came or went */
-    bool settings; /* db_settings_put() */
+    struct db_ids applications;  /* itself, its streams or its workers: not in the image */
+    struct db_lease_keys leases; /* ditto; those of a deleted application are not listed */
+    bool drops;                  /* rows of db_drop_put() came or went */
+    bool settings;               /* db_settings_put() */
 };
 struct db_changes *db_changes(struct db *db);
 bool db_changes_any(const struct db_changes *changes);
@@ -274,6 +285,97 @@ void db_token_key_add(struct db *db, struct bytes sealed);
 void db_token_key_each(struct db *db,
                        void (*visit)(uint32_t id, struct bytes sealed, void *context),
                        void *context);
+
+/* ---- consumer leases (docs/leases.md)
+ * -------------------------------------------------------------- */
+
+/* The numbers are those of proto/schema/lease.proto. */
+enum db_position_type {
+    DB_TRIM_HORIZON,
+    DB_LATEST,
+    DB_AT_TIMESTAMP,
+    DB_AT_OFFSET,
+    DB_SHARD_END,
+};
+
+struct db_position {
+    enum db_position_type type;
+    uint64_t offset;       /* AT_OFFSET: records below are processed, … */
+    uint32_t sub_sequence; /* … and so many user records of the one at it */
+    uint64_t timestamp_ms; /* AT_TIMESTAMP */
+};
+
+struct db_application {
+    uint64_t id;
+    char name[DB_LEASE_NAME_BYTES];
+    uint64_t created_ms;
+};
+
+struct db_lease_stream {
+    uint32_t stream;
+    struct db_position initial;
+    uint32_t next_shard; /* shards below this number were leased, or need not be */
+};
+
+struct db_lease_worker {
+    uint64_t id, application;
+    char name[DB_LEASE_NAME_BYTES];
+    uint8_t incarnation[DB_INCARNATION_BYTES];
+    uint64_t joined_ms;
+};
+
+struct db_lease {
+    uint64_t application, shard;
+    uint64_t worker; /* 0: nobody */
+    uint64_t counter;
+    uint64_t owned_ms; /* cluster time when the tenure began */
+    struct db_position checkpoint, pending;
+    bool has_pending;
+    uint64_t checkpoint_ms; /* 0: never */
+};
+
+/* For applications, workers and counters alike: no number is ever given out twice. */
+uint64_t db_lease_number_take(struct db *db);
+
+bool db_application_get(struct db *db, uint64_t id, struct db_application *out);
+bool db_application_find(struct db *db, const char *name, struct db_application *out);
+void db_application_put(struct db *db, const struct db_application *application);
+/* With all that belongs to it. */
+void db_application_delete(struct db *db, uint64_t id);
+/* By name. */
+void db_application_each(struct db *db,
+                         void (*visit)(const struct db_application *application, void *context),
+                         void *context);
+uint64_t db_application_count(struct db *db);
+
+bool db_lease_stream_get(struct db *db, uint64_t application, uint32_t stream,
+                         struct db_lease_stream *out);
+void db_lease_stream_put(struct db *db, uint64_t application, const struct db_lease_stream *stream);
+void db_lease_stream_delete(struct db *db, uint64_t application, uint32_t stream);
+void db_lease_stream_each(struct db *db, uint64_t application,
+                          void (*visit)(const struct db_lease_stream *stream, void *context),
+                          void *context);
+uint64_t db_lease_stream_count(struct db *db, uint64_t application);
+
+bool db_lease_worker_get(struct db *db, uint64_t id, struct db_lease_worker *out);
+bool db_lease_worker_find(struct db *db, uint64_t application, const char *name,
+                          struct db_lease_worker *out);
+void db_lease_worker_put(struct db *db, const struct db_lease_worker *worker);
+/* Leaves its leases as they are. */
+void db_lease_worker_delete(struct db *db, const struct db_lease_worker *worker);
+/* By name; the visitor must not change workers. */
+void db_lease_worker_each(struct db *db, uint64_t application,
+                          void (*visit)(const struct db_lease_worker *worker, void *context),
+                          void *context);
+uint64_t db_lease_worker_count(struct db *db, uint64_t application);
+
+bool db_lease_get(struct db *db, uint64_t application, uint64_t shard, struct db_lease *out);
+void db_lease_put(struct db *db, const struct db_lease *lease);
+void db_lease_delete(struct db *db, uint64_t application, uint64_t shard);
+/* Those of shards in [first, end), ascending, until the visitor says false; it may change leases.
+ */
+void db_lease_each(struct db *db, uint64_t application, uint64_t first, uint64_t end,
+                   bool (*visit)(const struct db_lease *lease, void *context), void *context);
 
 /* A broker was told to delete its replica of a shard and has not confirmed it. These rows are the
  * positive record that a deletion needs (docs/replication.md R16): they outlive the shard's. */

@@ -10,7 +10,7 @@
 #include "controller/db/statements.def"
 
 enum {
-    DB_FORMAT = 3,
+    DB_FORMAT = 4,
     DB_APPLICATION_ID = 0x57454952, /* "WEIR", in the file's header */
     DB_BUSY_MS = 10000, /* a checkpoint on another thread may hold the file for a moment */
 };
@@ -22,7 +22,8 @@ enum db_statement {
         DB_STATEMENT_COUNT
 };
 
-extern const char *const db_schema, *const db_schema_account, *const db_schema_lineage;
+extern const char *const db_schema, *const db_schema_account, *const db_schema_lineage,
+                                                                  *const db_schema_leases;
 extern const char *const db_statements[DB_STATEMENT_COUNT];
 
 struct db {
@@ -83,6 +84,8 @@ void db_blob(struct db *db, sqlite3_stmt *statement, int column, uint8_t *out, s
 
 enum db_kind { DB_KIND_BROKER, DB_KIND_STREAM, DB_KIND_SHARD, DB_KIND_DELETED_STREAM };
 void db_note(struct db *db, enum db_kind kind, uint64_t id);
+/* Keeps them ascending, each once. False: out of memory. */
+bool db_ids_insert(struct db_ids *ids, uint64_t id);
 
 /* lineage.c: fills shard->lineage. */
 void db_lineage_read(struct db *db, struct db_shard *shard);
