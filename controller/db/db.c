@@ -205,8 +205,7 @@ void db_begin(struct db *db)
     db_run(db, db_use(db, DB_BEGIN));
 }
 
-/* A 64-bit mixer (splitmix64's finaliser): every entry's hash reaches every bit. */
-static uint64_t mixed(uint64_t x)
+uint64_t db_mixed(uint64_t x)
 {
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
     x = (x ^ x >> 27) * 0x94d049bb133111ebu;
@@ -219,7 +218,7 @@ enum status db_commit(struct db *db, uint64_t index, uint32_t mix, struct error 
     CHECK(index > db->meta.applied_index);
     db->meta.applied_index = index;
     db->meta.version += db->changed ? 1 : 0;
-    db->meta.state_hash = mixed(mixed(db->meta.state_hash ^ index) + mix);
+    db->meta.state_hash = db_mixed(db_mixed(db->meta.state_hash ^ index) + mix);
     meta_write(db);
     db_run(db, db_use(db, DB_COMMIT));
     db->in_transaction = false;

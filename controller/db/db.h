@@ -61,6 +61,17 @@ NODISCARD enum status db_copy(const char *path, const char *target, uint64_t *ou
  * INVALID: of a newer version. CORRUPT, IO. */
 NODISCARD enum status db_restore(struct db *db, const char *source, struct error *error);
 
+/* A digest of all rows, meta included: equal where the same entries were applied, in whatever order
+ * the file has the rows. begin() on the home thread, outside a transaction: the digest is of the
+ * state as it is then; it costs little. run(), which reads everything, may be on any thread while
+ * the home thread goes on. IO, CORRUPT, NO_MEMORY. */
+struct db_digest;
+NODISCARD enum status db_digest_begin(const char *path, struct db_digest **out,
+                                      struct error *error);
+NODISCARD enum status db_digest_run(struct db_digest *digest, uint64_t *out_digest,
+                                    struct error *error);
+void db_digest_free(struct db_digest *digest);
+
 /* ---- the transaction of an entry
  * ------------------------------------------------------------------ */
 
@@ -370,6 +381,9 @@ void db_lease_worker_each(struct db *db, uint64_t application,
 uint64_t db_lease_worker_count(struct db *db, uint64_t application);
 
 bool db_lease_get(struct db *db, uint64_t application, uint64_t shard, struct db_lease *out);
+/* The first that `worker` owns, of shards from `from` on. */
+bool db_lease_of_worker(struct db *db, uint64_t application, uint64_t worker, uint64_t from,
+                        struct db_lease *out);
 void db_lease_put(struct db *db, const struct db_lease *lease);
 void db_lease_delete(struct db *db, uint64_t application, uint64_t shard);
 /* Those of shards in [first, end), ascending, until the visitor says false; it may change leases.

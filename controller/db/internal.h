@@ -41,6 +41,9 @@ struct db {
 /* A file's connection with our settings. IO, CORRUPT. */
 NODISCARD enum status db_connect(const char *path, bool create, sqlite3 **out, struct error *error);
 
+/* A 64-bit mixer (splitmix64's finaliser): every bit of what goes in reaches every bit. */
+uint64_t db_mixed(uint64_t x);
+
 /* Remembers the first failure of SQLite. */
 void db_fail(struct db *db, const char *what);
 
