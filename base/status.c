@@ -50,6 +50,11 @@ bool status_is_retryable(enum status status)
     return false;
 }
 
+bool status_is_of_key(enum status status)
+{
+    return status >= STATUS_KEY_NOT_FOUND && status <= STATUS_KEY_UNAVAILABLE;
+}
+
 #undef error_set /* status.h makes it a macro for the analyzer */
 enum status error_set(struct error *error, enum status status, const char *format, ...)
 {

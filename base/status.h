@@ -69,6 +69,9 @@ enum status status_from_wire(unsigned number);
 /* Whether the same request may succeed later or elsewhere without being changed. */
 bool status_is_retryable(enum status status);
 
+/* Whether it is one of encryption: KEY_... */
+bool status_is_of_key(enum status status);
+
 /* For a must-use result that is ignored on purpose; `why` is for the reader. */
 #define status_ignore(expr, why)       \
     do {                               \
