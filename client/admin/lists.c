@@ -194,6 +194,8 @@ static void fill_controller(const Weir__ControllerStatus *from, struct weir_cont
     out->commit_index = from->commit_index;
     out->applied_index = from->applied_index;
     out->match_index = from->match_index;
+    out->compared_index = from->compared_index;
+    out->differs = from->differs;
 }
 
 static void fill_broker(const Weir__BrokerStatus *from, struct weir_broker_status *out)

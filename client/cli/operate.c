@@ -42,6 +42,8 @@ static void controller_fields(struct json *json, const struct weir_controller_st
     json_number(json, "commit_index", controller->commit_index);
     json_number(json, "applied_index", controller->applied_index);
     json_number(json, "match_index", controller->match_index);
+    json_number(json, "compared_index", controller->compared_index);
+    json_bool(json, "differs", controller->differs);
     json_object_end(json);
 }
 
@@ -140,7 +142,15 @@ static int print_controllers(const struct program *program, const struct weir_cl
         }
         table_add(&table, TABLE_PLAIN, "%" PRIu64, controller->match_index);
     }
-    return program_print_table(program, &table);
+    int code = program_print_table(program, &table);
+    for (size_t i = 0; i < cluster->controller_count; i++) {
+        if (cluster->controllers[i].differs) {
+            (void)printf("%s: its state differs from the active controller's after entry %" PRIu64
+                         ": replace it\n",
+                         cluster->controllers[i].name, cluster->controllers[i].compared_index);
+        }
+    }
+    return code;
 }
 
 static void active_field(struct json *json, const struct weir_cluster *cluster)

@@ -66,6 +66,7 @@ NODISCARD enum status db_restore(struct db *db, const char *source, struct error
  * state as it is then; it costs little. run(), which reads everything, may be on any thread while
  * the home thread goes on. IO, CORRUPT, NO_MEMORY. */
 struct db_digest;
+uint32_t db_format(void); /* digests of different formats cannot be compared */
 NODISCARD enum status db_digest_begin(const char *path, struct db_digest **out,
                                       struct error *error);
 NODISCARD enum status db_digest_run(struct db_digest *digest, uint64_t *out_digest,

@@ -97,3 +97,15 @@ void raft_peers_send(struct raft_node *node, uint32_t to, const struct raft_pack
         status_ignore(session_send(session, RPC_RAFT, payload), "Raft sends again");
     }
 }
+
+void raft_node_tell(struct raft_node *node, enum rpc_method method, const ProtobufCMessage *body)
+{
+    for (uint32_t i = 0; i < node->peer_count; i++) {
+        const struct raft_peer *peer = &node->peers[i];
+        struct session *session = peer->link == NULL ? NULL : net_link_session(peer->link);
+        if (session != NULL && session_queued(session) <= RAFT_PEER_QUEUE_MAX) {
+            status_ignore(session_send(session, method, (struct session_payload){.body = body}),
+                          "the caller says it again");
+        }
+    }
+}

@@ -18,10 +18,12 @@
 #include "base/limits.h"
 #include "base/list.h"
 #include "base/status.h"
+#include "proto/rpc/rpc.h"
 
 struct raft_node;
 struct net_loop;
 struct net_tls;
+struct ProtobufCMessage;
 
 enum {
     RAFT_NODE_SERVERS_MAX = 9,
@@ -165,6 +167,11 @@ void raft_node_forget(struct raft_node_request *request);
  * again. */
 NODISCARD enum status raft_node_receive(struct raft_node *node, uint32_t from, struct bytes body,
                                         struct bytes attachment);
+
+/* Sends a message of the caller's to the other controllers, on the links that are open and not
+ * congested: it may get lost. They get it as what comes in from us. */
+void raft_node_tell(struct raft_node *node, enum rpc_method method,
+                    const struct ProtobufCMessage *body);
 
 bool raft_node_is_active(const struct raft_node *node);
 uint32_t raft_node_leader(const struct raft_node *node); /* 0: unknown; may be ourselves */

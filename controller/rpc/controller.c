@@ -91,6 +91,7 @@ static enum status fsm_apply(void *data, const struct raft_node_command *command
 {
     struct controller *c = data;
     struct command_results results;
+    uint64_t before = db_meta(c->db)->applied_index;
     enum status status = command_apply(c->db, command->index, command->entry, &results, error);
     if (status != STATUS_OK) {
         return status;
@@ -129,6 +130,7 @@ static enum status fsm_apply(void *data, const struct raft_node_command *command
     if (c->checkpoint == NULL && db_wal_pages(c->db) >= CHECKPOINT_PAGES) {
         checkpoint_start(c);
     }
+    hashes_applied(c, before);
     return STATUS_OK;
 }
 
@@ -307,6 +309,7 @@ static void on_messaged(struct session *session, enum rpc_method method, struct 
         {RPC_RESIGN,         handle_resign        },
         {RPC_SHARDS_DROPPED, handle_shards_dropped},
         {RPC_SHARDS_SEALED,  handle_shards_sealed },
+        {RPC_STATE_HASH,     handle_state_hash    },
         {RPC_SHARD_LOADS,    handle_shard_loads   },
     };
     struct client *client = session_data(session);
@@ -351,6 +354,7 @@ static void set_defaults(struct controller_options *options)
         {offsetof(struct controller_options, beat_every_ms),     CONTROLLER_BEAT_EVERY_MS    },
         {offsetof(struct controller_options, broker_timeout_ms), CONTROLLER_BROKER_TIMEOUT_MS},
         {offsetof(struct controller_options, session_grace_ms),  CONTROLLER_SESSION_GRACE_MS },
+        {offsetof(struct controller_options, compare_entries),   CONTROLLER_COMPARE_ENTRIES  },
     };
     for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
         uint32_t *field = (uint32_t *)(void *)((char *)options + defaults[i].offset);
@@ -465,7 +469,10 @@ static enum status open_listener(struct controller *c, struct error *error)
 
 enum status controller_open(struct controller *c, struct error *error)
 {
-    enum status status = open_state(c, error);
+    enum status status = hashes_open(c, error);
+    if (status == STATUS_OK) {
+        status = open_state(c, error);
+    }
     if (status == STATUS_OK) {
         status = open_raft(c, error);
     }
@@ -490,7 +497,7 @@ bool controller_is_active(const struct controller *c)
 
 void controller_close(struct controller *c)
 {
-    while (c->checkpoint != NULL) {
+    while (c->checkpoint != NULL || c->hash_job != NULL) {
         (void)uv_run(net_loop_uv(c->options.loop), UV_RUN_ONCE);
     }
     c->closing = true;
@@ -504,6 +511,7 @@ void controller_close(struct controller *c)
     reshards_deactivate(c);
     net_timer_stop(c->options.loop, &c->scaling_timer);
     net_timer_stop(c->options.loop, &c->settle_timer);
+    net_timer_stop(c->options.loop, &c->hashes_timer);
     watchers_close(c);
     if (c->raft != NULL) {
         raft_node_close(c->raft);

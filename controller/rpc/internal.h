@@ -3,6 +3,7 @@
 
 #include "controller/db/db.h"
 #include "controller/election/election.h"
+#include "controller/rpc/agreement.h"
 #include "controller/rpc/liveness.h"
 #include "controller/rpc/pipeline.h"
 #include "controller/rpc/rpc.h"
@@ -26,6 +27,7 @@ enum {
     EXPIRY_EVERY_MS = 60 * 1000,
     EXPIRY_CLOCK_MS = 2000, /* how much the brokers' clocks may differ from ours */
     EXPIRE_AT_ONCE_MAX = 1000,
+    HASHES_TELL_MS = 5000, /* what our state was is told again after so long */
     SETTLE_MS = 20,
     SETTLE_WAIT_MS = 2000, /* for a broker that does not read */
     SIGNING_DATES_MAX = 4,
@@ -86,6 +88,11 @@ struct controller {
     struct buf made;          /* of struct made_replica: reported in this turn, to be committed */
     bool image_changed;       /* watchers have something to hear */
     struct checkpoint *checkpoint; /* under way on another thread, or NULL */
+
+    struct agreement agreement; /* on what the state is */
+    struct hash_job *hash_job;  /* ditto */
+    struct net_timer hashes_timer;
+    uint64_t differs_told; /* index at which others differ: it has been said */
 };
 
 /* At the end of this turn: proposals, fences, grants, updates. */
@@ -183,6 +190,12 @@ void keys_activate(struct controller *c);
 /* Changes of streams that the brokers have not all been told of: they end when they have. */
 void settle_activate(struct controller *c);
 void settle_changed(struct controller *c, uint32_t stream);
+
+/* CORRUPT: this directory was found to differ. */
+NODISCARD enum status hashes_open(struct controller *c, struct error *error);
+/* An entry has been applied; `before` is the index that was applied before it. */
+void hashes_applied(struct controller *c, uint64_t before);
+enum status handle_state_hash(struct controller *c, struct client *client, struct bytes body);
 
 /* ---- watchers
  * -------------------------------------------------------------------------------------- */

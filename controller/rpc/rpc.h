@@ -23,6 +23,7 @@ enum {
     CONTROLLER_BROKER_TIMEOUT_MS = 1000,
     CONTROLLER_SESSION_GRACE_MS = 300,
     CONTROLLER_CONNECTIONS_MAX = 4096,
+    CONTROLLER_COMPARE_ENTRIES = 1024,
     CONTROLLER_SCALING_WINDOW_MS = 60 * 1000,
     CONTROLLER_SCALING_IDLE_MS = 6 * 60 * 60 * 1000,
     CONTROLLER_SCALING_COOLDOWN_MS = 60 * 1000,
@@ -44,6 +45,7 @@ struct controller_options {
     uint32_t beat_every_ms, broker_timeout_ms, session_grace_ms;
     uint32_t election_ms, heartbeat_ms;                          /* 0: of raft.h */
     uint32_t snapshot_entries, snapshot_bytes, trailing_entries; /* ditto */
+    uint32_t compare_entries; /* the controllers compare their states so often; 0: the default */
     struct scaling_config scaling; /* window_ms 0: the defaults above */
     /* The controller cannot go on: the process must end soon, with this code. */
     void (*failed)(void *data, int exit_code, const struct error *why);

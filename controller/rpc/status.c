@@ -18,7 +18,8 @@ struct broker_message {
     char name[NODE_NAME_BYTES], zone[ZONE_BYTES], host[HOST_BYTES], disk_state[16];
 };
 
-static void fill_controller(struct controller_message *out, const struct raft_node_status *raft,
+static void fill_controller(const struct controller *c, struct controller_message *out,
+                            const struct raft_node_status *raft,
                             const struct raft_node_server_status *server)
 {
     bool self = server->server.id == raft->id;
@@ -38,6 +39,9 @@ static void fill_controller(struct controller_message *out, const struct raft_no
     out->status.address = &out->address;
     out->status.state = out->state;
     out->status.match_index = server->match;
+    bool differs = false;
+    out->status.compared_index = agreement_with(&c->agreement, server->server.id, &differs);
+    out->status.differs = differs;
     if (self) {
         out->status.term = raft->term;
         out->status.last_index = raft->last;
@@ -124,7 +128,7 @@ static enum status fill(const struct controller *c, struct status_message *out)
     weir__cluster_status__init(&out->status);
     raft_node_status(c->raft, &out->raft);
     for (uint32_t i = 0; i < out->raft.server_count; i++) {
-        fill_controller(&out->controller[i], &out->raft, &out->raft.servers[i]);
+        fill_controller(c, &out->controller[i], &out->raft, &out->raft.servers[i]);
         out->controllers[i] = &out->controller[i].status;
     }
     for (size_t i = 0; i < count; i++) {

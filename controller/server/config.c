@@ -55,6 +55,8 @@ static const struct config_key keys[] = {
         "time between two steps of an on-demand stream"),
     KEY("scaling-shards-max", CONFIG_U32, scaling_shards_max, "200",
         "open shards of an on-demand stream at most; 0: shards never follow the load"),
+    KEY("compare-entries", CONFIG_U32, compare_entries, "1024",
+        "log entries after which the controllers compare their states; the same on all of them"),
     KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
     KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
 };

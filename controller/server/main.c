@@ -129,6 +129,7 @@ static enum status open_controller(struct server *server, struct error *error)
         .snapshot_entries = config->snapshot_entries,
         .snapshot_bytes = (uint32_t)config->snapshot_bytes,
         .trailing_entries = config->trailing_entries,
+        .compare_entries = config->compare_entries,
         .scaling = {.window_ms = config->scaling_window_ms,
                     .idle_ms = config->scaling_idle_ms,
                     .cooldown_ms = config->scaling_cooldown_ms,

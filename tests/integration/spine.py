@@ -5,10 +5,11 @@ usage: spine.py --bin DIR [--only NAME]"""
 import argparse
 import os
 import shutil
+import sqlite3
 import sys
 import time
 
-from cluster import Cluster, expect, run_all
+from cluster import LOCAL, Cluster, expect, run_all
 
 RECORDS = 500
 
@@ -99,12 +100,47 @@ def quarantine(bin_dir):
         return "6 replicas moved aside, none deleted, and told of when they were wanted again"
 
 
+def damaged_row(bin_dir):
+    with Cluster(bin_dir, controller_settings=["compare-entries=20"]) as c:
+        c.create("steady", 2)
+        put(c, "steady")
+        bad = c.active_controller()
+        with sqlite3.connect(os.path.join(c.dir, bad, "data", "state.db")) as state:
+            state.execute("UPDATE streams SET retention_hours = retention_hours + 1")
+        state.close()
+        made = 0
+
+        def is_gone():
+            nonlocal made
+            c.run("weirctl", "stream", "create", f"more-{made}", "--shards", "1", check=False)
+            made += 1
+            return "must be replaced" in c.log(bad)
+
+        wait_for(f"the end of {bad}, whose row was changed", is_gone, 60)
+
+        def status():
+            rows = c.json("weirctl", "cluster", "status")["controllers"]
+            return rows if any(r["name"] == bad and r["differs"] and r["compared_index"] > 0 for r in rows) and \
+                not any(r["name"] != bad and r["differs"] for r in rows) and any(r["state"] == "active" for r in rows) else None
+
+        wait_for("the others' word on it", status)
+        text = c.run("weirctl", "controller", "list").stdout
+        expect(f"{bad}: its state differs" in text, f"weirctl controller list says: {text}")
+        c.run(LOCAL, "start", bad, "--dir", c.dir, check=False)
+        wait_for(f"{bad}'s refusal to start", lambda: "differed from the other controllers" in c.log(bad))
+        put(c, "steady", RECORDS)
+        expect(count(c, "steady") == 2 * RECORDS, "records are missing")
+        c.no_reports()
+        return f"{bad} was active: gone after {made} more commands, the other two went on"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
-    tests = [("replicas that nobody lists go to quarantine", quarantine)]
+    tests = [("replicas that nobody lists go to quarantine", quarantine),
+             ("a controller with a damaged row stops", damaged_row)]
     return run_all([(name, lambda f=function: f(options.bin)) for name, function in tests if options.only in name])
 
 

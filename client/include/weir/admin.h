@@ -177,6 +177,8 @@ struct weir_controller_status {
     uint16_t port;
     char state[16]; /* "active", "follower", "candidate", "unreachable" */
     uint64_t term, last_index, commit_index, applied_index, match_index;
+    uint64_t compared_index; /* the newest entry after which its state was compared; 0: never */
+    bool differs;            /* and was another than the answering controller's */
 };
 
 struct weir_broker_status {
