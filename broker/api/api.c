@@ -14,9 +14,10 @@ struct api *api_new(const struct api_options *options)
     }
     api->options = *options;
     list_init(&api->reads_queued);
-    api->limits = limits_new(&options->limits);
+    api->limits = limits_new();
+    api->loads = loads_new();
     api->slots = slots_new();
-    if (api->limits == NULL || api->slots == NULL) {
+    if (api->limits == NULL || api->loads == NULL || api->slots == NULL) {
         api_free(api);
         return NULL;
     }
@@ -41,6 +42,7 @@ void api_free(struct api *api)
     }
     api_free_reads(api);
     limits_free(api->limits);
+    loads_free(api->loads);
     slots_free(api->slots);
     batch_builder_release(&api->kept);
     free(api);

@@ -23,6 +23,8 @@ enum {
  * (proto/schema/data.proto, `limited`): those of Kinesis clients. */
 struct api_limits {
     uint64_t write_bytes, write_records, read_bytes, read_calls;
+    uint64_t iterator_calls;     /* GetShardIterator; counted by the broker that is asked */
+    uint64_t subscription_bytes; /* of each consumer */
 };
 
 struct api_options {
@@ -47,6 +49,39 @@ void api_close(struct api *api);
 
 /* After the store and the loop's sessions are closed. NULL is fine. */
 void api_free(struct api *api);
+
+/* What holds for the shard's stream: its own limits, else the options'. */
+struct api_limits api_limits_of(const struct api *api, uint64_t shard);
+
+/* False: the shard's limit of GetShardIterator is reached. Counts the call. */
+bool api_may_iterate(struct api *api, uint64_t shard);
+
+/* ---- what is counted of shards ---- */
+
+/* Counts since this broker started: sums over brokers are a shard's. */
+struct api_shard_metrics {
+    uint64_t shard;
+    uint32_t enabled; /* bits of StreamAttributes.monitoring (proto/schema/metadata.proto) */
+    struct shard_counters counters;
+};
+
+/* Tells of each shard here whose stream has metrics enabled; ascending by nothing. */
+void api_metrics_each(const struct api *api,
+                      void (*visit)(const struct api_shard_metrics *metrics, void *context),
+                      void *context);
+
+/* How much of its capacity a shard in on-demand mode uses that this broker leads, since it was
+ * asked last. Capacity is the stream's limits; where there are none, AWS's. */
+struct api_load {
+    uint64_t shard;
+    uint32_t permille;
+    bool can_split;
+    struct hash_key split; /* where the load halves */
+};
+
+/* Up to `capacity` of them, beginning behind shard *cursor (0: at the first), which moves on; 0
+ * there again when all have been told. Returns how many. */
+uint32_t api_loads(struct api *api, uint64_t *cursor, struct api_load *out, uint32_t capacity);
 
 /* False: the method is not one of the data path; the call is untouched. */
 bool api_called(struct api *api, struct session_call *call);

@@ -3,6 +3,7 @@
 
 #include "broker/api/api.h"
 #include "broker/api/limits.h"
+#include "broker/api/load.h"
 #include "broker/api/slots.h"
 #include "proto/schema/data.pb-c.h"
 
@@ -13,7 +14,8 @@ struct pending_put {
     struct session_call *call;
     struct api *api;
     uint64_t shard;
-    uint32_t refused_count; /* of a limited put */
+    uint64_t bytes, records; /* that will count */
+    uint32_t refused_count;  /* of a limited put */
     uint8_t refused[LIMITS_RECORDS_MAX / 8];
     struct pending_put *next; /* on the free list */
 };
@@ -31,6 +33,7 @@ struct api {
     struct list reads_queued; /* pending_read.queued */
 
     struct limits *limits;
+    struct loads *loads;
     struct slots *slots;
     struct batch_builder kept; /* of a batch, the records that no limit refuses */
 
@@ -46,6 +49,10 @@ struct shard *api_shard(struct api *api, struct session_call *call, uint64_t id)
 /* Answers with the leader's name as hint, where that helps. */
 void api_refuse(struct api *api, struct session_call *call, uint64_t shard, enum status status,
                 const char *text);
+
+/* metrics.c: a batch that is about to be put. */
+void api_measure(struct api *api, const struct shard *shard, struct pending_put *p,
+                 struct bytes batch);
 
 void api_put(struct api *api, struct session_call *call);
 void api_read(struct api *api, struct session_call *call);

@@ -14,21 +14,16 @@ struct bucket {
 struct entry {
     struct entry *next;
     uint64_t shard, seen_ms;
-    struct bucket write_bytes, write_records, read_bytes, read_calls;
+    struct bucket write_bytes, write_records, read_bytes, read_calls, iterator_calls;
 };
 
 struct limits {
-    struct api_limits config;
     struct entry *slots[TABLE_SLOTS];
 };
 
-struct limits *limits_new(const struct api_limits *config)
+struct limits *limits_new(void)
 {
-    struct limits *limits = calloc(1, sizeof(*limits));
-    if (limits != NULL) {
-        limits->config = *config;
-    }
-    return limits;
+    return calloc(1, sizeof(struct limits));
 }
 
 void limits_free(struct limits *limits)
@@ -54,6 +49,9 @@ static int64_t capacity(uint64_t rate)
 static void refill(struct bucket *bucket, uint64_t rate, uint64_t elapsed_ms)
 {
     int64_t most = capacity(rate);
+    if (bucket->tokens > most) {
+        bucket->tokens = most; /* the rate was lowered */
+    }
     uint64_t missing = (uint64_t)(most - bucket->tokens);
     if (rate == 0 || elapsed_ms > missing / rate) {
         bucket->tokens = most;
@@ -70,7 +68,8 @@ static bool is_idle(const struct entry *e, uint64_t now_ms)
 
 /* The shard's buckets as of now; NULL when out of memory (then nothing is limited). Those that have
  * not been asked for lately go on the way. */
-static struct entry *find(struct limits *limits, uint64_t shard, uint64_t now_ms)
+static struct entry *find(struct limits *limits, const struct api_limits *c, uint64_t shard,
+                          uint64_t now_ms)
 {
     uint64_t hash = (shard ^ shard >> 29) * UINT64_C(0x9e3779b97f4a7c15);
     struct entry **at = &limits->slots[hash >> 54];
@@ -83,7 +82,6 @@ static struct entry *find(struct limits *limits, uint64_t shard, uint64_t now_ms
             at = &e->next;
         }
     }
-    const struct api_limits *c = &limits->config;
     struct entry *e = *at;
     if (e == NULL) {
         e = calloc(1, sizeof(*e));
@@ -95,7 +93,8 @@ static struct entry *find(struct limits *limits, uint64_t shard, uint64_t now_ms
                             .write_bytes = {capacity(c->write_bytes)},
                             .write_records = {capacity(c->write_records)},
                             .read_bytes = {capacity(c->read_bytes)},
-                            .read_calls = {capacity(c->read_calls)}};
+                            .read_calls = {capacity(c->read_calls)},
+                            .iterator_calls = {capacity(c->iterator_calls)}};
         *at = e;
         return e;
     }
@@ -105,6 +104,7 @@ static struct entry *find(struct limits *limits, uint64_t shard, uint64_t now_ms
         refill(&e->write_records, c->write_records, elapsed_ms);
         refill(&e->read_bytes, c->read_bytes, elapsed_ms);
         refill(&e->read_calls, c->read_calls, elapsed_ms);
+        refill(&e->iterator_calls, c->iterator_calls, elapsed_ms);
         e->seen_ms = now_ms;
     }
     return e;
@@ -117,13 +117,13 @@ static bool fits(int64_t tokens, uint64_t rate, uint64_t cost)
     return rate == 0 || tokens >= need;
 }
 
-uint32_t limits_judge(struct limits *limits, uint64_t shard, uint64_t now_ms, struct bytes payload,
-                      uint8_t *refused, struct limits_cost *out_cost)
+uint32_t limits_judge(struct limits *limits, const struct api_limits *c, uint64_t shard,
+                      uint64_t now_ms, struct bytes payload, uint8_t *refused,
+                      struct limits_cost *out_cost)
 {
     *out_cost = (struct limits_cost){0};
-    const struct api_limits *c = &limits->config;
     struct entry *e =
-        c->write_bytes == 0 && c->write_records == 0 ? NULL : find(limits, shard, now_ms);
+        c->write_bytes == 0 && c->write_records == 0 ? NULL : find(limits, c, shard, now_ms);
     if (e == NULL) {
         return 0;
     }
@@ -148,20 +148,21 @@ uint32_t limits_judge(struct limits *limits, uint64_t shard, uint64_t now_ms, st
     return count;
 }
 
-void limits_spend(struct limits *limits, uint64_t shard, uint64_t now_ms,
-                  const struct limits_cost *cost)
+void limits_spend(struct limits *limits, const struct api_limits *c, uint64_t shard,
+                  uint64_t now_ms, const struct limits_cost *cost)
 {
-    struct entry *e = cost->records == 0 ? NULL : find(limits, shard, now_ms);
+    struct entry *e = cost->records == 0 ? NULL : find(limits, c, shard, now_ms);
     if (e != NULL) {
         e->write_bytes.tokens -= (int64_t)cost->bytes * 1000;
         e->write_records.tokens -= (int64_t)cost->records * 1000;
     }
 }
 
-bool limits_may_read(struct limits *limits, uint64_t shard, uint64_t now_ms, bool is_new_call)
+bool limits_may_read(struct limits *limits, const struct api_limits *c, uint64_t shard,
+                     uint64_t now_ms, bool is_new_call)
 {
-    const struct api_limits *c = &limits->config;
-    struct entry *e = c->read_bytes == 0 && c->read_calls == 0 ? NULL : find(limits, shard, now_ms);
+    struct entry *e =
+        c->read_bytes == 0 && c->read_calls == 0 ? NULL : find(limits, c, shard, now_ms);
     if (e == NULL || !is_new_call) {
         return true;
     }
@@ -173,10 +174,23 @@ bool limits_may_read(struct limits *limits, uint64_t shard, uint64_t now_ms, boo
     return true;
 }
 
-void limits_spend_read(struct limits *limits, uint64_t shard, uint64_t now_ms, uint64_t bytes)
+void limits_spend_read(struct limits *limits, const struct api_limits *c, uint64_t shard,
+                       uint64_t now_ms, uint64_t bytes)
 {
-    struct entry *e = limits->config.read_bytes == 0 ? NULL : find(limits, shard, now_ms);
+    struct entry *e = c->read_bytes == 0 ? NULL : find(limits, c, shard, now_ms);
     if (e != NULL) {
         e->read_bytes.tokens -= (int64_t)bytes * 1000;
     }
+}
+
+bool limits_may_iterate(struct limits *limits, const struct api_limits *c, uint64_t shard,
+                        uint64_t now_ms)
+{
+    struct entry *e = c->iterator_calls == 0 ? NULL : find(limits, c, shard, now_ms);
+    if (e == NULL) {
+        return true;
+    }
+    bool may = fits(e->iterator_calls.tokens, c->iterator_calls, 1);
+    e->iterator_calls.tokens -= may ? 1000 : 0;
+    return may;
 }

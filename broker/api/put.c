@@ -13,6 +13,10 @@ static void recycle(struct pending_put *p)
 static void put_done(struct shard_put *put)
 {
     struct pending_put *p = CONTAINER_OF(put, struct pending_put, put);
+    if (put->status == STATUS_OK && !put->duplicate) {
+        put->shard->counters.in_bytes += p->bytes;
+        put->shard->counters.in_records += p->records;
+    }
     if (put->status == STATUS_OK) {
         Weir__PutReply reply = WEIR__PUT_REPLY__INIT;
         reply.base_offset = put->base_offset;
@@ -71,8 +75,8 @@ NODISCARD static enum status keep_rest(struct api *api, const struct batch_heade
 /* Judges the records of a limited put. THROTTLED: none may come; INVALID: not a batch that can be
  * judged. *batch becomes what may come. */
 NODISCARD static enum status apply_limits(struct api *api, struct shard *shard,
-                                          struct pending_put *p, struct bytes *batch,
-                                          struct limits_cost *out_cost)
+                                          const struct api_limits *rates, struct pending_put *p,
+                                          struct bytes *batch, struct limits_cost *out_cost)
 {
     struct batch_header h;
     struct error error;
@@ -89,8 +93,9 @@ NODISCARD static enum status apply_limits(struct api *api, struct shard *shard,
         return status;
     }
     memset(p->refused, 0, sizeof(p->refused));
-    p->refused_count = limits_judge(api->limits, p->shard, net_now_ms(api->options.loop), payload,
-                                    p->refused, out_cost);
+    p->refused_count = limits_judge(api->limits, rates, p->shard, net_now_ms(api->options.loop),
+                                    payload, p->refused, out_cost);
+    shard->counters.write_exceeded += p->refused_count;
     if (p->refused_count == h.count) {
         return STATUS_THROTTLED;
     }
@@ -123,13 +128,17 @@ void api_put(struct api *api, struct session_call *call)
     p->put.done = put_done;
     p->refused_count = 0;
     struct limits_cost cost = {0};
+    const struct api_limits rates = api_limits_of(api, id);
     struct bytes batch = call->attachment;
     struct error error = {.text = "the shard's limit is reached, or the batch cannot be judged"};
     enum status status =
-        limited && shard->open ? apply_limits(api, shard, p, &batch, &cost) : STATUS_OK;
+        limited && shard->open ? apply_limits(api, shard, &rates, p, &batch, &cost) : STATUS_OK;
+    if (status == STATUS_OK) {
+        api_measure(api, shard, p, batch);
+    }
     status = status == STATUS_OK ? shard_put(shard, batch, &p->put, &error) : status;
     if (status == STATUS_OK) {
-        limits_spend(api->limits, id, net_now_ms(api->options.loop), &cost);
+        limits_spend(api->limits, &rates, id, net_now_ms(api->options.loop), &cost);
     } else {
         recycle(p);
         api_refuse(api, call, id, status, error.text);

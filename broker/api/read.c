@@ -32,34 +32,47 @@ struct read_result {
     uint64_t next_offset, last_ms; /* append time of the last batch */
 };
 
-/* What a reader who wants `max_records` (0: all) from `offset` on takes of some batches: of the
- * last one its share. */
-static uint64_t bytes_taken(struct bytes data, uint64_t offset, uint32_t max_records)
+/* What a reader takes of some batches: of the last one its share. */
+struct taken {
+    uint64_t bytes, records, left;
+};
+
+static void take_of(struct bytes data, uint64_t offset, struct taken *taken)
 {
-    uint64_t taken = 0, left = max_records == 0 ? UINT64_MAX : max_records;
     struct batch_header h;
-    while (data.size > 0 && left > 0 && batch_header_decode(data, &h) == STATUS_OK &&
+    while (data.size > 0 && taken->left > 0 && batch_header_decode(data, &h) == STATUS_OK &&
            batch_bytes(&h) <= data.size) {
         uint64_t skipped = offset > h.base_offset ? offset - h.base_offset : 0;
         uint64_t count = skipped < h.count ? h.count - skipped : 0;
-        uint64_t wanted = count < left ? count : left;
+        uint64_t wanted = count < taken->left ? count : taken->left;
         if ((h.flags & BATCH_CONTROL) == 0) {
-            taken += h.payload_bytes * wanted / h.count;
-            left -= wanted;
+            taken->bytes += h.payload_bytes * wanted / h.count;
+            taken->records += wanted;
+            taken->left -= wanted;
         }
         data = bytes_of(data.data + batch_bytes(&h), data.size - batch_bytes(&h));
     }
-    return taken;
 }
 
-static void spend(struct api *api, const struct shard *shard, const struct wish *wish,
+/* Spends what a limit counts, and counts for the shard's metrics. */
+static void spend(struct api *api, struct shard *shard, const struct wish *wish,
                   const struct read_result *result)
 {
-    uint64_t taken = 0;
-    for (uint32_t i = 0; wish->limited && i < result->piece_count; i++) {
-        taken += bytes_taken(result->pieces[i], wish->offset, wish->max_records);
+    struct taken taken = {.left = wish->max_records == 0 ? UINT64_MAX : wish->max_records};
+    for (uint32_t i = 0; i < result->piece_count; i++) {
+        take_of(result->pieces[i], wish->offset, &taken);
     }
-    limits_spend_read(api->limits, shard->id, net_now_ms(api->options.loop), taken);
+    if (wish->limited) {
+        const struct api_limits rates = api_limits_of(api, shard->id);
+        limits_spend_read(api->limits, &rates, shard->id, net_now_ms(api->options.loop),
+                          taken.bytes);
+    }
+    shard->counters.out_bytes += taken.bytes;
+    shard->counters.out_records += taken.records;
+    uint64_t now_ms = net_wall_ms();
+    bool at_tip = result->next_offset >= shard->commit;
+    shard->counters.iterator_age_ms =
+        at_tip || now_ms < result->last_ms ? 0 : now_ms - result->last_ms;
 }
 
 static void reply(struct session_call *call, const struct shard *shard,
@@ -84,7 +97,7 @@ static void reply(struct session_call *call, const struct shard *shard,
                                                  .piece_count = result->piece_count});
 }
 
-static void reply_nothing(struct session_call *call, const struct shard *shard, uint64_t offset)
+static void reply_nothing(struct session_call *call, struct shard *shard, uint64_t offset)
 {
     reply(call, shard, &(struct read_result){.next_offset = offset});
 }
@@ -228,7 +241,7 @@ static uint64_t last_append_ms(struct bytes data)
     return h.append_ms;
 }
 
-static void reply_from_segments(struct pending_read *p, const struct shard *shard)
+static void reply_from_segments(struct pending_read *p, struct shard *shard)
 {
     struct bytes data = buf_bytes(&p->read.data);
     p->call->cancelled = NULL;
@@ -404,9 +417,11 @@ static bool may_read(struct api *api, struct session_call *call, struct shard *s
             return false;
         }
     }
+    const struct api_limits rates = api_limits_of(api, shard->id);
     if (request->limit != WEIR__READ__LIMIT__NONE &&
-        !limits_may_read(api->limits, shard->id, now_ms,
+        !limits_may_read(api->limits, &rates, shard->id, now_ms,
                          request->limit == WEIR__READ__LIMIT__CALL)) {
+        shard->counters.read_exceeded++;
         api_refuse(api, call, shard->id, STATUS_THROTTLED, "the shard's limit is reached");
         return false;
     }

@@ -9,6 +9,7 @@ struct status_row {
     Weir__ShardStatus message;
     Weir__MemberStatus member[REPLICA_VOTERS_MAX], *members[REPLICA_VOTERS_MAX];
     Weir__ReplicaId id[REPLICA_VOTERS_MAX];
+    Weir__ShardMetrics metrics;
     char role[16];
 };
 
@@ -32,7 +33,31 @@ static const char *role_name(enum replica_role role)
     return role == REPLICA_LEADING ? "leading" : role == REPLICA_HALTED ? "halted" : "following";
 }
 
-static void fill(struct status_row *row, const struct shard *shard)
+static void add_metrics(const struct api *api, struct status_row *row, const struct shard *shard)
+{
+    const struct route_stream *stream =
+        route_stream(api->options.route, (uint32_t)(shard->id >> 32));
+    uint32_t enabled = stream == NULL ? 0 : stream->attributes->monitoring;
+    const struct shard_counters *c = &shard->counters;
+    const uint64_t values[] = {c->in_bytes,       c->in_records,     c->out_bytes,
+                               c->out_records,    c->write_exceeded, c->read_exceeded,
+                               c->iterator_age_ms};
+    uint64_t *const fields[] = {&row->metrics.in_bytes,       &row->metrics.in_records,
+                                &row->metrics.out_bytes,      &row->metrics.out_records,
+                                &row->metrics.write_exceeded, &row->metrics.read_exceeded,
+                                &row->metrics.iterator_age_ms};
+    if (enabled == 0) {
+        return;
+    }
+    weir__shard_metrics__init(&row->metrics);
+    row->metrics.enabled = enabled;
+    for (uint32_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+        *fields[i] = (enabled & 1U << i) != 0 ? values[i] : 0;
+    }
+    row->message.metrics = &row->metrics;
+}
+
+static void fill(const struct api *api, struct status_row *row, const struct shard *shard)
 {
     struct replica_view view;
     replica_view(shard->replica, &view);
@@ -49,6 +74,7 @@ static void fill(struct status_row *row, const struct shard *shard)
     row->message.end = view.last.end;
     row->message.uncertain = view.uncertain;
     row->message.members = row->members;
+    add_metrics(api, row, shard);
     if (view.role == REPLICA_LEADING) {
         const struct replica_member_view self = {
             .id = shard->self, .match = view.durable_end, .connected = true};
@@ -67,13 +93,13 @@ static size_t fill_all(struct api *api, const Weir__ShardStatusRequest *request,
     for (size_t i = 0; i < request->n_shards && count < capacity; i++) {
         const struct shard *shard = shards_find(set, request->shards[i]);
         if (shard != NULL) {
-            fill(&rows[count++], shard);
+            fill(api, &rows[count++], shard);
         }
     }
     if (request->n_shards == 0) {
         for (struct shard *shard = shards_next(set, NULL); shard != NULL && count < capacity;
              shard = shards_next(set, shard)) {
-            fill(&rows[count++], shard);
+            fill(api, &rows[count++], shard);
         }
     }
     return count;

@@ -148,6 +148,11 @@ static bool enter(struct request *r)
                       r->caller.principal, api_operations[r->operation].action);
         return false;
     }
+    if (!calls_allow(&r->k->calls, r->operation, request_now_ms(r))) {
+        answer_refuse(r, EXCEPTION_LIMIT_EXCEEDED, "Rate exceeded for account %s.",
+                      kinesis_account(r->k));
+        return false;
+    }
     return true;
 }
 

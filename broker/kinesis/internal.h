@@ -17,12 +17,22 @@ enum {
     REQUEST_ID_BYTES = 37,
 };
 
+/* How many calls of each operation this broker takes a second. */
+struct calls {
+    struct {
+        uint32_t rate;  /* 0: no limit */
+        int64_t tokens; /* thousandths */
+        uint64_t at_ms;
+    } operation[API_OPERATIONS];
+};
+
 struct kinesis {
     struct kinesis_options options;
     struct http_server *server;
     struct list requests;      /* request.node */
     struct list waiting;       /* request.waiting */
     struct list subscriptions; /* subscription.node */
+    struct calls calls;        /* of operations, lately */
     bool closing;
 };
 
@@ -176,6 +186,13 @@ bool request_token(struct request *r, const char *purpose, struct bytes text, st
 bool add_token(struct request *r, struct value *to, const char *purpose, struct bytes payload);
 
 void add_commitment(struct request *r, struct value *output);
+
+/* ---- calls.c ---- */
+
+/* INVALID with a sentence. */
+NODISCARD enum status calls_init(struct calls *calls, const char *text, struct error *error);
+/* False: the operation's limit is reached. Counts the call. */
+bool calls_allow(struct calls *calls, enum api_operation_id operation, uint64_t now_ms);
 
 /* ---- reach.c ---- */
 

@@ -78,7 +78,12 @@ struct kinesis *kinesis_new(const struct kinesis_options *options)
     if (k == NULL) {
         return NULL;
     }
+    struct error error;
     k->options = *options;
+    if (calls_init(&k->calls, options->operation_limits, &error) != STATUS_OK) {
+        free(k);
+        return NULL;
+    }
     list_init(&k->requests);
     list_init(&k->waiting);
     list_init(&k->subscriptions);

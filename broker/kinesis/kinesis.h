@@ -35,13 +35,19 @@ struct kinesis_options {
                                   char principal[SIGV4_PRINCIPAL_BYTES], void *context);
     /* Keys of iterators and lists; NULL while there are none. */
     const struct token_keys *(*token_keys)(void *context);
-    bool deduplicate; /* know SDKs' retries of puts by their invocation id */
+    const char *operation_limits; /* as kinesis_limits_are_good() likes it */
+    bool deduplicate;             /* know SDKs' retries of puts by their invocation id */
     void *context;
 };
 
 struct kinesis;
 
-/* Everything in the options is borrowed. NULL when out of memory. */
+/* What may be in operation_limits: "aws", "off", or "OPERATION=RATE,…" for exceptions from "aws".
+ * False: *error has the sentence. */
+bool kinesis_limits_are_good(const char *text, struct error *error);
+
+/* Everything in the options is borrowed. NULL when out of memory, or with limits that are not good.
+ */
 struct kinesis *kinesis_new(const struct kinesis_options *options);
 
 /* As http_server_listen(): over TLS with a certificate of net_tls_open_public(), or in the clear

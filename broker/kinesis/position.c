@@ -156,6 +156,10 @@ void handle_get_shard_iterator(struct request *r)
         answer_refuse(r, EXCEPTION_DRY_RUN, "The request would have succeeded.");
         return;
     }
+    if (!api_may_iterate(r->k->options.api, shard->shard)) {
+        refuse_throttled(r, shard->shard, stream->name);
+        return;
+    }
     (void)snprintf(p->stream, sizeof(p->stream), "%s", stream->name);
     p->type = value_text(&r->arena, r->input, "ShardIteratorType");
     p->sequence = value_bytes(r->input, "StartingSequenceNumber");

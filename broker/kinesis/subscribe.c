@@ -29,7 +29,8 @@ struct subscription {
     bool over;  /* nothing more is read */
     bool gone;  /* nobody listens any more */
     bool reading, stalled;
-    bool resolving; /* the oldest offset is being asked for */
+    int64_t credit;     /* bytes that may be sent now, thousandths */
+    uint64_t credit_ms; /* as of when */
     struct position position;
 
     struct arena arena; /* of one read and its event */
@@ -122,11 +123,38 @@ static bool send(struct subscription *s)
     return true;
 }
 
+static void rested(struct net_timer *timer)
+{
+    struct request *r = CONTAINER_OF(timer, struct request, timer);
+    read_next(r->state);
+}
+
+/* How long the subscription must rest: a second's worth may go at once, more than that is paid back
+ * before the next read. Heartbeats come in time whatever the rate. */
+static uint64_t rest_ms(struct subscription *s)
+{
+    const struct request *r = s->r;
+    uint64_t rate = api_limits_of(r->k->options.api, s->shard).subscription_bytes;
+    uint64_t now_ms = request_now_ms(r), elapsed_ms = now_ms - s->credit_ms;
+    if (rate == 0) {
+        return 0;
+    }
+    int64_t most = (int64_t)(rate * 1000);
+    uint64_t missing = s->credit < most ? (uint64_t)(most - s->credit) : 0;
+    s->credit = elapsed_ms > missing / rate ? most : s->credit + (int64_t)(rate * elapsed_ms);
+    s->credit_ms = now_ms;
+    uint64_t rest = s->credit >= 0 ? 0 : (uint64_t)-s->credit / rate + 1;
+    return rest < HEARTBEAT_MS ? rest : HEARTBEAT_MS;
+}
+
 static void go_on(struct subscription *s)
 {
-    if (s->over || request_now_ms(s->r) >= s->ends_ms) {
+    struct request *r = s->r;
+    uint64_t rest = s->over ? 0 : rest_ms(s);
+    if (s->over || request_now_ms(r) >= s->ends_ms) {
         finish(s, false);
-    } else {
+    } else if (rest == 0 || net_timer_start(r->k->options.loop, &r->timer, request_now_ms(r) + rest,
+                                            rested) != STATUS_OK) {
         read_next(s);
     }
 }
@@ -249,6 +277,7 @@ static void make_event(struct subscription *s, const Weir__ReadReply *reply,
         return;
     }
     s->offset = records.offset;
+    s->credit -= (int64_t)records.bytes * 1000;
     uint64_t behind_ms = reply->behind_ms;
     if (records.full) {
         behind_ms += last_ms > records.last_ms ? last_ms - records.last_ms : 1;

@@ -64,6 +64,13 @@ static const struct config_key keys[] = {
         "bytes a second that their GetRecords read of a shard; 0: no limit"),
     KEY("limit-read-calls", CONFIG_U32, limit_read_calls, "5",
         "calls of GetRecords a second for a shard; 0: no limit"),
+    KEY("limit-iterator-calls", CONFIG_U32, limit_iterator_calls, "5",
+        "calls of GetShardIterator a second for a shard, at each broker; 0: no limit"),
+    KEY("limit-subscription-bytes", CONFIG_BYTES, limit_subscription_bytes, "2MiB",
+        "bytes a second that a subscription of a consumer to a shard gets; 0: no limit"),
+    KEY("limit-operations", CONFIG_STRING, limit_operations, "aws",
+        "calls a second of other operations, at each broker: aws, off, or exceptions from aws: "
+        "DescribeStream=20,CreateStream=0 (0: no limit)"),
     KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
     KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
 };
@@ -94,8 +101,11 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
                          "kinesis-cert-file and kinesis-key-file: one does not go without the "
                          "other");
     }
-    if (c->limit_write_bytes > UINT32_MAX || c->limit_read_bytes > UINT32_MAX) {
-        return error_set(error, STATUS_INVALID, "limit-write-bytes, limit-read-bytes: too large");
+    if (c->limit_write_bytes > UINT32_MAX || c->limit_read_bytes > UINT32_MAX ||
+        c->limit_subscription_bytes > UINT32_MAX) {
+        return error_set(error, STATUS_INVALID,
+                         "limit-write-bytes, limit-read-bytes, limit-subscription-bytes: too "
+                         "large");
     }
     if (c->quarantine_keep_ms < QUARANTINE_KEEP_MIN_MS) {
         return error_set(error, STATUS_INVALID, "quarantine-keep: less than 7 days");

@@ -55,7 +55,11 @@ enum status server_open_front(struct server *s, struct error *error)
                                             .signing_key = signing_key,
                                             .token_keys = token_keys,
                                             .deduplicate = c->kinesis_deduplicate,
+                                            .operation_limits = c->limit_operations,
                                             .context = s};
+    if (!kinesis_limits_are_good(c->limit_operations, error)) {
+        return error->status;
+    }
     s->kinesis = kinesis_new(&options);
     if (s->kinesis == NULL) {
         return error_set(error, STATUS_NO_MEMORY, "out of memory");

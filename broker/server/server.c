@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/trace.h"
+#include "broker/server/loads.h"
 #include "broker/server/quarantine.h"
 #include "broker/server/retention.h"
 #include "broker/server/server_internal.h"
@@ -207,6 +208,10 @@ static void on_housekeeping(struct net_timer *timer)
         s->retention_ms = now(s) + RETENTION_EVERY_MS;
         retention_run(s->shards, s->route, s->peers, now(s), net_wall_ms());
     }
+    if (now(s) >= s->loads_ms) {
+        s->loads_ms = now(s) + LOADS_EVERY_MS;
+        loads_send(s->api, controllers_session(s->controllers), s->boot);
+    }
     arm(s);
     status_ignore(net_timer_start(s->loop, timer, now(s) + HOUSEKEEPING_MS, on_housekeeping),
                   "a timer that has just fired has its room");
@@ -351,7 +356,9 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
         .limits = {.write_bytes = config->limit_write_bytes,
                    .write_records = config->limit_write_records,
                    .read_bytes = config->limit_read_bytes,
-                   .read_calls = config->limit_read_calls}
+                   .read_calls = config->limit_read_calls,
+                   .iterator_calls = config->limit_iterator_calls,
+                   .subscription_bytes = config->limit_subscription_bytes}
     };
     s->api = api_new(&api);
     return s->peers == NULL || s->api == NULL ? error_set(error, STATUS_NO_MEMORY, "out of memory")

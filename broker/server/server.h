@@ -20,8 +20,9 @@ struct server_config {
     char *kinesis_listen_host, *kinesis_cert_file, *kinesis_key_file;
     uint16_t kinesis_listen_port, kinesis_cleartext_port;
     bool kinesis_deduplicate;
-    uint64_t limit_write_bytes, limit_read_bytes;
-    uint32_t limit_write_records, limit_read_calls;
+    uint64_t limit_write_bytes, limit_read_bytes, limit_subscription_bytes;
+    uint32_t limit_write_records, limit_read_calls, limit_iterator_calls;
+    char *limit_operations;
 };
 
 struct server;

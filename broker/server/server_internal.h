@@ -28,6 +28,7 @@ struct server {
     struct net_turn turn;
     struct net_timer deadline, housekeeping;
     uint64_t armed_ms, retention_ms; /* what `deadline` is set to; when retention runs next */
+    uint64_t loads_ms;               /* when the controllers hear of loads next */
     uv_signal_t term, interrupt;
     bool has_signals;
     bool closing, out_told;

@@ -65,6 +65,15 @@ struct shards_hooks {
     void (*schedule)(void *context);
 };
 
+/* Data and keys of records; since the broker started. */
+struct shard_counters {
+    uint64_t in_bytes, in_records;   /* committed while it led */
+    uint64_t out_bytes, out_records; /* read here */
+    uint64_t write_exceeded;         /* records refused by a limit */
+    uint64_t read_exceeded;          /* calls */
+    uint64_t iterator_age_ms;        /* of the last record of the last read; 0 at the tip */
+};
+
 /* Read by everyone, written by this folder only. */
 struct shard {
     struct shards *set;
@@ -107,6 +116,8 @@ struct shard {
     uint32_t heap_index; /* 0: no deadline */
     bool dropped, quarantined;
     struct shard_peer peers[SHARD_PEERS_MAX];
+
+    struct shard_counters counters; /* broker/api's */
 
     /* For retention (docs/replication.md 2.12). The caller's. */
     uint32_t retention_hours;

@@ -20,6 +20,11 @@ uint64_t net_now_ms(const struct net_loop *loop)
     return clock_ms;
 }
 
+uint64_t net_wall_ms(void)
+{
+    return UINT64_C(1700000000000) + clock_ms;
+}
+
 enum status net_timer_start(struct net_loop *loop, struct net_timer *timer, uint64_t at_ms,
                             void (*fire)(struct net_timer *timer))
 {
