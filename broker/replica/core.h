@@ -5,6 +5,7 @@
  *     leader.c     grants, proposals, the commit rule, timers (R6 … R9)
  *     member.c     what a leader knows of each other voter, and what to send it next
  *     follower.c   appends (R10 … R12)
+ *     move.c       learners (R14), handing the leadership over, installing a copy (2.8)
  *     uncertain.c  the mark of a damaged log (2.9, R13)
  *     durable.c    which effects the disk holds
  *     history.c    where epochs begin in the log
@@ -59,7 +60,10 @@ struct member {
     bool flush;      /* has to hear of a commit or a log start, with or without batches */
     bool greet;      /* uncertain, and has to hear our end (2.9) */
     bool fenced;     /* promised a higher epoch: it never answers this one again */
-    bool needs_copy; /* lacks what lies below our log start */
+    bool needs_copy; /* lacks what lies below our log start: what is sent next is an install */
+    bool learner;    /* not a voter: fed, never counted (R14) */
+    bool uncertain;  /* says its last answer (2.9) */
+    bool told_near;  /* LEARNED was said since the last LEARN */
 };
 
 struct replica {
@@ -104,7 +108,10 @@ struct replica {
     uint64_t epoch_base; /* records from here on are of our epoch (R8) */
     uint64_t progress_ms, flush_ms, start_retry_ms;
     uint32_t voter_count, member_count;
-    struct member member[REPLICA_VOTERS_MAX];
+    struct member member[REPLICA_MEMBERS_MAX];
+    struct replica_id heir; /* who is to lead next, broker 0: nobody is (2.9, planned moves) */
+    bool handed;            /* HANDED was said */
+    uint64_t handover_ms;   /* until when proposals are refused for it */
 };
 
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
@@ -135,6 +142,7 @@ uint64_t durable_take_seq(struct replica *r);
 void durable_write(struct replica *r, uint64_t seq, uint64_t end);
 void durable_truncate(struct replica *r, uint64_t end);
 void durable_synced(struct replica *r, uint64_t seq);
+void durable_restart(struct replica *r); /* what was written before an INSTALL is of no account */
 void durable_release(struct replica *r);
 
 /* history.c. history_add() needs history_reserve() of one pair for each new epoch first. */
@@ -144,6 +152,8 @@ void history_cut(struct epoch_history *h, uint64_t end);
 void history_trim(struct epoch_history *h, uint64_t log_start);
 /* The epoch of the batch that ends at `end`, 0 if unknown. */
 uint32_t history_epoch_below(const struct epoch_history *h, uint64_t end);
+/* One pair: the epoch of the batch below `end`; room is reserved. */
+void history_restart(struct epoch_history *h, uint32_t epoch, uint64_t end);
 void history_release(struct epoch_history *h);
 
 /* search.c. The follower's side: pairs at or below what was refused. The leader's: where to probe
@@ -166,6 +176,19 @@ NODISCARD enum status fence_on_floor(struct replica *r, const struct replica_inp
                                      struct replica_effects *out);
 void fence_promise(struct replica *r, uint32_t epoch, struct replica_effects *out);
 void fence_synced(struct replica *r, struct replica_effects *out);
+
+/* move.c */
+NODISCARD enum status move_on_learn(struct replica *r, const struct replica_input *in,
+                                    struct replica_effects *out);
+NODISCARD enum status move_on_handover(struct replica *r, const struct replica_input *in,
+                                       struct replica_effects *out);
+/* After an answer of `m`, or anything that moved the commit: says LEARNED and HANDED. */
+void move_learned(struct replica *r, struct member *m, uint64_t now_ms,
+                  struct replica_effects *out);
+void move_handed(struct replica *r, struct replica_effects *out);
+/* Follower: the log begins at the append's `prev`, and nothing else of it is left. */
+void move_install(struct replica *r, const struct replica_append *append,
+                  struct replica_effects *out);
 
 /* follower.c */
 NODISCARD enum status follower_on_append(struct replica *r, const struct replica_append *append,

@@ -58,6 +58,13 @@ void durable_truncate(struct replica *r, uint64_t end)
     }
 }
 
+/* The log is what INSTALL says, and is durable with it. */
+void durable_restart(struct replica *r)
+{
+    r->writes.head = r->writes.tail = 0;
+    r->durable_end = 0;
+}
+
 void durable_synced(struct replica *r, uint64_t seq)
 {
     struct pending_writes *w = &r->writes;

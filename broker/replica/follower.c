@@ -9,6 +9,10 @@ static bool is_sound(const struct replica_append *a)
         (a->prev.end == 0 && a->prev.crc != 0) || (a->prev.end == 0) != (a->prev.epoch == 0)) {
         return false;
     }
+    if (a->install && (a->batch_count > 0 || a->prev.end == 0 || a->prev.end > a->log_start ||
+                       a->log_start > a->commit)) {
+        return false;
+    }
     struct log_point at = a->prev;
     for (uint32_t i = 0; i < a->batch_count; i++) {
         const struct replica_batch *b = &a->batches[i];
@@ -45,7 +49,7 @@ static bool may_follow(const struct replica *r, const struct replica_append *a)
 
 static enum status make_room(struct replica *r, const struct replica_append *a)
 {
-    uint32_t epochs = 0, newest = 0;
+    uint32_t epochs = a->install ? 1 : 0, newest = 0;
     for (uint32_t i = 0; i < a->batch_count; i++) {
         epochs += a->batches[i].epoch != newest;
         newest = a->batches[i].epoch;
@@ -230,6 +234,9 @@ enum status follower_on_append(struct replica *r, const struct replica_append *a
     follow(r, a, out);
     uncertain_greeted(r, a);
     if (holds(r, &a->prev)) {
+        accept(r, a, out);
+    } else if (a->install && a->prev.end > r->commit) {
+        move_install(r, a, out);
         accept(r, a, out);
     } else if (a->prev.end <= r->commit) {
         replica_halt(r, out); /* R12 */

@@ -71,6 +71,13 @@ uint32_t history_epoch_below(const struct epoch_history *h, uint64_t end)
     return 0;
 }
 
+/* Where that epoch really began is trimmed; nobody asks for less than the log's start. */
+void history_restart(struct epoch_history *h, uint32_t epoch, uint64_t end)
+{
+    h->count = 0;
+    history_add(h, epoch, end - 1);
+}
+
 void history_release(struct epoch_history *h)
 {
     free(h->pair);

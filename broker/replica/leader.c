@@ -53,6 +53,7 @@ static void start_leading(struct replica *r, const struct replica_input *in)
     r->progress_ms = in->now_ms;
     r->voter_count = in->config.voter_count;
     r->member_count = 0;
+    r->heir = (struct replica_id){0};
     for (uint32_t i = 0; i < in->config.voter_count; i++) {
         struct replica_id id = in->config.voter[i];
         bool self =
@@ -160,9 +161,12 @@ enum status leader_on_seal(struct replica *r, struct replica_effects *out)
  * only once it is synced, and is not needed (R9). */
 static uint64_t majority_end(const struct replica *r)
 {
-    uint64_t held[REPLICA_VOTERS_MAX];
+    uint64_t held[REPLICA_MEMBERS_MAX + 1];
     uint32_t count = 0;
     for (uint32_t voter = 0; voter <= r->member_count; voter++) {
+        if (voter < r->member_count && r->member[voter].learner && !MUTANT(LEARNER_COUNTS)) {
+            continue;
+        }
         uint64_t end = voter < r->member_count               ? r->member[voter].match
                        : MUTANT(LEADER_COUNTS_SELF_UNSYNCED) ? r->last.end
                                                              : r->durable_end;
@@ -172,7 +176,7 @@ static uint64_t majority_end(const struct replica *r)
         }
         held[at] = end;
     }
-    return held[count / 2];
+    return held[MUTANT(LEARNER_COUNTS) ? r->voter_count / 2 : count / 2];
 }
 
 static void open_epoch(struct replica *r, struct replica_effects *out)
@@ -197,6 +201,7 @@ static void advance_commit(struct replica *r, uint64_t now_ms, struct replica_ef
     if (!r->open && own_epoch) {
         open_epoch(r, out);
     }
+    move_handed(r, out);
     leader_plan_flush(r, now_ms);
 }
 
@@ -219,7 +224,7 @@ static enum status on_higher_promise(struct replica *r, struct member *m,
     m->waiting_ms = REPLICA_NEVER;
     uint32_t left = 1;
     for (uint32_t i = 0; i < r->member_count; i++) {
-        left += !r->member[i].fenced;
+        left += !r->member[i].fenced && !r->member[i].learner;
     }
     if (left < r->voter_count / 2 + 1) {
         replica_leave_epoch(r, out);
@@ -249,6 +254,8 @@ enum status leader_on_answer(struct replica *r, const struct replica_input *in,
         return status;
     }
     advance_commit(r, in->now_ms, out);
+    move_handed(r, out);
+    move_learned(r, m, in->now_ms, out);
     leader_plan_flush(r, in->now_ms);
     member_wake(r, m, out);
     return STATUS_OK;
@@ -304,6 +311,9 @@ void leader_on_tick(struct replica *r, uint64_t now_ms, struct replica_effects *
     if (may_stall(r) && now_ms >= r->progress_ms + REPLICA_STALL_MS) {
         r->stalled = true;
     }
+    if (r->heir.broker != 0 && now_ms >= r->handover_ms) {
+        r->heir = (struct replica_id){0}; /* nobody came for it: we go on */
+    }
     if (must_start_epoch(r) && now_ms >= r->start_retry_ms) {
         ask_epoch_start(r, now_ms, out); /* the shell found no memory for it */
     }
@@ -319,6 +329,9 @@ uint64_t leader_deadline(const struct replica *r)
     }
     if (may_stall(r)) {
         deadline = min_u64(deadline, r->progress_ms + REPLICA_STALL_MS);
+    }
+    if (r->heir.broker != 0) {
+        deadline = min_u64(deadline, r->handover_ms);
     }
     if (must_start_epoch(r)) {
         deadline = min_u64(deadline, r->start_retry_ms);

@@ -24,7 +24,7 @@ struct member *member_find(struct replica *r, struct replica_id id)
 
 bool member_is_reachable(const struct member *m)
 {
-    return m->connected && !m->fenced && !m->needs_copy;
+    return m->connected && !m->fenced;
 }
 
 static bool window_is_open(const struct member *m)
@@ -124,7 +124,7 @@ static void accepted(struct member *m, uint64_t end, uint64_t now_ms)
     if (m->state == MEMBER_PROBE && m->probing) {
         m->state = MEMBER_STREAM;
         m->next = m->probe_end;
-        m->probing = m->bare = false;
+        m->probing = m->bare = m->needs_copy = false;
         progress = true;
     }
     m->next = max_u64(m->next, m->match);
@@ -139,6 +139,9 @@ static void accepted(struct member *m, uint64_t end, uint64_t now_ms)
 /* False: it refuses an append that something newer has overtaken. */
 static bool refused(const struct replica *r, struct member *m, const struct replica_answer *answer)
 {
+    if (m->learner && answer->probed <= m->match) {
+        m->match = 0; /* it was given up and made again: another one than the one that answered */
+    }
     bool relevant = m->state == MEMBER_PROBE ? m->probing && answer->probed == m->next
                                              : answer->probed > m->match;
     if (!relevant || answer->probed == 0 || answer->probed > r->last.end) {
@@ -168,6 +171,7 @@ enum status member_answered(struct replica *r, struct member *m,
         m->greet = true;
         news = true;
     }
+    m->uncertain = answer->uncertain;
     if (answer->ok) {
         accepted(m, answer->end, now_ms);
         return STATUS_OK;
@@ -175,22 +179,25 @@ enum status member_answered(struct replica *r, struct member *m,
     return refused(r, m, answer) || news ? STATUS_OK : STATUS_STALE;
 }
 
-/* Where the next append to `m` starts; false when its batches are gone. */
+/* Where the next append to `m` starts: at our log start when the batches that it lacks are gone;
+ * false when the log cannot say. */
 static bool next_point(const struct replica *r, struct member *m, struct log_point *out)
 {
-    if (replica_point_at(r, m->next, out)) {
+    if (!m->needs_copy && replica_point_at(r, m->next, out)) {
         return true;
     }
-    if (m->next <= r->log_start) {
-        m->needs_copy = true;
-        return false;
+    if (m->needs_copy || m->next <= r->log_start) {
+        if (m->state == MEMBER_STREAM) {
+            probe_from(m, m->next, false);
+        }
+        m->needs_copy = r->log_start > 0;
+        return replica_point_at(r, r->log_start, out);
     }
     /* Not a boundary of our log: the follower named it. Our newest epoch start below it is one. */
     struct replica_answer from = {.probed = m->next, .end = m->next};
     bool guess;
     m->next = search_next(r, &from, &guess);
-    m->needs_copy = !replica_point_at(r, m->next, out);
-    return !m->needs_copy;
+    return replica_point_at(r, m->next, out);
 }
 
 enum status replica_next_append(struct replica *r, struct replica_id to, uint64_t now_ms,
@@ -221,8 +228,9 @@ enum status replica_next_append(struct replica *r, struct replica_id to, uint64_
         .log_start = r->log_start,
         .leader_end = r->last.end,
         .to_boot = m->boot,
+        .install = m->needs_copy,
     };
-    *end = m->bare || !window_is_open(m) ? prev.end : r->last.end;
+    *end = m->bare || m->needs_copy || !window_is_open(m) ? prev.end : r->last.end;
     return STATUS_OK;
 }
 

@@ -19,7 +19,11 @@ enum replica_mutant {
                                        * put nothing into the journal */
     MUTANT_NO_JOINT_FENCE = 13,       /* R15: in the election */
     MUTANT_FOLLOWER_COMMIT_UNVERIFIED = 14, /* R11: a follower commits up to its own end */
-    MUTANT_NO_FLOOR = 15, /* 2.9: a damaged journal is believed about its promises */
+    MUTANT_NO_FLOOR = 15,            /* 2.9: a damaged journal is believed about its promises */
+    MUTANT_LEARNER_COUNTS = 16,      /* R14: what only a learner holds is counted as a voter's */
+    MUTANT_STABLE_TOO_EARLY = 17,    /* R15: in the election: prev_cfg goes with the grant */
+    MUTANT_DROPPED_TOO_EARLY = 18,   /* R15: in the moves: the old replica goes with the grant */
+    MUTANT_INSTALL_NOT_DURABLE = 19, /* 2.8: what an install brings counts before its sync */
 };
 
 #ifdef WEIR_MUTANT

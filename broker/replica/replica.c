@@ -79,6 +79,7 @@ void replica_leave_epoch(struct replica *r, struct replica_effects *out)
     if (r->role == REPLICA_LEADING) {
         r->role = REPLICA_FOLLOWING;
         r->open = r->stalled = false;
+        r->heir = (struct replica_id){0};
         r->member_count = 0;
         replica_emit(out, REPLICA_DO_STEP_DOWN)->epoch = r->epoch;
     }
@@ -193,6 +194,10 @@ static enum status dispatch(struct replica *r, const struct replica_input *in,
         return leader_on_retain(r, in, out);
     case REPLICA_SEAL:
         return leader_on_seal(r, out);
+    case REPLICA_LEARN:
+        return move_on_learn(r, in, out);
+    case REPLICA_HANDOVER:
+        return move_on_handover(r, in, out);
     case REPLICA_TICK:
         leader_on_tick(r, in->now_ms, out);
         return STATUS_OK;
@@ -214,6 +219,9 @@ enum status replica_slot(const struct replica *r, struct replica_slot *out)
     }
     if (r->stalled) {
         return STATUS_NO_QUORUM;
+    }
+    if (r->heir.broker != 0) {
+        return STATUS_BUSY;
     }
     *out = (struct replica_slot){
         .base_offset = r->last.end, .epoch = r->epoch, .prev_crc = r->last.crc};
@@ -253,6 +261,7 @@ void replica_view(const struct replica *r, struct replica_view *out)
             .connected = m->connected,
             .fenced = m->fenced,
             .needs_copy = m->needs_copy,
+            .learner = m->learner,
         };
     }
 }

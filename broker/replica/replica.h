@@ -9,10 +9,10 @@
  *     replica_next_append()                      a peer's link has room: what to send it
  *     replica_deadline()                         when to feed REPLICA_TICK; never, if idle
  *
- * Durability. Effects that change the disk (WRITE, TRUNCATE, PROMISE, UNCERTAIN) carry a rising
- * `seq`; the shell puts them into the journal in that order and, after the sync that covers them,
- * feeds REPLICA_SYNCED with the newest covered seq. Nothing that R2, R3, R9 or R11 forbids is sent
- * earlier.
+ * Durability. Effects that change the disk (WRITE, TRUNCATE, PROMISE, UNCERTAIN, INSTALL) carry a
+ * rising `seq`; the shell puts them into the journal in that order and, after the sync that covers
+ * them, feeds REPLICA_SYNCED with the newest covered seq. Nothing that R2, R3, R9 or R11 forbids is
+ * sent earlier.
  *
  * One input at a time, never re-entered; one home thread. */
 #pragma once
@@ -24,13 +24,18 @@
 #include "base/status.h"
 
 enum {
-    REPLICA_VOTERS_MAX = 6,    /* three voters, and three more while a configuration changes */
+    REPLICA_VOTERS_MAX = 6,   /* three voters, and three more while a configuration changes */
+    REPLICA_LEARNERS_MAX = 2, /* that a leader feeds beside its voters (R14) */
+    REPLICA_MEMBERS_MAX = REPLICA_VOTERS_MAX + REPLICA_LEARNERS_MAX,
     REPLICA_HISTORY_SENT = 32, /* epoch pairs in a refusal: 2.8 */
     REPLICA_EFFECTS_MAX = 24,
     REPLICA_RESEND_MS = 500,    /* unanswered appends are sent again from `match` after this */
     REPLICA_COMMIT_IDLE_MS = 5, /* a commit that no append carries is told after this */
     REPLICA_STALL_MS = 2000,    /* a leader that cannot commit for this long refuses proposals */
     REPLICA_WINDOW_BYTES = 8 << 20, /* sent to one follower and not yet acknowledged: 2.9 */
+    REPLICA_NEAR_BYTES = 1 << 20,   /* who lags less, and less than … */
+    REPLICA_NEAR_MS = 1000,         /* … this, may become a voter, or the leader: 2.9 */
+    REPLICA_HANDOVER_MS = 1000,     /* a leader that hands over goes on if nobody came by then */
 };
 
 /* A replica is a broker with one particular disk: a new or wiped disk is a different replica (R14).
@@ -92,6 +97,7 @@ struct replica_append {
     uint64_t commit, log_start, leader_end;
     uint64_t
         to_boot; /* the follower's boot id as its last answer in this epoch gave it, else 0 (2.9) */
+    bool install; /* what the follower lacks below `prev` is trimmed: its log begins there (2.8) */
     const struct replica_batch *batches; /* borrowed for the step */
     uint32_t batch_count;
 };
@@ -133,6 +139,13 @@ enum replica_input_type {
     REPLICA_RETAIN,    /* leader: retention allows to drop what lies below .offset, a batch boundary
                         * <= commit. Followers learn it from appends */
     REPLICA_SEAL,      /* leader: the controllers want the shard closed (2.12) */
+    REPLICA_LEARN,     /* leader: .config.voter are the learners of .epoch from now on, at most
+                        * REPLICA_LEARNERS_MAX, none of them a voter: they are fed, and count for
+                        * nothing. Those that are near are told again (LEARNED). STALE: of another
+                        * epoch */
+    REPLICA_HANDOVER,  /* leader: proposals are refused (BUSY) until .id, a voter, holds all of the
+                        * log and all of it is committed (HANDED); for REPLICA_HANDOVER_MS at most.
+                        * NOT_FOUND: no voter. BUSY: it is not near enough, or not connected */
     REPLICA_TICK,      /* replica_deadline() has passed */
 };
 
@@ -166,14 +179,18 @@ enum replica_effect_type {
     REPLICA_DO_LEAD,   /* EPOCH_START of .epoch is committed: open; send ACTIVE_OK */
     REPLICA_DO_STEP_DOWN, /* lead no longer: fail waiting puts with UNCERTAIN's retry semantics */
     REPLICA_DO_LOG_START, /* journal (lazily): log_start is .end; files below may go */
+    REPLICA_DO_INSTALL,   /* journal: the log begins and ends at .end, where the batch before has
+                           * .epoch and .crc. All older batches go, once this is durable (2.8) */
+    REPLICA_DO_LEARNED,   /* the learner .to is near: it may become a voter (2.9) */
+    REPLICA_DO_HANDED,    /* .to has everything and nothing waits: tell the controllers */
     REPLICA_DO_HALT,      /* R12 broken: stop serving the shard, keep all files, raise an alarm */
 };
 
 struct replica_effect {
     enum replica_effect_type type;
-    uint64_t seq; /* of PROMISE, TRUNCATE, WRITE, UNCERTAIN */
+    uint64_t seq; /* of PROMISE, TRUNCATE, WRITE, UNCERTAIN, INSTALL */
     struct replica_id to;
-    uint32_t epoch, first, count;
+    uint32_t epoch, first, count, crc;
     uint64_t end;
     bool flag;
     struct replica_answer answer;
@@ -217,14 +234,15 @@ void replica_free(struct replica *r);
  *             replica is halted: nothing changed (R17). A refusal that the sender needs is an
  *             effect of OK, not this
  * INVALID     the message contradicts itself: nothing changed
- * NOT_LEADER  PROPOSED or RETAIN while not leading; SEAL before EPOCH_START is committed (R7)
+ * NOT_LEADER  PROPOSED, RETAIN or LEARN while not leading; SEAL or HANDOVER before EPOCH_START is
+ *             committed (R7)
  * SEALED      PROPOSED, and the log has a SEAL behind which only control batches may follow
  * NO_MEMORY   nothing changed */
 NODISCARD enum status replica_step(struct replica *r, const struct replica_input *in,
                                    struct replica_effects *out);
 
-/* Where the next proposed batch goes. NOT_LEADER; NO_QUORUM while a leader is stalled (2.9,
- * "partition isolating the leader": REPLICA_STALL_MS without progress). */
+/* Where the next proposed batch goes. NOT_LEADER; BUSY while it hands over; NO_QUORUM while a
+ * leader is stalled (2.9, "partition isolating the leader": REPLICA_STALL_MS without progress). */
 struct replica_slot {
     uint64_t base_offset;
     uint32_t epoch, prev_crc;
@@ -250,7 +268,8 @@ struct replica_member_view {
     uint64_t match; /* leader: durable and verified there */
     bool connected;
     bool fenced;     /* it has promised a higher epoch */
-    bool needs_copy; /* what it lacks is below our log start: it must install a copy (2.8) */
+    bool needs_copy; /* what it lacks is below our log start: it is sent an install (2.8) */
+    bool learner;    /* counts for nothing (R14) */
 };
 struct replica_view {
     enum replica_role role;
@@ -265,7 +284,7 @@ struct replica_view {
     uint64_t seal_end; /* where the SEAL ends; 0: there is none in the log */
     bool sealed;       /* ... and it is committed: for good */
     uint32_t member_count;
-    struct replica_member_view member[REPLICA_VOTERS_MAX];
+    struct replica_member_view member[REPLICA_MEMBERS_MAX];
 };
 void replica_view(const struct replica *r, struct replica_view *out);
 

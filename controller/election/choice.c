@@ -125,13 +125,17 @@ static uint32_t leading(const struct election *e, uint32_t id)
     return b == NULL ? 0 : b->leading;
 }
 
-/* Among equal logs: whoever stays in the configuration, then who leads least, then who should. */
+/* Among equal logs: whoever stays in the configuration, then the heir, then who leads least, then
+ * who should. */
 static bool suits_better(const struct election *e, const struct shard *s, const struct slot *a,
                          const struct slot *b)
 {
     bool a_stays = config_has(&s->row.cfg, a->id), b_stays = config_has(&s->row.cfg, b->id);
     if (a_stays != b_stays) {
         return a_stays;
+    }
+    if (s->heir != 0 && (a->id.broker == s->heir) != (b->id.broker == s->heir)) {
+        return a->id.broker == s->heir;
     }
     uint32_t a_leads = leading(e, a->id.broker), b_leads = leading(e, b->id.broker);
     if (a_leads != b_leads) {

@@ -183,9 +183,15 @@ static enum status pursue_active(struct election *e, struct shard *s, uint64_t n
     if (leader_lost(e, s) || s->want_epoch > s->row.epoch) {
         return propose_electing(e, s, now_ms, out);
     }
+#if defined(WEIR_MUTANT) && WEIR_MUTANT == 17 /* stable-too-early */
+    if (!s->opened && s->row.prev_cfg.voter_count == 0) {
+        return send_grant(e, s, now_ms, out);
+    }
+#else
     if (!s->opened) {
         return send_grant(e, s, now_ms, out);
     }
+#endif
     if (s->row.prev_cfg.voter_count > 0) {
         return propose(e, s, now_ms,
                        &(struct election_effect){.type = ELECTION_PROPOSE_STABLE,
@@ -294,7 +300,7 @@ static enum status on_row(struct election *e, uint64_t now_ms, const struct elec
     s->row = *row;
     if (row->phase == ELECTION_ACTIVE) {
         count_leader(e, s, row->leader.broker);
-        s->avoid = 0;
+        s->avoid = s->heir = 0;
     } else if (fresh) {
         count_leader(e, s, 0);
     }
@@ -468,6 +474,7 @@ static enum status on_resigned(struct election *e, uint64_t now_ms, const struct
         return STATUS_OK;
     }
     s->avoid = in->broker;
+    s->heir = in->heir;
     uint32_t want = in->promised > s->row.epoch ? epoch_above(in->promised) : s->row.epoch + 1;
     if (want > s->want_epoch) {
         s->want_epoch = want;

@@ -23,6 +23,8 @@
  * is heard only when a majority of the voters is up here, else an election would change nothing;
  * and only ELECTION_RESIGN_MS after the last one, if it is the same broker or has never opened.
  *
+ * A leader that hands over names its heir, which wins among equal logs.
+ *
  * Effects append, so that the items of one frame, or all rows of a committed entry, can be fed one
  * after another and carried out together: election_effects_group() brings what belongs to one
  * broker side by side.
@@ -98,7 +100,8 @@ enum election_input_type {
                              .epoch for .shard */
     ELECTION_RESIGNED,    /* the leader .broker, .boot of .shard, .epoch cannot go on; .promised is
                              the highest promise it met, or 0; .stalled: it has not stepped down,
-                             but cannot reach a majority */
+                             but cannot reach a majority; .heir: it hands over to that broker,
+                             which has all of the log, 0: it does not */
     ELECTION_TICK,        /* election_deadline() has passed */
 };
 
@@ -107,7 +110,7 @@ struct election_input {
     uint32_t broker, disk_gen;
     uint64_t boot;
     uint64_t shard;
-    uint32_t epoch, promised;
+    uint32_t epoch, promised, heir;
     bool stalled;
     const struct election_row *row; /* borrowed for the step */
     struct election_report report;

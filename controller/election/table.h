@@ -34,6 +34,7 @@ struct shard {
     uint32_t resend_ms;
     uint32_t leader; /* the broker that is counted as leading it, chosen or committed; 0: none */
     uint32_t avoid;  /* the broker that resigned: should not win this election; 0: none */
+    uint32_t heir;   /* the broker that it named: wins among equal logs; 0: none */
     uint32_t
         resigned_by; /* whose resignation of stalling counted last, and until when it is kept */
     uint64_t resign_ms;

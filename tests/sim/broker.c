@@ -118,6 +118,39 @@ static void tell_controllers(struct world *w, struct broker *b, uint32_t shard,
     }
 }
 
+static void tell_heir(struct world *w, struct broker *b, uint32_t shard, enum message_type type,
+                      struct replica_id heir)
+{
+    struct replica_view view;
+    replica_view(b->replica[shard].core, &view);
+    for (uint32_t i = 0; i < w->plan.controllers; i++) {
+        struct message *m = message_new(w, type, b->id, controller_endpoint(i), shard);
+        m->sender = broker_rid(b);
+        m->as.opened.epoch = view.epoch;
+        m->as.opened.promised = type == MESSAGE_LEARNED ? heir.disk_gen : 0;
+        m->as.opened.heir = heir.broker;
+        m->as.opened.boot = b->boot;
+        m->as.opened.stalled = false;
+        network_send(w, m);
+    }
+}
+
+static void carry_install(struct world *w, struct broker *b, uint32_t shard,
+                          const struct replica_effect *e)
+{
+    struct replica_shell *r = &b->replica[shard];
+    TRACE(w, "broker %u shard %u: installs a copy that begins at %llu", b->id, shard,
+          (unsigned long long)e->end);
+    w->count.installs++;
+    if (!log_holds(&w->truth[shard].log,
+                   (struct log_point){.end = e->end, .epoch = e->epoch, .crc = e->crc})) {
+        violated(w, "I3: broker %u shard %u installs a start at %llu that was never committed",
+                 b->id, shard, (unsigned long long)e->end);
+    }
+    install_copy(&r->live, &w->truth[shard].log, e->end);
+    journal_op(w, b, shard, OP_INSTALL, e);
+}
+
 static uint32_t content_crc(const struct batch *b)
 {
     uint64_t x = b->id * 0x9e3779b97f4a7c15u ^ b->core.base * 0xc2b2ae3d27d4eb4fu ^
@@ -191,6 +224,17 @@ static void carry_out(struct world *w, struct broker *b, uint32_t shard,
     case REPLICA_DO_LOG_START:
         journal_op(w, b, shard, OP_LOG_START, e);
         return;
+    case REPLICA_DO_INSTALL:
+        carry_install(w, b, shard, e);
+        return;
+    case REPLICA_DO_LEARNED:
+    case REPLICA_DO_HANDED:
+        TRACE(w, "broker %u shard %u: %s broker %u", b->id, shard,
+              e->type == REPLICA_DO_HANDED ? "hands over to" : "has fed", e->to.broker);
+        w->count.handovers += e->type == REPLICA_DO_HANDED;
+        tell_heir(w, b, shard, e->type == REPLICA_DO_HANDED ? MESSAGE_RESIGNED : MESSAGE_LEARNED,
+                  e->to);
+        return;
     case REPLICA_DO_START_EPOCH:
         start_epoch(w, b, shard, e->epoch);
         return;
@@ -202,7 +246,10 @@ static void carry_out(struct world *w, struct broker *b, uint32_t shard,
         return;
     case REPLICA_DO_WAKE:
         schedule(w, chance(w, 30) ? draw(w, 0, 20 * MS) : draw(w, 0, 50),
-                 (struct event){.type = EVENT_PUMP, .a = b->id, .b = shard, .c = e->to.broker});
+                 (struct event){.type = EVENT_PUMP,
+                                .a = b->id,
+                                .b = shard,
+                                .c = e->to.broker | (uint64_t)e->to.disk_gen << 8});
         return;
     case REPLICA_DO_ANSWER: {
         check_answer(w, b, shard, &e->answer);
@@ -385,6 +432,15 @@ void broker_on_message(struct world *w, struct broker *b, const struct message *
         in.epoch = m->as.fence.epoch;
         in.config = m->as.fence.voters;
         break;
+    case MESSAGE_LEARN:
+        in.type = REPLICA_LEARN;
+        in.epoch = m->as.fence.epoch;
+        in.config = m->as.fence.voters;
+        break;
+    case MESSAGE_HANDOVER:
+        in.type = REPLICA_HANDOVER;
+        in.id = m->as.fence.leader;
+        break;
     case MESSAGE_GRANT:
         on_grant(w, b, m);
         return;
@@ -394,6 +450,7 @@ void broker_on_message(struct world *w, struct broker *b, const struct message *
     case MESSAGE_REPORT:
     case MESSAGE_OPENED:
     case MESSAGE_RESIGNED:
+    case MESSAGE_LEARNED:
     case MESSAGE_PUT_DONE:
         UNREACHABLE();
     }
@@ -402,13 +459,12 @@ void broker_on_message(struct world *w, struct broker *b, const struct message *
 
 /* ------------------------------------------------------------------------- replication */
 
-static bool find_member(const struct replica *core, uint32_t peer, struct replica_id *out)
+static bool find_member(const struct replica *core, struct replica_id peer)
 {
     struct replica_view view;
     replica_view(core, &view);
     for (uint32_t i = 0; i < view.member_count; i++) {
-        if (view.member[i].id.broker == peer) {
-            *out = view.member[i].id;
+        if (replica_id_equal(view.member[i].id, peer)) {
             return true;
         }
     }
@@ -444,11 +500,11 @@ static bool send_append(struct world *w, struct broker *b, uint32_t shard, struc
     return true;
 }
 
-void broker_pump(struct world *w, struct broker *b, uint32_t shard, uint32_t peer)
+void broker_pump(struct world *w, struct broker *b, uint32_t shard, uint64_t peer)
 {
     struct replica_shell *r = &b->replica[shard];
-    struct replica_id to;
-    if (!b->up || r->core == NULL || !w->pair[b->id][peer].up || !find_member(r->core, peer, &to)) {
+    struct replica_id to = {.broker = (uint32_t)(peer & 255), .disk_gen = (uint32_t)(peer >> 8)};
+    if (!b->up || r->core == NULL || !w->pair[b->id][to.broker].up || !find_member(r->core, to)) {
         return;
     }
     for (uint32_t i = 0; send_append(w, b, shard, to); i++) {
@@ -461,7 +517,7 @@ void broker_pump(struct world *w, struct broker *b, uint32_t shard, uint32_t pee
     plan_tick(w, b, shard);
 }
 
-/* Drops what all voters have: the leader's retention is over. */
+/* Drops what all voters have, or what is committed: the leader's retention is over. */
 void broker_retain(struct world *w, struct broker *b, uint32_t shard)
 {
     struct replica_shell *r = &b->replica[shard];
@@ -471,7 +527,8 @@ void broker_retain(struct world *w, struct broker *b, uint32_t shard)
     }
     replica_view(r->core, &view);
     uint64_t keep = view.commit < view.durable_end ? view.commit : view.durable_end;
-    for (uint32_t i = 0; i < view.member_count; i++) {
+    bool all = !w->plan.moves || chance(w, 300);
+    for (uint32_t i = 0; i < view.member_count && all; i++) {
         keep = view.member[i].match < keep ? view.member[i].match : keep;
     }
     struct replica_input in = {.type = REPLICA_RETAIN};

@@ -47,7 +47,7 @@ static struct replica_config both(const struct election_config *cfg,
 
 /* ------------------------------------------------------------------ the metadata log */
 
-static void append_row(struct world *w, uint32_t shard, const struct election_row *row)
+void metadata_put(struct world *w, uint32_t shard, const struct election_row *row)
 {
     struct metadata *m = &w->metadata;
     m->row[shard] = *row;
@@ -68,10 +68,10 @@ void metadata_init(struct world *w)
         for (uint32_t i = 0; i < 3; i++) {
             uint32_t id = 1 + (s + i) % w->plan.brokers;
             row.cfg.voter[i] = (struct election_replica){.broker = id, .disk_gen = 1};
-            broker_create_replica(w, &w->broker[id], s, NULL, 0);
+            broker_create_replica(w, &w->broker[id], s, 0, NULL, 0);
         }
         row.preferred = row.cfg.voter[0].broker;
-        append_row(w, s, &row);
+        metadata_put(w, s, &row);
     }
     for (uint32_t i = 0; i < w->plan.controllers; i++) {
         w->controller[i].core = election_new();
@@ -95,7 +95,7 @@ void controller_on_commit(struct world *w, struct event *event)
         row.epoch = p->epoch;
         w->count.elections++;
         TRACE(w, "shard %u: ELECTING epoch %u", shard, row.epoch);
-        append_row(w, shard, &row);
+        metadata_put(w, shard, &row);
     } else if (commits && p->type == ELECTION_PROPOSE_ACTIVE && p->epoch == row.epoch && electing) {
         row.phase = ELECTION_ACTIVE;
         row.leader = p->leader;
@@ -106,12 +106,12 @@ void controller_on_commit(struct world *w, struct event *event)
               row.leader.broker, row.leader.disk_gen, (unsigned long long)row.leader_boot,
               row.cfg.version);
         check_granted(w, &row);
-        append_row(w, shard, &row);
+        metadata_put(w, shard, &row);
     } else if (commits && p->type == ELECTION_PROPOSE_STABLE && p->epoch == row.epoch &&
                row.phase == ELECTION_ACTIVE) {
         row.prev_cfg = (struct election_config){0};
         TRACE(w, "shard %u: cfg v%u is stable", shard, row.cfg.version);
-        append_row(w, shard, &row);
+        metadata_put(w, shard, &row);
     }
     free(p);
     event->payload = NULL;
@@ -158,7 +158,7 @@ bool metadata_reconfigure(struct world *w, uint32_t shard, uint32_t slot, uint32
         const struct broker *source = &w->broker[row.leader.broker];
         const struct replica_shell *from = &source->replica[shard];
         bool can_copy = source->up && from->core != NULL && !empty;
-        broker_create_replica(w, b, shard, can_copy ? &from->live : NULL,
+        broker_create_replica(w, b, shard, row.epoch, can_copy ? &from->live : NULL,
                               can_copy ? from->commit : 0);
     }
     row.prev_cfg = row.cfg;
@@ -170,7 +170,7 @@ bool metadata_reconfigure(struct world *w, uint32_t shard, uint32_t slot, uint32
     w->count.elections++;
     TRACE(w, "shard %u: ELECTING epoch %u, voter %u becomes %u.%u (cfg v%u)", shard, row.epoch,
           row.prev_cfg.voter[slot].broker, broker, b->disk_gen, row.cfg.version);
-    append_row(w, shard, &row);
+    metadata_put(w, shard, &row);
     return true;
 }
 
@@ -184,7 +184,9 @@ bool metadata_repair(struct world *w, uint32_t shard)
         uint32_t id = row->cfg.voter[i].broker;
         if (w->broker[id].disk_gen != row->cfg.voter[i].disk_gen) {
             whole = false;
-            if (w->broker[id].up && metadata_reconfigure(w, shard, i, id, false)) {
+            if (w->broker[id].up &&
+                (w->plan.moves ? moves_begin(w, shard, i, id)
+                               : metadata_reconfigure(w, shard, i, id, false))) {
                 break;
             }
         }
@@ -351,6 +353,10 @@ void controller_on_message(struct world *w, uint32_t index, const struct message
     if (!c->active) {
         return;
     }
+    if (m->type == MESSAGE_LEARNED) {
+        moves_on_learned(w, index, m);
+        return;
+    }
     struct election_input in = {.broker = m->from, .shard = shard_key(m->shard)};
     if (m->type == MESSAGE_REPORT) {
         const struct replica_report *r = &m->as.report.report;
@@ -371,6 +377,7 @@ void controller_on_message(struct world *w, uint32_t index, const struct message
         in.epoch = m->as.opened.epoch;
         in.promised = m->as.opened.promised;
         in.stalled = m->as.opened.stalled;
+        in.heir = m->as.opened.heir;
     }
     feed(w, index, &in);
 }

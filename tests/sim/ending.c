@@ -68,6 +68,9 @@ static const char *shard_unequal(struct world *w, uint32_t shard)
     if (row->phase != ELECTION_ACTIVE || leader == NULL) {
         return "it has no leader";
     }
+    if (w->metadata.move[shard].state != 0) {
+        return "a replica is still on its way";
+    }
     if (row->prev_cfg.voter_count > 0) {
         return "its configuration is not stable";
     }

@@ -30,7 +30,7 @@ static void draw_rates(struct world *w)
     p->fault[FAULT_NEMESIS] = chance(w, 800);
     if (p->fault[FAULT_DAMAGE] || p->fault[FAULT_DISK_LOST] || p->fault[FAULT_RECONFIGURE] ||
         p->fault[FAULT_NEMESIS]) {
-        p->fault[FAULT_RETAIN] = false; /* no copies are installed here below a log start */
+        p->fault[FAULT_RETAIN] = false; /* only seeds with moves install copies, see below */
     }
 }
 
@@ -60,6 +60,12 @@ void plan_draw(struct world *w)
     p->faults_end_us = draw(w, 2, 8) * SECOND;
     /* Not drawn: the other seeds run as they would without it. */
     uint64_t x = (w->seed ^ w->seed >> 32) * 0x9e3779b97f4a7c15u;
+    p->moves = (x >> 58 & 7) < 3;
+    if (p->moves) {
+        p->brokers = p->brokers == 3 && (x >> 40 & 3) != 0 ? 4 : p->brokers;
+        p->fault[FAULT_RETAIN] = (x >> 42 & 1) != 0;
+        p->fault[FAULT_RECONFIGURE] = false;
+    }
     p->seal_us = x >> 61 == 0 ? 500 * MS + (x >> 20) % (p->faults_end_us + SECOND) : 0;
 }
 

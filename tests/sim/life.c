@@ -4,20 +4,43 @@
 
 #include "tests/sim/world.h"
 
-void broker_create_replica(struct world *w, struct broker *b, uint32_t shard,
+void broker_create_replica(struct world *w, struct broker *b, uint32_t shard, uint32_t promised,
                            const struct log *copy, uint64_t end)
 {
     struct replica_shell *r = &b->replica[shard];
     r->exists = true;
-    r->medium = (struct medium){0};
+    log_release(&r->medium.log);
+    r->medium = (struct medium){.promised = promised};
     if (copy != NULL) {
         log_copy(&r->medium.log, copy);
         log_truncate(&r->medium.log, end);
-        r->medium.promised = log_last(&r->medium.log).epoch;
+        uint32_t last = log_last(&r->medium.log).epoch;
+        r->medium.promised = last > promised ? last : promised;
     }
     if (b->up) {
         broker_recover(w, b, shard);
     }
+}
+
+/* For good: the controllers have no use for it any more. */
+void broker_drop_replica(struct world *w, struct broker *b, uint32_t shard)
+{
+    struct replica_shell *r = &b->replica[shard];
+    TRACE(w, "broker %u shard %u: drops its replica", b->id, shard);
+    ghost_add(w, broker_rid(b), shard, &r->medium.log);
+    for (uint32_t i = 0; i < b->journal.count; i++) {
+        if (b->journal.op[i].shard == shard) {
+            b->journal.op[i].type = OP_NONE;
+            b->journal.op[i].seq = 0;
+        }
+    }
+    replica_free(r->core);
+    r->core = NULL;
+    r->exists = false;
+    r->puts = 0;
+    r->told_promise = 0;
+    log_release(&r->medium.log);
+    r->medium = (struct medium){0};
 }
 
 void broker_recover(struct world *w, struct broker *b, uint32_t shard)

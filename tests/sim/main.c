@@ -28,13 +28,15 @@ static void summarize(const struct counters *c, uint64_t passed, uint64_t failed
 {
     printf("steps %llu, messages %llu, commits %llu, acknowledged puts %llu, elections %llu, "
            "crashes %llu, damaged logs %llu, lost disks %llu, truncations %llu, "
-           "reconfigurations %llu, seals told %llu\n",
+           "reconfigurations %llu, seals told %llu, installed copies %llu, moved replicas %llu, "
+           "handovers %llu\n",
            (unsigned long long)c->steps, (unsigned long long)c->messages,
            (unsigned long long)c->commits, (unsigned long long)c->puts_acked,
            (unsigned long long)c->elections, (unsigned long long)c->crashes,
            (unsigned long long)c->damages, (unsigned long long)c->disks_lost,
            (unsigned long long)c->truncations, (unsigned long long)c->reconfigurations,
-           (unsigned long long)c->seals);
+           (unsigned long long)c->seals, (unsigned long long)c->installs,
+           (unsigned long long)c->moves, (unsigned long long)c->handovers);
     printf("%llu seeds passed, %llu failed\n", (unsigned long long)passed,
            (unsigned long long)failed);
 }
@@ -52,6 +54,9 @@ static void add(struct counters *sum, const struct counters *one)
     sum->truncations += one->truncations;
     sum->reconfigurations += one->reconfigurations;
     sum->seals += one->seals;
+    sum->installs += one->installs;
+    sum->moves += one->moves;
+    sum->handovers += one->handovers;
 }
 
 struct options {

@@ -148,6 +148,7 @@ static bool waits_for_resume(struct world *w, const struct event *e)
     case EVENT_NEMESIS:
     case EVENT_CRASH:
     case EVENT_REPLACE:
+    case EVENT_MOVE:
     case EVENT_SEAL:
     case EVENT_HEAL:
     case EVENT_ENDING:
@@ -220,7 +221,7 @@ static void happen(struct world *w, struct event *e)
         journal_on_synced(w, &w->broker[e->a], e->c);
         return;
     case EVENT_PUMP:
-        broker_pump(w, &w->broker[e->a], e->b, (uint32_t)e->c);
+        broker_pump(w, &w->broker[e->a], e->b, e->c);
         return;
     case EVENT_CONNECT:
         network_connect(w, e->a, e->b);
@@ -263,6 +264,9 @@ static void happen(struct world *w, struct event *e)
     case EVENT_REPLACE:
         status_ignore(metadata_repair(w, e->b) ? STATUS_OK : STATUS_BUSY, "tried again later");
         return;
+    case EVENT_MOVE:
+        moves_on_event(w, e->b);
+        return;
     case EVENT_SEAL:
         seal(w, e->b);
         return;
@@ -293,6 +297,9 @@ static void begin(struct world *w)
         schedule(w, draw(w, 1, 50 * MS), (struct event){.type = EVENT_CLIENT, .a = i});
     }
     faults_start(w);
+    for (uint32_t s = 0; s < w->plan.shards && w->plan.moves; s++) {
+        schedule(w, 300 * MS, (struct event){.type = EVENT_MOVE, .b = s});
+    }
     schedule(w, w->plan.faults_end_us, (struct event){.type = EVENT_HEAL});
     if (w->plan.seal_us != 0) {
         schedule(w, w->plan.seal_us, (struct event){.type = EVENT_SEAL, .b = 0});

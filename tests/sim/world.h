@@ -11,6 +11,7 @@
  *     log.c        the batches of a replica
  *     broker.c     the shell around replicas: effects, messages
  *     life.c       brokers start, crash, stand still
+ *     moves.c      replicas move: learners, joint epochs, dropped replicas; leaderships move
  *     controller.c the committed rows, active controllers, their sessions with brokers
  *     client.c     puts and their answers
  *     checks.c     the invariants I1 … I10 of docs/replication.md
@@ -25,6 +26,7 @@
 #include "base/rng.h"
 #include "broker/replica/replica.h"
 #include "controller/election/election.h"
+#include "controller/moves/move.h"
 
 enum {
     BROKERS_MAX = 5,
@@ -70,7 +72,7 @@ void log_release(struct log *log);
 
 /* ------------------------------------------------------------------------------ disk.c */
 
-enum op_type { OP_WRITE, OP_TRUNCATE, OP_PROMISE, OP_UNCERTAIN, OP_LOG_START };
+enum op_type { OP_WRITE, OP_TRUNCATE, OP_PROMISE, OP_UNCERTAIN, OP_LOG_START, OP_INSTALL, OP_NONE };
 
 /* One record of a journal. */
 struct op {
@@ -167,6 +169,8 @@ struct metadata {
     uint32_t entries, entries_capacity;
     uint32_t leader; /* the controller whose proposals commit */
     uint64_t next_activation;
+    struct move move[SHARDS_MAX];        /* state 0: none */
+    uint32_t drops[SHARDS_MAX];          /* bit b: broker b has to drop its replica */
     struct granted *granted[SHARDS_MAX]; /* by epoch: I1 */
     uint32_t granted_capacity[SHARDS_MAX];
 };
@@ -181,6 +185,9 @@ enum message_type {
     MESSAGE_GRANT,
     MESSAGE_OPENED,
     MESSAGE_RESIGNED,
+    MESSAGE_LEARN,    /* .fence: voters are the learners */
+    MESSAGE_LEARNED,  /* .opened: heir is the learner's broker */
+    MESSAGE_HANDOVER, /* .fence: leader is the heir */
     MESSAGE_PUT,
     MESSAGE_PUT_DONE,
 };
@@ -208,7 +215,7 @@ struct message {
             struct replica_report report;
         } report;
         struct {
-            uint32_t epoch, promised;
+            uint32_t epoch, promised, heir;
             uint64_t boot;
             bool stalled;
         } opened; /* RESIGNED too */
@@ -238,7 +245,7 @@ enum event_type {
     EVENT_MESSAGE,
     EVENT_TICK,          /* a: broker, b: shard */
     EVENT_SYNCED,        /* a: broker, c: boot */
-    EVENT_PUMP,          /* a: broker, b: shard, c: peer */
+    EVENT_PUMP,          /* a: broker, b: shard, c: peer's broker | disk generation << 8 */
     EVENT_CONNECT,       /* a, b: brokers */
     EVENT_RESTART,       /* a: broker */
     EVENT_REGISTER,      /* a: broker, c: boot: its registration commits */
@@ -256,6 +263,7 @@ enum event_type {
     EVENT_NEMESIS,       /* a: story, b: step */
     EVENT_CRASH,         /* a: broker, b: how, c: boot */
     EVENT_REPLACE,       /* b: shard: heal its configuration */
+    EVENT_MOVE,          /* b: shard: the next step of its replicas' moves */
     EVENT_SEAL,          /* b: shard: the controllers want it closed, until it is */
     EVENT_HEAL,
     EVENT_ENDING,
@@ -300,12 +308,13 @@ struct plan {
     uint64_t put_us;
     uint32_t append_batches, ambiguous; /* ambiguous torn tails per 100 crashes */
     uint64_t faults_end_us;
+    bool moves;       /* replicas move as learners, and leaders are asked to hand over */
     uint64_t seal_us; /* when the controllers begin to ask for the end of shard 0; 0: never */
 };
 
 struct counters {
     uint64_t steps, messages, commits, puts_acked, crashes, elections, damages, disks_lost,
-        truncations, reconfigurations, seals;
+        truncations, reconfigurations, seals, installs, moves, handovers;
 };
 
 struct world {
@@ -396,6 +405,7 @@ static inline uint64_t shard_key(uint32_t shard)
 }
 
 /* disk.c */
+void install_copy(struct log *to, const struct log *truth, uint64_t end);
 void journal_append(struct world *w, struct broker *b, const struct op *op);
 void journal_kick(struct world *w, struct broker *b);
 void journal_on_synced(struct world *w, struct broker *b, uint64_t boot);
@@ -416,7 +426,8 @@ void broker_pause(struct world *w, struct broker *b, uint64_t for_us);
 void broker_on_message(struct world *w, struct broker *b, const struct message *m);
 void broker_on_tick(struct world *w, struct broker *b, uint32_t shard, uint64_t due_us);
 void broker_on_peer(struct world *w, struct broker *b, uint32_t peer, bool up);
-void broker_pump(struct world *w, struct broker *b, uint32_t shard, uint32_t peer);
+void broker_pump(struct world *w, struct broker *b, uint32_t shard, uint64_t peer);
+void broker_drop_replica(struct world *w, struct broker *b, uint32_t shard);
 void broker_recover(struct world *w, struct broker *b, uint32_t shard);
 void broker_retain(struct world *w, struct broker *b, uint32_t shard);
 /* One request to close the shard; false while no SEAL of it is committed. */
@@ -425,8 +436,9 @@ bool broker_seal(struct world *w, uint32_t shard);
 enum status broker_step(struct world *w, struct broker *b, uint32_t shard, struct replica_input *in,
                         const struct batch *batches);
 void broker_put(struct world *w, struct broker *b, const struct message *m);
-/* `copy` may be NULL; else its batches below `end` are there from the start. */
-void broker_create_replica(struct world *w, struct broker *b, uint32_t shard,
+/* `copy` may be NULL; else its batches below `end` are there from the start. `promised`: a broker
+ * that had a replica of the shard before must refuse the leaders that the old one refused. */
+void broker_create_replica(struct world *w, struct broker *b, uint32_t shard, uint32_t promised,
                            const struct log *copy, uint64_t end);
 struct replica_id broker_rid(const struct broker *b);
 
@@ -462,6 +474,13 @@ bool metadata_reconfigure(struct world *w, uint32_t shard, uint32_t slot, uint32
 bool metadata_repair(struct world *w, uint32_t shard);
 bool is_voter(const struct election_row *row, struct replica_id id);
 struct replica_config core_config(const struct election_config *cfg);
+
+void metadata_put(struct world *w, uint32_t shard, const struct election_row *row);
+
+/* moves.c */
+void moves_on_event(struct world *w, uint32_t shard);
+bool moves_begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker);
+void moves_on_learned(struct world *w, uint32_t index, const struct message *m);
 
 /* client.c */
 void client_on_event(struct world *w, uint32_t client);

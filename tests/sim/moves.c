@@ -1,0 +1,156 @@
+/* Replicas move as the controllers' commands move them: a learner copies, joins with a joint epoch,
+ * and the old replica is dropped when that is stable. Leaders are asked to hand over. */
+#include "tests/sim/world.h"
+
+static void ask_leader(struct world *w, uint32_t shard, enum message_type type,
+                       struct election_replica whom)
+{
+    const struct election_row *row = &w->metadata.row[shard];
+    struct message *m =
+        message_new(w, type, controller_endpoint(w->metadata.leader), row->leader.broker, shard);
+    m->as.fence.epoch = row->epoch;
+    m->as.fence.leader = (struct replica_id){.broker = whom.broker, .disk_gen = whom.disk_gen};
+    m->as.fence.voters = (struct replica_config){.voter_count = 1};
+    m->as.fence.voters.voter[0] = m->as.fence.leader;
+    network_send(w, m);
+}
+
+static void ask_to_hand_over(struct world *w, uint32_t shard)
+{
+    const struct election_row *row = &w->metadata.row[shard];
+    uint32_t at = (uint32_t)draw(w, 0, 2);
+    if (row->phase == ELECTION_ACTIVE && at < row->cfg.voter_count &&
+        row->cfg.voter[at].broker != row->leader.broker) {
+        ask_leader(w, shard, MESSAGE_HANDOVER, row->cfg.voter[at]);
+    }
+}
+
+bool moves_begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker)
+{
+    const struct election_row *row = &w->metadata.row[shard];
+    struct broker *b = &w->broker[broker];
+    if (row->phase != ELECTION_ACTIVE || row->prev_cfg.voter_count > 0 || !b->up ||
+        b->replica[shard].exists || w->metadata.move[shard].state != 0 ||
+        (w->metadata.drops[shard] >> broker & 1) != 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < row->cfg.voter_count; i++) {
+        if (row->cfg.voter[i].broker == broker &&
+            (i != slot || row->cfg.voter[i].disk_gen == b->disk_gen)) {
+            return false;
+        }
+    }
+    w->metadata.move[shard] = (struct move){
+        .shard = shard,
+        .state = MOVE_COPYING,
+        .from = row->cfg.voter[slot],
+        .to = {.broker = broker, .disk_gen = b->disk_gen},
+    };
+    TRACE(w, "shard %u: voter %u moves to %u.%u", shard, row->cfg.voter[slot].broker, broker,
+          b->disk_gen);
+    broker_create_replica(w, b, shard, row->epoch, NULL, 0);
+    return true;
+}
+
+static void drop_soon(struct world *w, uint32_t shard, struct election_replica id)
+{
+    if (w->broker[id.broker].disk_gen == id.disk_gen) {
+        w->metadata.drops[shard] |= 1u << id.broker;
+    }
+}
+
+static bool is_there(const struct world *w, uint32_t shard, struct election_replica id)
+{
+    const struct broker *b = &w->broker[id.broker];
+    return b->disk_gen == id.disk_gen && b->replica[shard].exists;
+}
+
+static void step(struct world *w, uint32_t shard, struct move *move)
+{
+    switch (move_next(move, &w->metadata.row[shard])) {
+    case MOVE_WAIT:
+        return;
+    case MOVE_COPY:
+        if (!is_there(w, shard, move->to) || (!w->healing && chance(w, 20))) {
+            TRACE(w, "shard %u: the move is given up", shard);
+            drop_soon(w, shard, move->to);
+            move->state = 0;
+            return;
+        }
+        ask_leader(w, shard, MESSAGE_LEARN, move->to);
+        return;
+    case MOVE_AGAIN:
+        move->state = MOVE_COPYING;
+        return;
+    case MOVE_DONE:
+        w->count.moves++;
+        drop_soon(w, shard, move->from);
+        move->state = 0;
+        return;
+    case MOVE_VOID:
+        drop_soon(w, shard, move->to);
+        move->state = 0;
+        return;
+    }
+    UNREACHABLE();
+}
+
+static void drop(struct world *w, uint32_t shard)
+{
+    for (uint32_t id = 1; id <= w->plan.brokers; id++) {
+        struct broker *b = &w->broker[id];
+        if ((w->metadata.drops[shard] >> id & 1) == 0 || !b->up || b->paused) {
+            continue;
+        }
+        w->metadata.drops[shard] &= ~(1u << id);
+        const struct election_row *row = &w->metadata.row[shard];
+#if defined(WEIR_MUTANT) && WEIR_MUTANT == 18 /* dropped-too-early */
+        struct election_row now = *row;
+        now.prev_cfg.voter_count = 0;
+        row = &now;
+#endif
+        if (b->replica[shard].exists && !is_voter(row, broker_rid(b))) {
+            broker_drop_replica(w, b, shard);
+        }
+    }
+}
+
+void moves_on_event(struct world *w, uint32_t shard)
+{
+    struct move *move = &w->metadata.move[shard];
+    uint32_t slot = (uint32_t)draw(w, 0, 2), to = (uint32_t)draw(w, 1, w->plan.brokers);
+    if (move->state != 0) {
+        step(w, shard, move);
+    } else if (!w->healing && chance(w, 300)) {
+        status_ignore(moves_begin(w, shard, slot, to) ? STATUS_OK : STATUS_BUSY, "another time");
+    } else if (!w->healing && chance(w, 200)) {
+        ask_to_hand_over(w, shard);
+    }
+    drop(w, shard);
+    schedule(w, draw(w, 20 * MS, 120 * MS), (struct event){.type = EVENT_MOVE, .b = shard});
+}
+
+void moves_on_learned(struct world *w, uint32_t index, const struct message *m)
+{
+    struct election_row row = w->metadata.row[m->shard];
+    struct move *move = &w->metadata.move[m->shard];
+    bool matches = move->to.broker == m->as.opened.heir &&
+                   move->to.disk_gen == m->as.opened.promised && row.epoch == m->as.opened.epoch &&
+                   move->state == MOVE_COPYING && index == w->metadata.leader;
+    if (!matches || !is_there(w, m->shard, move->to) ||
+        w->broker[move->to.broker].replica[m->shard].medium.uncertain) {
+        return;
+    }
+    bool anyway = move_next(move, &row) == MOVE_COPY && row.prev_cfg.voter_count == 0;
+    if (!move_may_join(move, &row) && !(anyway && chance(w, 300))) {
+        ask_to_hand_over(w, m->shard);
+        return;
+    }
+    move_join(move, &row);
+    move->state = MOVE_JOINING;
+    w->count.reconfigurations++;
+    w->count.elections++;
+    TRACE(w, "shard %u: ELECTING epoch %u, %u.%u joins (cfg v%u)", m->shard, row.epoch,
+          move->to.broker, move->to.disk_gen, row.cfg.version);
+    metadata_put(w, m->shard, &row);
+}
