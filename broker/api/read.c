@@ -367,7 +367,8 @@ static void wait_for_record(struct api *api, struct session_call *call, struct s
                                  net_now_ms(api->options.loop) + wait_ms, waited);
     }
     if (status != STATUS_OK) {
-        refuse(p, status, "too many readers wait at this shard");
+        refuse(p, status,
+               status == STATUS_BUSY ? "too many readers wait at this shard" : status_text(status));
         return;
     }
     call->cancelled = cancelled;
@@ -381,6 +382,10 @@ static void read_request(struct api *api, struct session_call *call, struct shar
         api_refuse(api, call, shard->id, STATUS_CORRUPT, "this replica is halted");
     } else if (request->offset < shard->log_start) {
         refuse_expired(call, shard, request->offset);
+    } else if (request->offset >= shard->commit && !shard->sealed &&
+               shards_are_out(api->options.shards)) {
+        api_refuse(api, call, shard->id, STATUS_NOT_LEADER,
+                   "this broker's disk is out: what is new is elsewhere");
     } else if (request->offset >= shard->commit && (request->wait_ms == 0 || shard->sealed)) {
         reply_nothing(call, shard, request->offset);
     } else if (request->offset >= shard->commit) {

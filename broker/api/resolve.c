@@ -33,7 +33,7 @@ static bool knows_tip(const struct api *api, const struct shard *shard)
 
 static void reply_tip(struct api *api, struct session_call *call, const struct shard *shard)
 {
-    if (!shard->open) {
+    if (!shard->open || shards_are_out(api->options.shards)) {
         api_refuse(api, call, shard->id, STATUS_NOT_LEADER,
                    "only the shard's leader knows the newest record");
     } else if (!knows_tip(api, shard)) {

@@ -161,6 +161,14 @@ static void tell_when_out(struct server *s)
     }
 }
 
+/* Until others lead, and the process is started again. */
+static void resign_while_out(struct server *s)
+{
+    if (shards_are_out(s->shards)) {
+        shards_resign(s->shards);
+    }
+}
+
 static void on_disk(struct net_watch *watch, void *data)
 {
     (void)watch;
@@ -201,6 +209,7 @@ static void on_housekeeping(struct net_timer *timer)
     struct server *s = CONTAINER_OF(timer, struct server, housekeeping);
     check_space(s);
     tell_when_out(s);
+    resign_while_out(s);
     tell_floors(s);
     quarantine_run(s);
     peers_drain(s->peers);

@@ -84,7 +84,9 @@ void shards_fail(struct shards *set, enum status status, const char *what)
     for (struct shard *shard = shards_next(set, NULL); shard != NULL;
          shard = shards_next(set, shard)) {
         puts_fail(shard, STATUS_UNCERTAIN);
+        readers_wake(shard, UINT64_MAX, STATUS_NOT_LEADER);
     }
+    shards_resign(set);
     shards_schedule(set);
 }
 

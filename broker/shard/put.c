@@ -330,6 +330,9 @@ enum status shard_wait(struct shard *shard, struct shard_reader *reader)
     if (shard->set->closing) {
         return STATUS_CLOSING;
     }
+    if (shard->set->out) {
+        return STATUS_NOT_LEADER; /* nothing new comes here */
+    }
     reader->shard = shard;
     reader->pending = true;
     list_push(&shard->readers, &reader->node);

@@ -20,8 +20,20 @@ static void say(struct shard *shard, uint32_t epoch, uint32_t promised)
     struct shards *set = shard->set;
     trace(TRACE_INFO, "shards", "shard %016llx: resigns epoch %u: %s",
           (unsigned long long)shard->id, epoch,
-          promised == 0 ? "nothing was committed for a while" : "a majority promised a higher one");
+          set->out        ? "the disk is out"
+          : promised == 0 ? "nothing was committed for a while"
+                          : "a majority promised a higher one");
     set->hooks.resign(set->hooks.context, shard, epoch, promised);
+}
+
+void shards_resign(struct shards *set)
+{
+    for (struct shard *shard = shards_next(set, NULL); shard != NULL;
+         shard = shards_next(set, shard)) {
+        if (shard->role == REPLICA_LEADING) {
+            say(shard, shard->epoch, 0);
+        }
+    }
 }
 
 void resign_check(struct shard *shard, const struct replica_view *view)

@@ -160,6 +160,9 @@ bool shards_is_dropping(const struct shards *set, uint64_t id);
  * out, every shard refuses to write until the process is started again. */
 void shards_poll(struct shards *set);
 bool shards_are_out(const struct shards *set);
+/* Says of every shard that is led here that it is not, any more: another broker is to lead. Done by
+ * itself when the disk goes out; may have got lost, so the owner repeats it while that lasts. */
+void shards_resign(struct shards *set);
 
 /* Ends a turn: writes what was appended, answers puts, wakes readers. */
 void shards_turn(struct shards *set);

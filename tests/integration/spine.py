@@ -6,10 +6,13 @@ import argparse
 import os
 import shutil
 import sqlite3
+import subprocess
 import sys
+import tempfile
 import time
 
-from cluster import LOCAL, Cluster, expect, run_all
+from cluster import LOCAL, TREE, Cluster, expect, run_all
+from failures import Campaign
 
 RECORDS = 500
 
@@ -134,13 +137,57 @@ def damaged_row(bin_dir):
         return f"{bad} was active: gone after {made} more commands, the other two went on"
 
 
+class DiskOut(Campaign):
+    """Writes and syncs of one broker fail from some moment on; its process stays, and its connections."""
+
+    def __init__(self, cluster, lines, directory):
+        super().__init__(cluster, lines)
+        self.directory = directory
+
+    def leader_out(self):
+        def prepare(stream):
+            self.down = self.leader_and_follower(stream)[0]
+            pid = self.pid(self.down)
+            return lambda: open(os.path.join(self.directory, str(pid)), "w", encoding="ascii").close()
+        said = self.put_during("disk-out", prepare)
+        c = self.cluster
+        expect("the disk is out" in c.log(self.down), f"{self.down} did not say that its disk is out")
+        state = next(b for b in brokers(c) if b["name"] == self.down)
+        expect(state["alive"] and state["disk_state"] == "out", f"weirctl says of {self.down}: {state}")
+        for shard in c.shards("disk-out"):
+            expect(shard["leader"] and shard["leader"] != self.down, f"{shard['id']} is led by {shard['leader']}")
+        pid = self.pid(self.down)
+        c.local("kill", self.down)
+        os.unlink(os.path.join(self.directory, str(pid)))
+        c.local("start", self.down)
+        c.wait_in_sync("disk-out")
+        return said
+
+
+def disk_out(bin_dir):
+    with tempfile.TemporaryDirectory(prefix="weir-fail-io-") as directory:
+        library = os.path.join(directory, "fail_io.so")
+        source = os.path.join(TREE, "tests", "support", "fail_io.c")
+        subprocess.run(["cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True, capture_output=True)
+        os.environ.update(LD_PRELOAD=library, FAIL_IO_DIR=directory)
+        try:
+            cluster = Cluster(bin_dir, settings=["io-backend=threads"])
+            with cluster as c:
+                said = DiskOut(c, 50000, directory).leader_out()
+                c.no_reports()
+                return said
+        finally:
+            del os.environ["LD_PRELOAD"], os.environ["FAIL_IO_DIR"]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     tests = [("replicas that nobody lists go to quarantine", quarantine),
-             ("a controller with a damaged row stops", damaged_row)]
+             ("a controller with a damaged row stops", damaged_row),
+             ("a leader whose disk is out gives way", disk_out)]
     return run_all([(name, lambda f=function: f(options.bin)) for name, function in tests if options.only in name])
 
 

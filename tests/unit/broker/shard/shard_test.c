@@ -376,6 +376,10 @@ static void a_disk_that_fails_a_sync_takes_the_broker_out_and_the_others_go_on(v
     assert_int_equal(kept.done, 1);
     w.broker[2].cut = w.broker[3].cut = true;
     world_put(&w, 1, world_batch(1, 5, 0, 1), &lost);
+    struct waiter reader = {
+        .reader = {.offset = world_shard(&w, 1)->commit, .woken = reader_woken}
+    };
+    assert_int_equal(shard_wait(world_shard(&w, 1), &reader.reader), STATUS_OK);
     disk.fail_errno = EIO;
     disk.fail_write = disk.writes + 1;
     disk.fail_sync = disk.syncs + 1;
@@ -384,6 +388,14 @@ static void a_disk_that_fails_a_sync_takes_the_broker_out_and_the_others_go_on(v
     assert_true(shards_are_out(w.broker[1].shards));
     assert_int_equal(lost.done, 1);
     assert_int_equal(lost.put.status, STATUS_UNCERTAIN);
+    assert_int_equal(w.broker[1].resignations, 1); /* at once */
+    assert_int_equal(w.broker[1].resigned_epoch, 1);
+    assert_int_equal(w.broker[1].resigned_promised, 0);
+    assert_int_equal(reader.woken, 1);
+    assert_int_equal(reader.reader.status, STATUS_NOT_LEADER);
+    assert_int_equal(shard_wait(world_shard(&w, 1), &reader.reader), STATUS_NOT_LEADER);
+    shards_resign(w.broker[1].shards); /* it may have got lost */
+    assert_int_equal(w.broker[1].resignations, 2);
     world_put(&w, 1, world_batch(1, 5, 0, 2), &refused);
     assert_int_equal(refused.refused, STATUS_IO);
     assert_int_equal(shard_fence(world_shard(&w, 1), 2, &w.config), STATUS_IO); /* no promise */
