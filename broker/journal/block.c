@@ -148,7 +148,7 @@ enum status journal_record_take(struct bytes *rest, uint32_t file, uint64_t *off
     size_t bytes = get_u32(at);
     size_t padded = block_align(bytes, 8);
     if (bytes < RECORD_FRAME_BYTES || padded > rest->size || at[4] < JOURNAL_DATA ||
-        at[4] > JOURNAL_SHARDS) {
+        at[4] > JOURNAL_INSTALL) {
         return STATUS_CORRUPT;
     }
     *out = (struct journal_record){

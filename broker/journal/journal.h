@@ -36,11 +36,12 @@ enum journal_type {
     JOURNAL_UNCERTAIN,   /* a: valid end, b: 1 set, 0 cleared */
     JOURNAL_LOG_START,   /* a: offset */
     JOURNAL_COMMIT_HINT, /* a: offset */
-    JOURNAL_CREATE,      /* a: disk generation of the replica */
+    JOURNAL_CREATE,      /* a: disk generation of the replica, b: the epoch that it has promised */
     JOURNAL_DELETE,      /* b: 1 when the files go to quarantine instead */
     JOURNAL_STATE,       /* body: struct journal_state; at the head of every file, all shards */
     JOURNAL_STATE_END,   /* the set of STATE records is complete */
     JOURNAL_SHARDS,      /* body: u64 shards of the block before, where its header is too small */
+    JOURNAL_INSTALL,     /* a: where the log begins and ends, b, c: epoch and crc of the batch before */
 };
 
 /* Everything about a shard that its segments do not say. */

@@ -126,9 +126,12 @@ NODISCARD enum status store_admit_control(const struct store *store, size_t byte
 struct shard_log *store_find_shard(struct store *store, uint64_t shard);        /* NULL: none */
 struct shard_log *store_next_shard(struct store *store, struct shard_log *log); /* NULL: first */
 
-/* Journals CREATE; costs no file. EXISTS (with the log in *out), NO_MEMORY, BUSY, IO. */
+/* Journals CREATE; costs no file. `promised`: the shard may have had a replica here before, and the
+ * new one must refuse the leaders that the old one refused. EXISTS (with the log in *out),
+ * NO_MEMORY, BUSY, IO. */
 NODISCARD enum status store_create_shard(struct store *store, uint64_t shard, uint32_t disk_gen,
-                                         struct shard_log **out, uint64_t *out_lsn);
+                                         uint32_t promised, struct shard_log **out,
+                                         uint64_t *out_lsn);
 
 /* Journals DELETE and removes the files behind it, or moves them to quarantine/ (R16: metadata is
  * merely missing). Unfinished reads end with CANCELLED. */
@@ -182,6 +185,11 @@ NODISCARD enum status shard_log_truncate(struct shard_log *log, uint64_t end, ui
                                          uint64_t *out_lsn);
 NODISCARD enum status shard_log_set_uncertain(struct shard_log *log, bool uncertain, uint64_t end,
                                               uint64_t *out_lsn);
+
+/* The log begins and ends at `start` (docs/replication.md 2.8): all that it held goes, once the
+ * record is durable. */
+NODISCARD enum status shard_log_install(struct shard_log *log, const struct log_point *start,
+                                        uint64_t *out_lsn);
 
 /* Lazy: travels with the next block that is written anyway. */
 void shard_log_commit_hint(struct shard_log *log, uint64_t offset);
@@ -268,6 +276,10 @@ NODISCARD enum status shard_log_put_producers(struct shard_log *log, uint64_t ba
  * start-up. */
 NODISCARD enum status shard_log_get_producers(struct shard_log *log, struct buf *out,
                                               uint64_t *out_base);
+
+/* The one that was written at this base: what an installed copy takes along. NOT_FOUND, CORRUPT, IO,
+ * NO_MEMORY. Blocks for one small file. */
+NODISCARD enum status shard_log_producers_at(struct shard_log *log, uint64_t base, struct buf *out);
 
 /* What a stopped broker's directory holds, without changing it; one call of `each` per shard. */
 struct log_summary {

@@ -109,3 +109,8 @@ enum status shard_log_get_producers(struct shard_log *log, struct buf *out, uint
     }
     return STATUS_NOT_FOUND;
 }
+
+enum status shard_log_producers_at(struct shard_log *log, uint64_t base, struct buf *out)
+{
+    return log_producers_read(log->store->disk, log->store->dir, log->journal.id, base, out);
+}

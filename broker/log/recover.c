@@ -196,8 +196,30 @@ static enum status on_create(struct recovery *recovery, const struct journal_rec
     }
     if (status == STATUS_OK) {
         log->disk_gen = (uint32_t)record->a;
+        log->promised = record->b > log->promised ? record->b : log->promised;
     }
     return status;
+}
+
+/* Whatever the log held before is none of its business, in segments too: their removal may not have
+ * come before the crash. */
+static enum status on_install(struct shard_log *log, const struct journal_record *record)
+{
+    struct recovering *r = log->recovering;
+    log_history_cut(log, 0);
+    enum status status = log_history_reserve(log);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    log_history_note(log, record->b, record->a - 1);
+    r->base = (struct log_point){.end = record->a, .epoch = record->b, .crc = record->c};
+    r->batch.count = 0;
+    r->synced = (struct located){.point = r->base, .segment_base = record->a};
+    r->want_end = 0;
+    r->truncated = true;
+    log->log_start = record->a;
+    log->seal_end = 0;
+    return STATUS_OK;
 }
 
 static void on_truncate(struct shard_log *log, const struct journal_record *record)
@@ -234,6 +256,7 @@ static void on_shard_record(struct shard_log *log, const struct journal_record *
     case JOURNAL_STATE:
     case JOURNAL_STATE_END:
     case JOURNAL_SHARDS:
+    case JOURNAL_INSTALL:
         break;
     }
     UNREACHABLE();
@@ -267,6 +290,10 @@ static enum status on_record(void *context, const struct journal_record *record)
     case JOURNAL_STATE_END:
     case JOURNAL_SHARDS:
         return STATUS_OK;
+    case JOURNAL_INSTALL: {
+        struct shard_log *log = shard_map_get(&recovery->store->map, record->shard);
+        return log == NULL ? STATUS_OK : record->a > 0 ? on_install(log, record) : STATUS_CORRUPT;
+    }
     case JOURNAL_PROMISE:
     case JOURNAL_TRUNCATE:
     case JOURNAL_UNCERTAIN:

@@ -373,6 +373,36 @@ enum status shard_log_truncate(struct shard_log *log, uint64_t end, uint32_t epo
     return STATUS_OK;
 }
 
+enum status shard_log_install(struct shard_log *log, const struct log_point *start,
+                              uint64_t *out_lsn)
+{
+    CHECK(start->end > 0);
+    enum status status = log_ops_reserve(log->store, log->segment_count);
+    if (status == STATUS_OK) {
+        status = log_history_reserve(log);
+    }
+    struct journal_span span;
+    if (status == STATUS_OK) {
+        status = note(log, JOURNAL_INSTALL, start->end, start->epoch, start->crc, &span);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    cut_segments(log, &(struct located){0}, &span);
+    log_tail_cut(log, 0);
+    log_history_cut(log, 0);
+    log_history_note(log, start->epoch, start->end - 1); /* where it began nobody asks any more */
+    log->seal_end = 0;
+    log->last = *start;
+    log->log_start = start->end;
+    log->cut_lsn = span.lsn;
+    log->cuts++;
+    log->applied = log->durable = (struct located){.point = *start, .segment_base = start->end};
+    memset(log->read_point, 0, sizeof(log->read_point));
+    *out_lsn = span.lsn;
+    return STATUS_OK;
+}
+
 /* Pairs that end below log_start; the one of the batch before it stays: a point there needs it. */
 static void history_trim(struct shard_log *log)
 {

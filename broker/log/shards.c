@@ -287,7 +287,7 @@ struct shard_log *store_next_shard(struct store *store, struct shard_log *log)
 }
 
 enum status store_create_shard(struct store *store, uint64_t shard, uint32_t disk_gen,
-                               struct shard_log **out, uint64_t *out_lsn)
+                               uint32_t promised, struct shard_log **out, uint64_t *out_lsn)
 {
     struct shard_log *log = shard_map_get(&store->map, shard);
     if (log != NULL) {
@@ -302,8 +302,10 @@ enum status store_create_shard(struct store *store, uint64_t shard, uint32_t dis
         return status;
     }
     log->disk_gen = disk_gen;
+    log->promised = promised;
     struct journal_span span;
-    status = journal_append(store->journal, &log->journal, JOURNAL_CREATE, disk_gen, 0, 0, &span);
+    status =
+        journal_append(store->journal, &log->journal, JOURNAL_CREATE, disk_gen, promised, 0, &span);
     if (status != STATUS_OK) {
         shard_log_free(log);
         return status;

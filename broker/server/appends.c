@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/cleanup.h"
 #include "base/trace.h"
 #include "broker/server/peers_internal.h"
 
@@ -91,6 +92,7 @@ static void frame_add(struct append_frame *frame, struct shard_peer *to,
     m->log_start = append->log_start;
     m->leader_end = append->leader_end;
     m->to_boot = append->to_boot;
+    m->install = append->install;
     m->bytes = (uint32_t)bytes;
     frame->to[i] = to;
     frame->upto[i] = upto;
@@ -149,10 +151,50 @@ static void wait_behind(struct peer *peer, struct shard_peer *to)
     list_push(&peer->behind, &to->node);
 }
 
+static void copy_again(struct net_timer *timer)
+{
+    struct peers *peers = CONTAINER_OF(timer, struct peers, copy_timer);
+    for (uint32_t i = 0; i < peers->count && !peers->closing; i++) {
+        for (uint32_t reads = 0; reads < PEER_READS_MAX; reads++) {
+            peer_next_behind(peers->peer[i]);
+        }
+    }
+}
+
+void peers_copy_stop(struct peers *peers)
+{
+    net_timer_stop(peers->options.loop, &peers->copy_timer);
+}
+
+/* Whether one more read is within the bandwidth that followers that lag may have of the disk and
+ * the network; a quarter of a second's worth may be used at once. */
+static bool copy_is_due(struct peers *peers)
+{
+    uint64_t rate = peers->options.copy_bytes, now_ms = now(peers);
+    if (rate == 0) {
+        return true;
+    }
+    int64_t most = (int64_t)(rate / 4);
+    uint64_t passed_ms = now_ms - peers->copy_ms < 1000 ? now_ms - peers->copy_ms : 1000;
+    peers->copy_credit += (int64_t)(rate / 1000 * passed_ms + rate % 1000 * passed_ms / 1000);
+    peers->copy_credit = peers->copy_credit < most ? peers->copy_credit : most;
+    peers->copy_ms = now_ms;
+    if (peers->copy_credit >= 0) {
+        return true;
+    }
+    if (peers->copy_timer.heap_index == 0) {
+        uint64_t wait_ms = (uint64_t)-peers->copy_credit * 1000 / rate + 1;
+        status_ignore(
+            net_timer_start(peers->options.loop, &peers->copy_timer, now_ms + wait_ms, copy_again),
+            "the next ping's turn goes on");
+    }
+    return false;
+}
+
 /* The tail does not have [from, end): read it, or wait for one of the peer's reads to end. */
 static void catch_up(struct peer *peer, struct shard_peer *to, uint64_t from, uint64_t end)
 {
-    if (peer->reads >= PEER_READS_MAX) {
+    if (peer->reads >= PEER_READS_MAX || !copy_is_due(peer->peers)) {
         wait_behind(peer, to);
         return;
     }
@@ -212,6 +254,7 @@ static void read_done(struct log_read *read)
     struct peer *peer = c->peer;
     struct shard_peer *to = c->to;
     peer->reads--;
+    peer->peers->copy_credit -= (int64_t)read->data.size;
     if (to != NULL) {
         to->link_data = NULL;
     }
@@ -234,6 +277,27 @@ static void read_done(struct log_read *read)
     }
 }
 
+/* ---- installing a copy ---- */
+
+/* What the follower lacks is trimmed here: its log begins where ours does (docs/replication.md
+ * 2.8), with what producers wrote before. A frame of its own; it is rare. */
+static void send_install(struct peer *peer, struct shard_peer *to,
+                         const struct replica_append *append)
+{
+    AUTO(buf_release) struct buf table = {0};
+    enum status status = shard_log_producers_at(to->shard->log, append->prev.end, &table);
+    if (status != STATUS_OK || table.size > PEER_PRODUCERS_BYTES_MAX) {
+        table.size = 0; /* whoever wrote last before it begins anew (2.11) */
+    }
+    struct append_frame *frame = &peer->peers->install;
+    frame_begin(frame);
+    if (table.size > 0) {
+        frame->pieces[frame->piece_count++] = buf_bytes(&table);
+    }
+    frame_add(frame, to, append, append->prev.end, table.size);
+    status_ignore(frame_send(frame, peer), "BUSY: it is on `ready` again");
+}
+
 /* ---- gathering ---- */
 
 /* What `to` has to say into the frame. */
@@ -244,6 +308,10 @@ static void gather(struct peer *peer, struct shard_peer *to)
     struct replica_append append;
     uint64_t end;
     if (replica_next_append(shard->replica, to->id, now(peer->peers), &append, &end) != STATUS_OK) {
+        return;
+    }
+    if (append.install) {
+        send_install(peer, to, &append);
         return;
     }
     if (end == append.prev.end) {

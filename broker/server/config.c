@@ -37,6 +37,10 @@ static const struct config_key keys[] = {
     KEY("block-bytes", CONFIG_BYTES, block_bytes, "1MiB", "largest journal write"),
     KEY("disk-reserve", CONFIG_STRING, disk_reserve, "auto",
         "puts are refused below this much free space; auto: 2 percent, at least 4 GiB"),
+    KEY("copy-bandwidth", CONFIG_BYTES, copy_bandwidth, "256MiB",
+        "bytes a second that are read from segments to feed replicas that lag or are new; 0: no limit"),
+    KEY("shutdown-handover", CONFIG_DURATION, shutdown_handover_ms, "10s",
+        "when stopping, time in which leaderships are handed over first; 0ms: none"),
     KEY("quarantine-after", CONFIG_DURATION, quarantine_after_ms, "10m",
         "a shard that the controllers do not list for so long goes to quarantine"),
     KEY("quarantine-keep", CONFIG_DURATION, quarantine_keep_ms, "7d",
@@ -109,6 +113,9 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     }
     if (c->quarantine_keep_ms < QUARANTINE_KEEP_MIN_MS) {
         return error_set(error, STATUS_INVALID, "quarantine-keep: less than 7 days");
+    }
+    if (c->copy_bandwidth != 0 && c->copy_bandwidth < 1024 * 1024) {
+        return error_set(error, STATUS_INVALID, "copy-bandwidth: less than 1 MiB; 0 is no limit");
     }
     if (c->quarantine_after_ms < 1000) {
         return error_set(error, STATUS_INVALID, "quarantine-after: less than a second");

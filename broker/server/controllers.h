@@ -58,7 +58,10 @@ void controllers_leading(struct controllers *c, uint64_t shard, uint32_t epoch);
 void controllers_sealed(struct controllers *c, const struct shard *shard, uint64_t end,
                         uint64_t time_ms);
 void controllers_dropped(struct controllers *c, uint64_t shard);
-void controllers_resign(struct controllers *c, uint64_t shard, uint32_t epoch, uint32_t promised);
+void controllers_resign(struct controllers *c, uint64_t shard, uint32_t epoch, uint32_t promised,
+                        uint32_t heir);
+void controllers_learned(struct controllers *c, const struct shard *shard,
+                         struct replica_id learner);
 
 /* Metadata from this version on have every epoch that was fenced before this boot; 0 while not yet
  * registered. */

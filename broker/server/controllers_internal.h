@@ -25,7 +25,13 @@ struct sealed {
 
 struct resignation {
     uint64_t shard;
-    uint32_t epoch, promised;
+    uint32_t epoch, promised, heir;
+};
+
+struct learned {
+    uint64_t shard;
+    uint32_t epoch;
+    struct replica_id learner;
 };
 
 /* Gathered in a turn: a growing array. */
@@ -59,7 +65,7 @@ struct controllers {
     uint64_t beat_sequence, beat_every_ms;
 
     struct controller *fencer; /* who fenced last: reports go there */
-    struct gathered reports, leadings, resignations, seals, drops;
+    struct gathered reports, leadings, resignations, seals, learned, drops;
 };
 
 /* A controller says that it has become the active one: registers there. */
@@ -68,4 +74,11 @@ void controllers_summoned(struct controllers *c, struct controller *by);
 /* orders.c. False: the message cannot be decoded. */
 bool controllers_obey(struct controllers *c, struct controller *from, enum rpc_method method,
                       struct bytes body);
+/* Room for one more item; NULL when out of memory (the controllers ask again). */
+void *controllers_gather(struct controllers *c, struct gathered *g, size_t item_bytes);
+
+/* moves.c: LEARN and HANDOVER. */
+bool moves_obey(struct controllers *c, enum rpc_method method, struct bytes body);
+void moves_send_learned(struct controllers *c, struct session *to);
+
 void controllers_release_gathered(struct controllers *c);

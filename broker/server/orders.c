@@ -17,8 +17,7 @@ struct report {
     struct replica_report report;
 };
 
-/* Room for one more item; NULL when out of memory (the controllers ask again). */
-static void *gather(struct controllers *c, struct gathered *g, size_t item_bytes)
+void *controllers_gather(struct controllers *c, struct gathered *g, size_t item_bytes)
 {
     if (g->count == g->capacity) {
         uint32_t capacity = g->capacity == 0 ? 64 : g->capacity * 2;
@@ -39,13 +38,14 @@ void controllers_release_gathered(struct controllers *c)
     free(c->leadings.items);
     free(c->resignations.items);
     free(c->seals.items);
+    free(c->learned.items);
     free(c->drops.items);
 }
 
 void controllers_report(struct controllers *c, const struct shard *shard, uint32_t epoch,
                         const struct replica_report *report)
 {
-    struct report *r = gather(c, &c->reports, sizeof(*r));
+    struct report *r = controllers_gather(c, &c->reports, sizeof(*r));
     if (r != NULL) {
         *r = (struct report){
             .shard = shard->id, .epoch = epoch, .replica = shard->self, .report = *report};
@@ -54,7 +54,7 @@ void controllers_report(struct controllers *c, const struct shard *shard, uint32
 
 void controllers_leading(struct controllers *c, uint64_t shard, uint32_t epoch)
 {
-    struct leading *l = gather(c, &c->leadings, sizeof(*l));
+    struct leading *l = controllers_gather(c, &c->leadings, sizeof(*l));
     if (l != NULL) {
         *l = (struct leading){.shard = shard, .epoch = epoch};
     }
@@ -63,24 +63,26 @@ void controllers_leading(struct controllers *c, uint64_t shard, uint32_t epoch)
 void controllers_sealed(struct controllers *c, const struct shard *shard, uint64_t end,
                         uint64_t time_ms)
 {
-    struct sealed *s = gather(c, &c->seals, sizeof(*s));
+    struct sealed *s = controllers_gather(c, &c->seals, sizeof(*s));
     if (s != NULL) {
         *s = (struct sealed){
             .shard = shard->id, .end = end, .time_ms = time_ms, .epoch = shard->epoch};
     }
 }
 
-void controllers_resign(struct controllers *c, uint64_t shard, uint32_t epoch, uint32_t promised)
+void controllers_resign(struct controllers *c, uint64_t shard, uint32_t epoch, uint32_t promised,
+                        uint32_t heir)
 {
-    struct resignation *r = gather(c, &c->resignations, sizeof(*r));
+    struct resignation *r = controllers_gather(c, &c->resignations, sizeof(*r));
     if (r != NULL) {
-        *r = (struct resignation){.shard = shard, .epoch = epoch, .promised = promised};
+        *r = (struct resignation){
+            .shard = shard, .epoch = epoch, .promised = promised, .heir = heir};
     }
 }
 
 void controllers_dropped(struct controllers *c, uint64_t shard)
 {
-    uint64_t *d = gather(c, &c->drops, sizeof(*d));
+    uint64_t *d = controllers_gather(c, &c->drops, sizeof(*d));
     if (d != NULL) {
         *d = shard;
     }
@@ -204,6 +206,7 @@ static void send_resignations(struct controllers *c, struct session *to)
             rows[count].shard = resignations[at].shard;
             rows[count].epoch = resignations[at].epoch;
             rows[count].promised = resignations[at].promised;
+            rows[count].heir = resignations[at].heir;
             messages[count] = &rows[count];
         }
         Weir__Resign message = WEIR__RESIGN__INIT;
@@ -244,6 +247,10 @@ void controllers_turn(struct controllers *c)
     if (c->resignations.count > 0) {
         send_resignations(c, active); /* said again, if nobody is active now */
         c->resignations.count = 0;
+    }
+    if (c->learned.count > 0) {
+        moves_send_learned(c, active); /* asked again, if nobody is active now */
+        c->learned.count = 0;
     }
     if (c->drops.count > 0) {
         send_drops(c, active != NULL ? active : fencer);
@@ -300,7 +307,7 @@ static struct shard *fenced_shard(struct controllers *c, const Weir__FenceShard 
               (unsigned long long)m->shard);
         return NULL;
     }
-    enum status status = shards_create(c->options.shards, m->shard, c->disk_gen, &shard);
+    enum status status = shards_create(c->options.shards, m->shard, c->disk_gen, 0, &shard);
     if (status != STATUS_OK) {
         trace(TRACE_WARNING, "controllers", "shard %016llx cannot be made: %s",
               (unsigned long long)m->shard, status_text(status));
@@ -405,8 +412,13 @@ static bool on_seal(struct controllers *c, struct bytes body)
 
 /* ---- drops ---- */
 
-static bool on_drop(struct controllers *c, struct bytes body)
+/* From the controller that we are registered with alone: one that was deposed may not know that the
+ * replica has been wanted back since. */
+static bool on_drop(struct controllers *c, const struct controller *from, struct bytes body)
 {
+    if (from != c->active) {
+        return true;
+    }
     Weir__DropShards *message = weir__drop_shards__unpack(NULL, body.size, body.data);
     if (message == NULL) {
         return false;
@@ -440,5 +452,8 @@ bool controllers_obey(struct controllers *c, struct controller *from, enum rpc_m
     if (method == RPC_SEAL_SHARDS) {
         return on_seal(c, body);
     }
-    return method == RPC_DROP_SHARDS && on_drop(c, body);
+    if (method == RPC_LEARN || method == RPC_HANDOVER) {
+        return moves_obey(c, method, body);
+    }
+    return method == RPC_DROP_SHARDS && on_drop(c, from, body);
 }

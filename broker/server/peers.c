@@ -354,6 +354,7 @@ void peers_close(struct peers *peers)
 {
     peers->closing = true;
     net_timer_stop(peers->options.loop, &peers->timer);
+    peers_copy_stop(peers);
     for (uint32_t i = 0; i < peers->count; i++) {
         if (peers->peer[i]->link != NULL) {
             net_link_close(peers->peer[i]->link);

@@ -27,6 +27,7 @@ enum {
     PEER_QUEUE_BYTES = 8 * 1024 * 1024, /* waiting in a session: then sending pauses */
     PEER_READS_MAX = 4,                 /* segment reads at a time for one slow follower */
     PEER_READ_BYTES = 1024 * 1024,
+    PEER_PRODUCERS_BYTES_MAX = 8 * 1024 * 1024, /* a larger table does not go with an install */
     BACKLOG_BYTES_MAX = 64 * 1024 * 1024, /* appends that wait for room in the journal */
 };
 
@@ -36,6 +37,7 @@ struct peers_options {
     uint64_t boot;
     uint32_t broker;
     struct shards *shards; /* may be set later, before the first session */
+    uint64_t copy_bytes;   /* a second, read from segments for followers that lag; 0: no limit */
     void *context;
     /* End of turn, please: peers_turn(). */
     void (*schedule)(void *context);

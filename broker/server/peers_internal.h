@@ -71,11 +71,15 @@ struct peers {
     uint32_t count;
     struct net_timer timer;
     bool closing;
-    struct append_frame frame;
+    struct append_frame frame, install;
     struct answer_frame answers;
     struct list backlogs;
     size_t backlog_bytes;
     struct list catch_ups; /* all that the store has; appends.c */
+    /* What may be read for catching up: refilled with time, spent by reads, down to below 0. */
+    int64_t copy_credit;
+    uint64_t copy_ms; /* when it was refilled */
+    struct net_timer copy_timer;
 };
 
 struct peer *peers_find(const struct peers *peers, uint32_t broker);
@@ -83,6 +87,7 @@ struct peer *peers_find(const struct peers *peers, uint32_t broker);
 /* appends.c */
 void peer_send_appends(struct peer *peer);
 void peer_next_behind(struct peer *peer);
+void peers_copy_stop(struct peers *peers);
 void peer_drop_ready(struct peer *peer); /* its session is gone */
 
 /* receive.c */

@@ -20,6 +20,7 @@ static struct replica_append append_of(const Weir__ShardAppend *m, uint32_t brok
         .log_start = m->log_start,
         .leader_end = m->leader_end,
         .to_boot = m->to_boot,
+        .install = m->install,
     };
 }
 

@@ -10,6 +10,7 @@
 #include "broker/server/loads.h"
 #include "broker/server/quarantine.h"
 #include "broker/server/retention.h"
+#include "broker/server/leave.h"
 #include "broker/server/server_internal.h"
 
 enum { HOUSEKEEPING_MS = 1000 };
@@ -75,9 +76,15 @@ static void hook_sealed(void *context, const struct shard *shard, uint64_t end, 
     controllers_sealed(((struct server *)context)->controllers, shard, end, time_ms);
 }
 
-static void hook_resign(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised)
+static void hook_resign(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised,
+                        uint32_t heir)
 {
-    controllers_resign(((struct server *)context)->controllers, shard->id, epoch, promised);
+    controllers_resign(((struct server *)context)->controllers, shard->id, epoch, promised, heir);
+}
+
+static void hook_learned(void *context, const struct shard *shard, struct replica_id learner)
+{
+    controllers_learned(((struct server *)context)->controllers, shard, learner);
 }
 
 static void hook_dropped(void *context, uint64_t shard)
@@ -109,6 +116,7 @@ static const struct shards_hooks shards_hooks_of_server = {
     .leading = hook_leading,
     .sealed = hook_sealed,
     .resign = hook_resign,
+    .learned = hook_learned,
     .dropped = hook_dropped,
     .is_connected = hook_is_connected,
     .schedule = schedule,
@@ -351,6 +359,7 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
                                         .boot = s->boot,
                                         .broker = config->id,
                                         .shards = s->shards,
+                                        .copy_bytes = config->copy_bandwidth,
                                         .context = s,
                                         .schedule = schedule,
                                         .reset_changed = reset_changed};
@@ -417,7 +426,7 @@ static void on_signal(uv_signal_t *handle, int signal_number)
     struct server *s = handle->data;
     trace(TRACE_INFO, "server", "stopping: %s",
           signal_number == SIGTERM ? "SIGTERM" : "interrupted");
-    server_stop(s);
+    leave_begin(s);
 }
 
 NODISCARD static enum status open_loop_parts(struct server *s, struct error *error)
@@ -517,6 +526,7 @@ static void close_traffic(struct server *s)
     }
     net_timer_stop(s->loop, &s->deadline);
     net_timer_stop(s->loop, &s->housekeeping);
+    net_timer_stop(s->loop, &s->leave_timer);
     list_remove(&s->turn.node);
     if (s->disk_watch != NULL) {
         net_watch_close(s->disk_watch);

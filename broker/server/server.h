@@ -14,6 +14,7 @@ struct server_config {
     uint64_t segment_bytes, journal_file_bytes, ring_bytes, block_bytes;
     uint32_t journal_files, connections_max;
     uint64_t quarantine_after_ms, quarantine_keep_ms;
+    uint64_t copy_bandwidth, shutdown_handover_ms;
     char *disk_reserve, *io_backend, *log_level, *log_format;
     bool direct_io;
     /* The Kinesis interface; ports 0: not served. */
@@ -32,7 +33,7 @@ struct server;
 NODISCARD enum status server_open(const struct server_config *config, struct server **out,
                                   struct error *error);
 
-/* Serves until server_stop(), SIGTERM, SIGINT, or until the controllers refuse this broker for
+/* Serves until server_stop(), SIGTERM or SIGINT (which hand over first what the broker leads), or until the controllers refuse this broker for
  * good: then the status and *error say why. */
 NODISCARD enum status server_run(struct server *server, struct error *error);
 

@@ -26,7 +26,8 @@ struct server {
     struct net_watch *disk_watch;
 
     struct net_turn turn;
-    struct net_timer deadline, housekeeping;
+    struct net_timer deadline, housekeeping, leave_timer;
+    uint64_t leave_until_ms; /* 0: it stays */
     uint64_t armed_ms, retention_ms; /* what `deadline` is set to; when retention runs next */
     uint64_t loads_ms;               /* when the controllers hear of loads next */
     uv_signal_t term, interrupt;

@@ -91,6 +91,25 @@ static void do_record(struct shard *shard, const struct replica_effect *e)
     }
 }
 
+/* What the log held is of no use any more: the leader has trimmed what would have to follow it. */
+static void do_install(struct shard *shard, const struct replica_effect *e,
+                       const struct input_batches *batches)
+{
+    uint64_t lsn = 0;
+    const struct log_point start = {.end = e->end, .epoch = e->epoch, .crc = e->crc};
+    trace(TRACE_INFO, "shards", "shard %016llx: installs a copy that begins at offset %llu",
+          (unsigned long long)shard->id, (unsigned long long)e->end);
+    shard->truncations++;
+    shard->end = shard->log_start = e->end;
+    producers_installed(shard, e->end, batches->producers);
+    enum status status = shard_log_install(shard->log, &start, &lsn);
+    if (status != STATUS_OK) {
+        shards_fail(shard->set, status, "install");
+    } else {
+        syncs_push(shard->set, shard, lsn, e->seq);
+    }
+}
+
 static void do_commit(struct shard *shard, uint64_t end)
 {
     shard->commit = end;
@@ -165,6 +184,15 @@ static void carry_out(struct shard *shard, const struct replica_effect *e,
     case REPLICA_DO_TRUNCATE:
     case REPLICA_DO_UNCERTAIN:
         do_record(shard, e);
+        break;
+    case REPLICA_DO_INSTALL:
+        do_install(shard, e, batches);
+        break;
+    case REPLICA_DO_LEARNED:
+        set->hooks.learned(set->hooks.context, shard, e->to);
+        break;
+    case REPLICA_DO_HANDED:
+        set->hooks.resign(set->hooks.context, shard, e->epoch, 0, e->to.broker);
         break;
     case REPLICA_DO_WRITE:
         do_write(shard, e, batches);

@@ -7,6 +7,7 @@
  *     put.c             batches of producers
  *     receive.c         appends, answers, fences and grants
  *     resign.c          leaders that cannot go on
+ *     move.c            learners, leaders that hand over, installed copies
  *     rebuild.c         the producer table of a log that was found on the disk */
 #pragma once
 
@@ -24,6 +25,7 @@ struct input_batches {
     const struct batch_header *headers;
     const struct bytes *parts;
     uint32_t parts_each;
+    struct bytes producers; /* of an append that installs a copy */
 };
 
 /* Memory that every received append uses again. */
@@ -115,3 +117,5 @@ void rebuild_pump(struct shards *set); /* starts what waits */
 /* The log has these batches now, or ends at `end`. */
 void producers_wrote(struct shard *shard, const struct batch_header *h, bool rolled);
 void producers_truncated(struct shard *shard, uint64_t end);
+/* The log begins at `start` now; what producers wrote before is in `table`, or unknown. */
+void producers_installed(struct shard *shard, uint64_t start, struct bytes table);

@@ -10,6 +10,8 @@
 
 enum { READ_BYTES = 1024 * 1024, TAIL_BATCHES = 256 };
 
+static void last_ms_is_known(struct shard *shard);
+
 static void add(struct shard *shard, const struct batch_header *h)
 {
     /* Without memory for it the table and the log would part ways, silently. */
@@ -43,6 +45,22 @@ void producers_truncated(struct shard *shard, uint64_t end)
     producer_table_truncate(shard->producers, end);
     if (shard->producers_upto > end) {
         shard->producers_upto = end;
+    }
+}
+
+void producers_installed(struct shard *shard, uint64_t start, struct bytes table)
+{
+    /* Who wrote last before it, and is unknown here, is told so and begins anew (2.11). */
+    producer_table_truncate(shard->producers, 0);
+    if (table.size > 0 && producer_table_decode(shard->producers, table) != STATUS_OK) {
+        trace(TRACE_WARNING, "shards",
+              "shard %016llx: the producer table of the installed copy cannot be decoded",
+              (unsigned long long)shard->id);
+    }
+    shard->producers_upto = start;
+    shard->producers_built = true;
+    if (!shard->is_last_ms_known) {
+        last_ms_is_known(shard);
     }
 }
 

@@ -105,8 +105,8 @@ enum status shard_receive(struct shard *shard, const struct replica_append *head
     if (set->out || set->closing) {
         return STATUS_IO;
     }
-    uint32_t count;
-    enum status status = take_batches(shard, data, &count);
+    uint32_t count = 0;
+    enum status status = head->install ? STATUS_OK : take_batches(shard, data, &count);
     if (status == STATUS_OK) {
         status = admit_batches(shard, data.size, &count);
     }
@@ -117,8 +117,10 @@ enum status shard_receive(struct shard *shard, const struct replica_append *head
     in->append = *head;
     in->append.batches = set->scratch.batches;
     in->append.batch_count = count;
-    const struct input_batches batches = {
-        .headers = set->scratch.headers, .parts = set->scratch.parts, .parts_each = 1};
+    const struct input_batches batches = {.headers = set->scratch.headers,
+                                          .parts = set->scratch.parts,
+                                          .parts_each = 1,
+                                          .producers = head->install ? data : bytes_of(NULL, 0)};
     return shard_step(shard, &batches);
 }
 

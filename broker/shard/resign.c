@@ -23,7 +23,7 @@ static void say(struct shard *shard, uint32_t epoch, uint32_t promised)
           set->out        ? "the disk is out"
           : promised == 0 ? "nothing was committed for a while"
                           : "a majority promised a higher one");
-    set->hooks.resign(set->hooks.context, shard, epoch, promised);
+    set->hooks.resign(set->hooks.context, shard, epoch, promised, 0);
 }
 
 void shards_resign(struct shards *set)

@@ -21,8 +21,9 @@
 
 enum {
     SHARD_PUTS_MAX = 8192,    /* waiting for their commit; the next one gets BUSY */
+    SHARD_PACE_MS_MAX = 50,   /* what producers are asked to wait when so many nearly do */
     SHARD_READERS_MAX = 1024, /* waiting for a record; the next one gets BUSY */
-    SHARD_PEERS_MAX = REPLICA_VOTERS_MAX - 1,
+    SHARD_PEERS_MAX = REPLICA_MEMBERS_MAX - 1,
     SHARD_RESIGN_MS = 1000, /* a resignation is repeated after this while its reason lasts */
 };
 
@@ -56,9 +57,19 @@ struct shards_hooks {
     /* Leader: its SEAL, which ends at `end`, is committed; `time_ms` is not before any record's. */
     void (*sealed)(void *context, const struct shard *shard, uint64_t end, uint64_t time_ms);
     /* We cannot lead this epoch on. `promised`: 0 while we still do, but commit nothing; else we
-     * have stepped down, a majority has promised at least this. Repeated. */
-    void (*resign)(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised);
+     * have stepped down, a majority has promised at least this. Repeated. `heir`: we hand over to
+     * that broker, which has all of the log; 0: nobody. */
+    void (*resign)(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised,
+                   uint32_t heir);
+    /* Leader: this learner lags so little that it may become a voter. */
+    void (*learned)(void *context, const struct shard *shard, struct replica_id learner);
     void (*dropped)(void *context, uint64_t shard);
+    /* Encrypts a batch that is about to be appended, if its stream is encrypted or `must` says so:
+     * then *h and *payload become what is stored (*payload is borrowed until the next call), else
+     * they stay. *h has all of the leader's fields, and the salt. KEY_ statuses, BUSY: it may not
+     * be stored now, in clear least of all. NULL: nothing is ever encrypted. */
+    enum status (*seal)(void *context, const struct shard *shard, bool must, struct batch_header *h,
+                        struct bytes *payload, struct error *error);
     /* Whether there is a session to that broker: a new leader asks. */
     bool (*is_connected)(void *context, uint32_t broker);
     /* Call shards_turn() at the end of this turn of the loop. */
@@ -141,10 +152,11 @@ struct shard *shards_find(const struct shards *set, uint64_t id);         /* NUL
 struct shard *shards_next(const struct shards *set, struct shard *after); /* NULL: first */
 uint32_t shards_count(const struct shards *set, uint32_t *out_leading);
 
-/* A new, empty replica with this disk generation (R14: the controllers said that it is fresh).
+/* A new, empty replica with this disk generation (R14: the controllers said that it is fresh), which
+ * has promised this epoch: there may have been a replica of the shard here before.
  * EXISTS, NO_MEMORY, BUSY, IO. */
 NODISCARD enum status shards_create(struct shards *set, uint64_t id, uint32_t disk_gen,
-                                    struct shard **out);
+                                    uint32_t promised, struct shard **out);
 /* The controllers deleted it. hooks->dropped follows once that is durable; waiting puts and readers
  * are told NOT_FOUND. The pointer is gone afterwards. IO, BUSY: it is still there. */
 NODISCARD enum status shards_drop(struct shards *set, struct shard *shard);
@@ -198,11 +210,21 @@ NODISCARD enum status shard_grant(struct shard *shard, const struct shard_grant 
  * (hooks->sealed). NOT_LEADER; else as replica_step(): they ask again. */
 NODISCARD enum status shard_seal(struct shard *shard);
 
+/* Leader of `epoch`: these and no others are its learners (hooks->learned). Errors as
+ * replica_step(): the controllers ask again. */
+NODISCARD enum status shard_learn(struct shard *shard, uint32_t epoch,
+                                  const struct replica_config *learners);
+
+/* Leader: lets `heir` lead; broker 0: whichever voter has most of the log. Puts get BUSY until that
+ * is done (hooks->resign), a second at most. BUSY: nobody is near enough; NOT_FOUND, NOT_LEADER. */
+NODISCARD enum status shard_hand_over(struct shard *shard, struct replica_id heir);
+
 /* All parents are sealed (docs/replication.md I12): puts may come. */
 void shard_open_child(struct shard *shard);
 
 /* From a leader. `head` has everything but the batches, which are `data`: they are checked (both
- * CRCs, their shard, the chain) before the core sees them.
+ * CRCs, their shard, the chain) before the core sees them. With head->install `data` is the leader's
+ * producer table at head->prev, or nothing.
  * CORRUPT  the data is damaged or no chain: nothing changed
  * BUSY     the journal is full for the moment: try again after shards_poll()
  * Else as replica_step(). Below the disk reserve it goes on without the batches. */

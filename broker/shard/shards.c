@@ -202,14 +202,15 @@ bool shards_are_out(const struct shards *set)
     return set->out;
 }
 
-enum status shards_create(struct shards *set, uint64_t id, uint32_t disk_gen, struct shard **out)
+enum status shards_create(struct shards *set, uint64_t id, uint32_t disk_gen, uint32_t promised,
+                          struct shard **out)
 {
     if (set->out) {
         return STATUS_IO;
     }
     struct shard_log *log = NULL;
     uint64_t lsn = 0;
-    enum status status = store_create_shard(set->store, id, disk_gen, &log, &lsn);
+    enum status status = store_create_shard(set->store, id, disk_gen, promised, &log, &lsn);
     if (status == STATUS_IO) {
         shards_fail(set, status, "create");
     }

@@ -122,7 +122,7 @@ static enum status do_step(struct world *w)
     enum status status = STATUS_BUSY;
     uint64_t what = rng_below(&w->rng, 100);
     if (log == NULL) {
-        status = store_create_shard(w->f.store, id_of(i), ++e->generation, &log, &lsn);
+        status = store_create_shard(w->f.store, id_of(i), ++e->generation, 0, &log, &lsn);
         uint32_t generation = e->generation;
         if (status == STATUS_OK) {
             *e = (struct expected){.exists = true, .generation = generation};

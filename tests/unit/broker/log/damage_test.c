@@ -26,7 +26,7 @@ static void setup(struct world *w)
     w->f.options.disk = &w->fake.disk;
     fixture_open(&w->f);
     uint64_t lsn;
-    assert_int_equal(store_create_shard(w->f.store, 1, 1, &w->log, &lsn), STATUS_OK);
+    assert_int_equal(store_create_shard(w->f.store, 1, 1, 0, &w->log, &lsn), STATUS_OK);
     fixture_wait(&w->f, lsn);
     /* The journal's spare files are made in the background: faults are for what follows. */
     assert_int_equal(store_sync(w->f.store, true), STATUS_OK);

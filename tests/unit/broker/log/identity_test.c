@@ -48,7 +48,7 @@ static void setup(struct store_fixture *f)
     fixture_open(f);
     struct shard_log *log;
     uint64_t lsn;
-    assert_int_equal(store_create_shard(f->store, 1, 1, &log, &lsn), STATUS_OK);
+    assert_int_equal(store_create_shard(f->store, 1, 1, 0, &log, &lsn), STATUS_OK);
     fixture_wait(f, fixture_append(f, log, 1, 1, 100));
     fixture_close(f);
 }

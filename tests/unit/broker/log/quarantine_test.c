@@ -17,7 +17,7 @@ static struct shard_log *create(struct store_fixture *f, uint64_t id)
 {
     struct shard_log *log;
     uint64_t lsn;
-    assert_int_equal(store_create_shard(f->store, id, 1, &log, &lsn), STATUS_OK);
+    assert_int_equal(store_create_shard(f->store, id, 1, 0, &log, &lsn), STATUS_OK);
     fixture_wait(f, lsn);
     return log;
 }

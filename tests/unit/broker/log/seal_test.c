@@ -16,7 +16,7 @@ static struct shard_log *open_log(struct store_fixture *f)
     fixture_open(f);
     struct shard_log *log;
     uint64_t lsn;
-    assert_int_equal(store_create_shard(f->store, SHARD_ID, 1, &log, &lsn), STATUS_OK);
+    assert_int_equal(store_create_shard(f->store, SHARD_ID, 1, 0, &log, &lsn), STATUS_OK);
     fixture_wait(f, lsn);
     return log;
 }
@@ -79,7 +79,7 @@ static void a_seal_is_known_when_the_journal_has_gone_on(void **state)
     struct shard_log *log = open_log(&f), *other;
     uint64_t lsn;
     append_seal(&f, log, 1);
-    assert_int_equal(store_create_shard(f.store, SHARD_ID + 1, 1, &other, &lsn), STATUS_OK);
+    assert_int_equal(store_create_shard(f.store, SHARD_ID + 1, 1, 0, &other, &lsn), STATUS_OK);
     for (int i = 0; i < 4000; i++) {
         lsn = fixture_append(&f, other, 1, 1, 4000);
     }

@@ -17,7 +17,7 @@ static struct shard_log *create(struct store_fixture *f, uint64_t id)
 {
     struct shard_log *log;
     uint64_t lsn;
-    assert_int_equal(store_create_shard(f->store, id, 1, &log, &lsn), STATUS_OK);
+    assert_int_equal(store_create_shard(f->store, id, 1, 0, &log, &lsn), STATUS_OK);
     fixture_wait(f, lsn);
     return log;
 }
@@ -136,9 +136,9 @@ static void a_thousand_shards_cost_no_file(void **state)
     uint64_t lsn = 0;
     struct shard_log *log;
     for (uint64_t i = 0; i < 1000; i++) {
-        assert_int_equal(store_create_shard(f.store, i, 1, &log, &lsn), STATUS_OK);
+        assert_int_equal(store_create_shard(f.store, i, 1, 0, &log, &lsn), STATUS_OK);
     }
-    assert_int_equal(store_create_shard(f.store, 5, 1, &log, &lsn), STATUS_EXISTS);
+    assert_int_equal(store_create_shard(f.store, 5, 1, 0, &log, &lsn), STATUS_EXISTS);
     fixture_wait(&f, lsn);
     assert_int_equal(files_in(&f, "shards"), 0);
     fixture_close(&f);

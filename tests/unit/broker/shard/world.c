@@ -90,8 +90,17 @@ static void sealed(void *context, const struct shard *shard, uint64_t end, uint6
     b->sealed_end = end;
 }
 
-static void resign(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised)
+static void learned(void *context, const struct shard *shard, struct replica_id learner)
 {
+    (void)context;
+    (void)shard;
+    (void)learner;
+}
+
+static void resign(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised,
+                   uint32_t heir)
+{
+    (void)heir;
     struct world_broker *b = context;
     (void)shard;
     b->resignations++;
@@ -148,6 +157,7 @@ static void broker_open(struct world_broker *b)
         .leading = leading,
         .sealed = sealed,
         .resign = resign,
+        .learned = learned,
         .dropped = dropped,
         .is_connected = is_connected,
         .schedule = schedule,
@@ -180,7 +190,7 @@ void world_open(struct world *w)
         assert_non_null(mkdtemp(b->dir));
         broker_open(b);
         struct shard *shard;
-        assert_int_equal(shards_create(b->shards, SHARD_ID, 1, &shard), STATUS_OK);
+        assert_int_equal(shards_create(b->shards, SHARD_ID, 1, 0, &shard), STATUS_OK);
         w->config.voter[w->config.voter_count++] = (struct replica_id){.broker = id, .disk_gen = 1};
     }
 }
