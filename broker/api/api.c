@@ -45,6 +45,7 @@ void api_free(struct api *api)
     loads_free(api->loads);
     slots_free(api->slots);
     batch_builder_release(&api->kept);
+    coder_release(&api->coder);
     free(api);
 }
 
@@ -67,13 +68,29 @@ static const char *leader_name(const struct api *api, uint64_t id)
     return leader == NULL ? "" : leader->name;
 }
 
+/* When to ask again; NULL: the caller may choose. */
+static const char *wait_hint(enum status status)
+{
+    switch ((unsigned)status) {
+    case STATUS_BUSY:
+        return "wait-20";
+    case STATUS_THROTTLED:
+        return "wait-100";
+    case STATUS_DISK_FULL:
+        return "wait-1000";
+    default:
+        return NULL;
+    }
+}
+
 void api_refuse(struct api *api, struct session_call *call, uint64_t shard, enum status status,
                 const char *text)
 {
     bool elsewhere = status == STATUS_NOT_LEADER || status == STATUS_UNCERTAIN ||
                      status == STATUS_NO_QUORUM || status == STATUS_IO ||
                      status == STATUS_CORRUPT || status == STATUS_UNAVAILABLE;
-    session_reply_error(call, status, elsewhere ? leader_name(api, shard) : NULL, "%s", text);
+    const char *hint = elsewhere ? leader_name(api, shard) : wait_hint(status);
+    session_reply_error(call, status, hint, "%s", text);
 }
 
 struct shard *api_shard(struct api *api, struct session_call *call, uint64_t id)

@@ -5,6 +5,7 @@
 #include "broker/api/limits.h"
 #include "broker/api/load.h"
 #include "broker/api/slots.h"
+#include "proto/codec/codec.h"
 #include "proto/schema/data.pb-c.h"
 
 enum { API_TAIL_BATCHES = 1024 };
@@ -36,6 +37,7 @@ struct api {
     struct loads *loads;
     struct slots *slots;
     struct batch_builder kept; /* of a batch, the records that no limit refuses */
+    struct coder coder;        /* of compressed ones, to judge their records */
 
     /* Of one reply from the tail. */
     struct log_batch batches[API_TAIL_BATCHES];

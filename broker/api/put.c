@@ -23,6 +23,7 @@ static void put_done(struct shard_put *put)
         reply.append_ms = put->append_ms;
         reply.generation = put->generation;
         reply.duplicate = put->duplicate;
+        reply.pace_ms = put->pace_ms;
         if (p->refused_count > 0) {
             reply.refused = (ProtobufCBinaryData){.len = sizeof(p->refused), .data = p->refused};
         }
@@ -88,9 +89,12 @@ NODISCARD static enum status apply_limits(struct api *api, struct shard *shard,
         return STATUS_OK; /* a retry takes nothing more */
     }
     struct bytes payload = bytes_of(batch->data + BATCH_HEADER_BYTES, h.payload_bytes);
-    status = batch_check_records(&h, payload, &error);
+    status = codec_open(&api->coder, &h, payload, &payload);
+    if (status == STATUS_OK) {
+        status = batch_check_records(&h, payload, &error);
+    }
     if (status != STATUS_OK) {
-        return status;
+        return status == STATUS_CORRUPT ? STATUS_INVALID : status;
     }
     memset(p->refused, 0, sizeof(p->refused));
     p->refused_count = limits_judge(api->limits, rates, p->shard, net_now_ms(api->options.loop),

@@ -255,6 +255,7 @@ void handle_get_records(struct request *r)
     get->stream = iterator.stream;
     get->output = value_new(&r->arena, VALUE_STRUCT);
     get->records = (struct records){
+        .coder = &r->k->coder,
         .arena = &r->arena,
         .list = value_add_list(&r->arena, get->output, "Records"),
         .shard = shard->shard,

@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "broker/gateway/api.h"
 #include "broker/kinesis/kinesis.h"
+#include "proto/codec/codec.h"
 #include "proto/schema/data.pb-c.h"
 #include "proto/schema/metadata.pb-c.h"
 #include "proto/wire/batch.h"
@@ -33,6 +34,7 @@ struct kinesis {
     struct list waiting;       /* request.waiting */
     struct list subscriptions; /* subscription.node */
     struct calls calls;        /* of operations, lately */
+    struct coder coder;        /* of compressed batches that are read */
     bool closing;
 };
 
@@ -250,6 +252,7 @@ void position_resolve(struct request *r, struct position *position,
 
 /* Takes batches apart. */
 struct records {
+    struct coder *coder;
     struct arena *arena;
     struct value *list; /* of Record */
     uint64_t shard, created_s;

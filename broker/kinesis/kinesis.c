@@ -148,5 +148,6 @@ void kinesis_free(struct kinesis *k)
         trace(TRACE_WARNING, "kinesis", "request %s was never answered", r->id);
         request_free(r);
     }
+    coder_release(&k->coder);
     free(k);
 }

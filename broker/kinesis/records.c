@@ -30,9 +30,14 @@ NODISCARD static enum status take_batch(struct records *records, const struct ba
         records->offset = batch_end(h);
         return STATUS_OK;
     }
-    for (uint64_t at = h->base_offset; payload.size > 0; at++) {
+    struct bytes rest;
+    enum status status = codec_open(records->coder, h, payload, &rest);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    for (uint64_t at = h->base_offset; rest.size > 0; at++) {
         struct record record;
-        enum status status = record_next(&payload, &record);
+        status = record_next(&rest, &record);
         if (status != STATUS_OK) {
             return status;
         }

@@ -263,7 +263,8 @@ static void make_event(struct subscription *s, const Weir__ReadReply *reply,
     uint64_t now_ms = request_wall_ms(r), last_ms = 0;
     uint64_t kept_ms = stream == NULL ? now_ms : (uint64_t)stream->retention_hours * 3600 * 1000;
     struct value *event = value_new(&s->arena, VALUE_STRUCT);
-    struct records records = {.arena = &s->arena,
+    struct records records = {.coder = &r->k->coder,
+                              .arena = &s->arena,
                               .list = value_add_list(&s->arena, event, "Records"),
                               .shard = s->shard,
                               .created_s = s->created_s,

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "broker/shard/shard.h"
+#include "proto/codec/codec.h"
 
 /* What the journal holds once `lsn` is synced. */
 struct pending_sync {
@@ -68,6 +69,7 @@ struct shards {
     struct rebuild rebuilds[REBUILDS_AT_ONCE];
 
     struct scratch scratch;
+    struct coder coder;             /* of compressed batches that are put */
     struct replica_input input;     /* of the step under way: too large for the stack's taste */
     struct replica_effects effects; /* ditto */
 };

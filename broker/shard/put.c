@@ -13,8 +13,17 @@ static uint64_t append_time(const struct shard *shard)
     return wall_ms > shard->last_ms ? wall_ms : shard->last_ms;
 }
 
+/* How long producers should wait before they send more: from half of the bound on, rising. */
+static uint32_t pace_ms(const struct shard *shard)
+{
+    uint32_t calm = SHARD_PUTS_MAX / 2;
+    uint32_t over = shard->put_count > calm ? shard->put_count - calm : 0;
+    return over * SHARD_PACE_MS_MAX / (SHARD_PUTS_MAX - calm);
+}
+
 static void finish(struct shard_put *put, enum status status)
 {
+    put->pace_ms = pace_ms(put->shard);
     put->status = status;
     list_push(&put->shard->set->finished, &put->node);
     shards_schedule(put->shard->set);
@@ -63,20 +72,33 @@ NODISCARD static enum status check_header(struct bytes batch, struct batch_heade
     if ((h->flags & BATCH_CONTROL) != 0 || h->control_type != BATCH_CONTROL_NONE) {
         return error_set(error, STATUS_INVALID, "a producer may not send control batches");
     }
-    if (h->flags != 0 || h->codec != 0 || h->key_id != 0) {
-        return error_set(error, STATUS_UNSUPPORTED,
-                         "this version takes neither compressed nor encrypted batches");
+    if (h->flags != 0 || h->key_id != 0) {
+        return error_set(error, STATUS_UNSUPPORTED, "a producer may not send encrypted batches");
     }
     return STATUS_OK;
 }
 
-NODISCARD static enum status check_payload(const struct batch_header *h, struct bytes payload,
-                                           struct error *error)
+/* Readers trust every batch that is in the log: what cannot be read must not come in. */
+NODISCARD static enum status check_payload(struct coder *coder, const struct batch_header *h,
+                                           struct bytes payload, struct error *error)
 {
     if (crc32c(0, payload.data, payload.size) != h->payload_crc) {
         return error_set(error, STATUS_CORRUPT, "the batch's payload was damaged on its way");
     }
-    return batch_check_records(h, payload, error);
+    struct bytes records;
+    enum status status = codec_open(coder, h, payload, &records);
+    if (status == STATUS_UNSUPPORTED) {
+        return error_set(error, status, "this version cannot read codec %u", (unsigned)h->codec);
+    }
+    if (status == STATUS_CORRUPT) {
+        return error_set(error, STATUS_INVALID,
+                         "the batch does not decompress (%s) to the %zu bytes that it says",
+                         codec_name(h->codec), codec_plain_bytes(h, payload));
+    }
+    if (status != STATUS_OK) {
+        return error_set(error, status, "%s", status_text(status));
+    }
+    return batch_check_records(h, records, error);
 }
 
 /* OK: append it. EXISTS: *out_original. */
@@ -242,7 +264,7 @@ enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put 
     }
     struct bytes payload =
         bytes_of(batch.data + BATCH_HEADER_BYTES, batch.size - BATCH_HEADER_BYTES);
-    status = check_payload(&h, payload, error);
+    status = check_payload(&shard->set->coder, &h, payload, error);
     return status == STATUS_OK ? append(shard, &slot, batch, put, error) : status;
 }
 

@@ -168,6 +168,7 @@ void shards_free(struct shards *set)
         CHECK(!set->rebuilds[i].reading);
         buf_release(&set->rebuilds[i].read.data);
     }
+    coder_release(&set->coder);
     free(set);
 }
 

@@ -8,11 +8,16 @@
 
 #include "base/trace.h"
 
-uint64_t handle_now_ms(void)
+uint64_t handle_now_us(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+uint64_t handle_now_ms(void)
+{
+    return handle_now_us() / 1000;
 }
 
 void handle_timer(struct weir_client *client, struct net_timer *timer, uint64_t at_ms,

@@ -25,6 +25,7 @@ struct weir_client {
 
 /* Monotonic milliseconds for any thread. Not comparable with net_now_ms(). */
 uint64_t handle_now_ms(void);
+uint64_t handle_now_us(void); /* the same clock */
 
 /* Starts `timer` at a time on handle_now_ms()'s clock; UINT64_MAX stops it. Out of memory it stays
  * stopped. */

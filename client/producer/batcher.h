@@ -1,8 +1,9 @@
 /* Gathers records of one shard into batches, and says when the one that is being filled should go.
  *
- * While nothing is on its way a record goes at once. While earlier batches are, records gather
- * until there is a batch's worth of bytes, or until the first of them has waited `linger_ms`: so
- * batches are small when it is quiet, large when it is not, and nobody has to tune them.
+ * While nothing is on its way a record goes at once (unless `gather_ms` says to wait). While
+ * earlier batches are, records gather until there is a batch's worth of bytes, or until the first
+ * of them has waited `linger_ms`: so batches are small when it is quiet, large when it is not, and
+ * nobody has to tune them.
  *
  * Pure: no I/O, no clock, no threads. The owner allocates the batches (batcher_batch is embedded in
  * what it keeps of each) and guards the batcher with its lock. */
@@ -22,14 +23,18 @@ enum {
 };
 
 struct batcher_limits {
-    size_t batch_bytes; /* a batch with as much is full */
-    uint32_t linger_ms;
+    size_t batch_bytes;     /* a batch with as much is full */
+    uint32_t batch_records; /* or with as many, 1 to BATCH_RECORDS_MAX */
+    uint32_t linger_ms;     /* at least gather_ms */
+    uint32_t gather_ms;     /* while nothing is on its way */
 };
 
 /* Whom to tell about a record. */
 struct batcher_token {
     void (*acked)(void); /* opaque here: the owner's callback, cast back before it is called */
     void *context;
+    uint32_t put_at;     /* tenths of milliseconds on the owner's clock, modulo 2^32 */
+    uint32_t timeout_ms; /* unsent so long after put_at it is given up; 0: never */
 };
 
 struct batcher_batch {
@@ -42,6 +47,12 @@ struct batcher_batch {
 
 void batcher_batch_init(struct batcher_batch *batch);
 void batcher_batch_release(struct batcher_batch *batch);
+
+/* Appends to a batch that is on no batcher. As batch_builder_add(). */
+NODISCARD enum status batcher_batch_add(struct batcher_batch *batch, const struct record *record,
+                                        struct batcher_token token);
+/* Exchanges what two batches hold; both stay on the lists that they are on. */
+void batcher_batch_swap(struct batcher_batch *a, struct batcher_batch *b);
 
 struct batcher {
     struct batcher_limits limits;
@@ -70,6 +81,6 @@ NODISCARD enum status batcher_add(struct batcher *batcher, const struct record *
 struct batcher_batch *batcher_take(struct batcher *batcher, uint64_t now_ms, bool idle, bool room,
                                    bool flush);
 
-/* When batcher_take() with `room` would answer differently because time has passed; UINT64_MAX:
- * never. */
-uint64_t batcher_deadline(const struct batcher *batcher);
+/* When batcher_take() with this `idle` and `room` would answer differently because time has passed;
+ * UINT64_MAX: never. */
+uint64_t batcher_deadline(const struct batcher *batcher, bool idle);

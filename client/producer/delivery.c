@@ -190,12 +190,13 @@ static uint32_t window_now(const struct delivery *delivery)
 bool delivery_has_room(const struct delivery *delivery)
 {
     return delivery->route != 0 && !delivery->sealed && !delivery->settling &&
-           delivery->retry_ms == 0 && delivery->on_its_way < window_now(delivery);
+           delivery->retry_ms == 0 && delivery->pace_ms == 0 &&
+           delivery->on_its_way < window_now(delivery);
 }
 
 static bool send_next(struct delivery *delivery, uint64_t now_ms, struct delivery_effect *out)
 {
-    if (delivery->route == 0 || now_ms < delivery->retry_ms ||
+    if (delivery->route == 0 || now_ms < delivery->retry_ms || delivery->pace_ms != 0 ||
         delivery->on_its_way >= window_now(delivery)) {
         return false;
     }
@@ -220,6 +221,9 @@ static bool send_next(struct delivery *delivery, uint64_t now_ms, struct deliver
 
 bool delivery_next(struct delivery *delivery, uint64_t now_ms, struct delivery_effect *out)
 {
+    if (now_ms >= delivery->pace_ms) {
+        delivery->pace_ms = 0;
+    }
     if (delivery->cancelling && cancel_next(delivery, out)) {
         return true;
     }
@@ -247,7 +251,36 @@ uint64_t delivery_deadline(const struct delivery *delivery)
         CONTAINER_OF(delivery->queue.next, struct delivery_batch, node);
     uint64_t at = head->state == DELIVERY_CANCELLING ? UINT64_MAX : head->deadline_ms;
     bool will_retry = !delivery->settling && delivery->route != 0 && delivery->retry_ms != 0;
-    return will_retry && delivery->retry_ms < at ? delivery->retry_ms : at;
+    at = will_retry && delivery->retry_ms < at ? delivery->retry_ms : at;
+    bool is_paced = delivery->pace_ms != 0 && delivery->route != 0;
+    return is_paced && delivery->pace_ms < at ? delivery->pace_ms : at;
+}
+
+void delivery_pace(struct delivery *delivery, uint64_t until_ms)
+{
+    if (until_ms > delivery->pace_ms) {
+        delivery->pace_ms = until_ms;
+    }
+}
+
+/* A number that was given out must be used, or those behind it are refused. */
+struct delivery_batch *delivery_unsent(struct delivery *delivery, struct delivery_batch *after)
+{
+    struct list *from = after != NULL ? &after->node : &delivery->queue;
+    for (struct list *node = from->next; node != &delivery->queue; node = node->next) {
+        struct delivery_batch *batch = CONTAINER_OF(node, struct delivery_batch, node);
+        if (batch->state == DELIVERY_WAITING && !batch->numbered && !batch->maybe) {
+            return batch;
+        }
+    }
+    return NULL;
+}
+
+void delivery_drop(struct delivery *delivery, struct delivery_batch *batch)
+{
+    CHECK(batch->state == DELIVERY_WAITING && !batch->numbered && !batch->maybe);
+    CHECK(!list_empty(&delivery->queue));
+    list_remove(&batch->node);
 }
 
 void delivery_seal(struct delivery *delivery)

@@ -57,6 +57,7 @@ struct delivery {
     bool renumber;          /* ... under the next epoch */
     bool sealed;            /* the shard is closed for good: what it does not have goes elsewhere */
     uint64_t retry_ms;      /* not before */
+    uint64_t pace_ms;       /* not before, either: the leader asked for it; 0: it did not */
     uint32_t failures;      /* rounds in a row without an acknowledgement */
     struct rng *rng;        /* borrowed: jitter */
 };
@@ -112,6 +113,16 @@ bool delivery_next(struct delivery *delivery, uint64_t now_ms, struct delivery_e
 
 /* When to call delivery_next() though nothing has happened; UINT64_MAX: never. */
 uint64_t delivery_deadline(const struct delivery *delivery);
+
+/* The leader is under pressure: nothing is sent before `until_ms`. */
+void delivery_pace(struct delivery *delivery, uint64_t until_ms);
+
+/* The oldest batch that no leader has or may have, so that it can be given up or changed; with
+ * `after` the next one behind it. NULL: none. */
+struct delivery_batch *delivery_unsent(struct delivery *delivery, struct delivery_batch *after);
+
+/* Takes such a batch off the queue. */
+void delivery_drop(struct delivery *delivery, struct delivery_batch *batch);
 
 /* Nothing is on its way and nothing waits. */
 static inline bool delivery_idle(const struct delivery *delivery)

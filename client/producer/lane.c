@@ -11,7 +11,9 @@ void lane_init(struct lane *lane, struct weir_producer *producer, uint32_t shard
     *lane = (struct lane){
         .producer = producer, .shard = shard, .range = row->range, .created_s = row->created_s};
     struct batcher_limits limits = {.batch_bytes = producer->options.batch_bytes,
-                                    .linger_ms = producer->options.linger_ms};
+                                    .batch_records = producer->options.batch_records,
+                                    .linger_ms = producer->options.linger_ms,
+                                    .gather_ms = producer->options.gather_ms};
     batcher_init(&lane->batcher, &limits);
     list_init(&lane->dirty);
     delivery_init(&lane->delivery, producer->options.in_flight,
@@ -67,11 +69,20 @@ static void take_hint(struct lane *lane, const char *hint)
 /* ---- what has become of batches ---------------------------------------------------------------
  */
 
-static void batch_done(struct producer_batch *batch, enum status status, const char *text)
+void batch_done(struct producer_batch *batch, enum status status, const char *text)
 {
     batch->status = status;
     batch->text = text;
     list_push(&batch->lane->producer->done, &batch->done);
+}
+
+void batch_encode(struct producer_batch *batch)
+{
+    struct weir_producer *producer = batch->lane->producer;
+    encoded_release(&batch->encoded);
+    encode_batch(&producer->encoder, &producer->encoding, &batch->gathered.builder,
+                 &batch->encoded);
+    batch->delivery.count = batch->encoded.count;
 }
 
 static void batch_failed(struct producer_batch *batch, enum status status)
@@ -95,7 +106,7 @@ static void batch_failed(struct producer_batch *batch, enum status status)
     }
 }
 
-static bool take_reply(struct producer_batch *batch, struct bytes body)
+static bool take_reply(struct producer_batch *batch, struct bytes body, uint32_t *out_pace_ms)
 {
     Weir__PutReply *reply = weir__put_reply__unpack(NULL, body.size, body.data);
     if (reply == NULL) {
@@ -105,8 +116,57 @@ static bool take_reply(struct producer_batch *batch, struct bytes body)
     batch->append_ms = reply->append_ms;
     batch->generation = reply->generation;
     batch->duplicate = reply->duplicate;
+    *out_pace_ms = reply->pace_ms;
     weir__put_reply__free_unpacked(reply, NULL);
     return true;
+}
+
+/* ---- pacing ---- */
+
+/* "wait-20"; 0: no such hint. */
+static uint32_t wait_of_hint(const char *hint)
+{
+    static const char prefix[] = "wait-";
+    uint32_t ms = 0;
+    if (hint == NULL || strncmp(hint, prefix, sizeof(prefix) - 1) != 0) {
+        return 0;
+    }
+    for (hint += sizeof(prefix) - 1; *hint >= '0' && *hint <= '9' && ms < PACE_MS_MAX; hint++) {
+        ms = ms * 10 + (uint32_t)(*hint - '0');
+    }
+    return ms;
+}
+
+/* The shard's leader asks for less. */
+static void pace(struct lane *lane, enum status status, uint32_t ms, uint64_t now_ms)
+{
+    struct weir_producer *producer = lane->producer;
+    ms = ms < PACE_MS_MAX ? ms : PACE_MS_MAX;
+    bool refused =
+        status == STATUS_BUSY || status == STATUS_THROTTLED || status == STATUS_DISK_FULL;
+    if (ms == 0 && !refused) {
+        return;
+    }
+    delivery_pace(&lane->delivery, ms > 0 ? now_ms + ms : 0);
+    (void)pthread_mutex_lock(&producer->lock);
+    producer->stats.throttled++;
+    producer->stats.paced_ms += ms;
+    (void)pthread_mutex_unlock(&producer->lock);
+}
+
+static void note_attempt(struct producer_batch *batch, enum status status, uint64_t now_ms)
+{
+    uint32_t kept = batch->attempts < WEIR_ATTEMPTS_KEPT ? batch->attempts : WEIR_ATTEMPTS_KEPT;
+    if (kept == WEIR_ATTEMPTS_KEPT) {
+        kept--;
+        memmove(batch->history, batch->history + 1, kept * sizeof(*batch->history));
+    }
+    uint64_t sent_ms = batch->delivery.sent_ms;
+    batch->history[kept] = (struct weir_attempt){.status = public_status(status),
+                                                 .broker = batch->lane->leader,
+                                                 .duration_ms = (uint32_t)(now_ms - sent_ms),
+                                                 .started_ms = sent_ms};
+    batch->attempts++;
 }
 
 static void put_done(struct session_request *request, const struct session_reply *reply)
@@ -115,10 +175,14 @@ static void put_done(struct session_request *request, const struct session_reply
     struct lane *lane = batch->lane;
     struct weir_producer *producer = lane->producer;
     enum status status = reply->status;
-    if (status == STATUS_OK && !take_reply(batch, reply->body)) {
+    uint64_t now_ms = handle_now_ms();
+    uint32_t pace_ms = status == STATUS_OK ? 0 : wait_of_hint(reply->hint);
+    if (status == STATUS_OK && !take_reply(batch, reply->body, &pace_ms)) {
         status = STATUS_UNCERTAIN; /* acknowledged in words that we do not understand */
     }
-    switch (delivery_reply(&lane->delivery, &batch->delivery, status, handle_now_ms())) {
+    note_attempt(batch, status, now_ms);
+    pace(lane, status, pace_ms, now_ms);
+    switch (delivery_reply(&lane->delivery, &batch->delivery, status, now_ms)) {
     case DELIVERY_ACKED:
         lane->refusal[0] = '\0';
         batch_done(batch, STATUS_OK, NULL);
@@ -146,8 +210,8 @@ static void send_batch(struct lane *lane, struct producer_batch *batch)
     struct weir_producer *producer = lane->producer;
     Weir__Put put = WEIR__PUT__INIT;
     put.shard = (uint64_t)producer->stream << 32 | lane->shard;
-    struct bytes piece = batch_builder_finish(&batch->gathered.builder, producer->id,
-                                              batch->delivery.epoch, batch->delivery.sequence);
+    struct bytes piece = encoded_finish(&batch->encoded, &batch->gathered.builder, producer->id,
+                                        batch->delivery.epoch, batch->delivery.sequence);
     struct session_payload payload = {.body = &put.base, .pieces = &piece, .piece_count = 1};
     uint32_t serial = 0;
     struct session *session = cluster_broker(producer->client->cluster, lane->leader, &serial);
@@ -157,11 +221,14 @@ static void send_batch(struct lane *lane, struct producer_batch *batch)
     }
     if (status == STATUS_OK) {
         (void)pthread_mutex_lock(&producer->lock);
-        producer->counters.batches_sent++;
-        producer->counters.batches_resent += batch->delivery.attempts > 1;
+        producer->stats.batches_sent++;
+        producer->stats.batches_resent += batch->delivery.attempts > 1;
+        producer->stats.records_sent += batch->encoded.count;
+        producer->stats.bytes_sent += piece.size;
         (void)pthread_mutex_unlock(&producer->lock);
         return;
     }
+    note_attempt(batch, status, handle_now_ms());
     if (status == STATUS_UNAVAILABLE || status == STATUS_NO_MEMORY) {
         status = STATUS_BUSY; /* not a byte has left */
     }
@@ -198,20 +265,26 @@ static uint64_t take_batches(struct lane *lane, uint64_t now, bool all)
     bool idle = delivery_idle(&lane->delivery);
     bool room = all || idle || delivery_has_room(&lane->delivery);
     uint64_t more_at = UINT64_MAX;
+    struct list batches;
+    list_init(&batches);
     (void)pthread_mutex_lock(&producer->lock);
     bool flush = all || !list_empty(&producer->flushes);
     struct batcher_batch *taken;
     while ((taken = batcher_take(&lane->batcher, now, idle, room || flush, flush)) != NULL) {
-        struct producer_batch *batch = CONTAINER_OF(taken, struct producer_batch, gathered);
-        batch->delivery.count = taken->builder.count;
-        batch->delivery.deadline_ms = taken->first_ms + producer->options.delivery_timeout_ms;
-        delivery_add(&lane->delivery, &batch->delivery);
+        list_push(&batches, &taken->node);
         idle = false;
     }
     if (room) {
-        more_at = batcher_deadline(&lane->batcher);
+        more_at = batcher_deadline(&lane->batcher, idle);
     }
     (void)pthread_mutex_unlock(&producer->lock);
+    while (!list_empty(&batches)) { /* encoded while others put */
+        struct batcher_batch *next = CONTAINER_OF(list_pop(&batches), struct batcher_batch, node);
+        struct producer_batch *batch = CONTAINER_OF(next, struct producer_batch, gathered);
+        batch_encode(batch);
+        batch->delivery.deadline_ms = next->first_ms + producer->options.delivery_timeout_ms;
+        delivery_add(&lane->delivery, &batch->delivery);
+    }
     return more_at;
 }
 
@@ -246,6 +319,7 @@ void lane_pump(struct lane *lane)
     if (lane->moved) {
         return;
     }
+    uint64_t early_at = lane_expire(lane, now);
     /* What a closed shard has not got waits for its children. */
     uint64_t more_at = lane->delivery.sealed ? UINT64_MAX : take_batches(lane, now, false);
     run_effects(lane, now);
@@ -260,6 +334,7 @@ void lane_pump(struct lane *lane)
     uint64_t next = delivery_deadline(&lane->delivery);
     next = more_at < next ? more_at : next;
     next = stall_at < next ? stall_at : next;
+    next = early_at < next ? early_at : next;
     handle_timer(lane->producer->client, &lane->timer, next, on_timer);
 }
 

@@ -137,6 +137,7 @@ NODISCARD static enum status move_batch(struct lane *lane, struct producer_batch
             return status;
         }
         batch->moved++;
+        lane->producer->stats.moved++;
         batch->bytes -= producer_cost(&record);
         batch->moved_bytes += before - payload.size;
     }

@@ -13,6 +13,7 @@ enum {
     MAX_BATCH_BYTES = 8 * 1024 * 1024,
     DEFAULT_LINGER_MS = 2,
     DEFAULT_IN_FLIGHT = 8,
+    MAX_GATHER_MS = 60000,
 };
 
 /* An opening under way: find the stream, then get an id. */
@@ -85,6 +86,9 @@ static void finish(struct opening *opening)
     producer->client = client;
     producer->options = opening->options;
     producer->stream = opening->stream;
+    producer->encoding = (struct encoding){
+        .codec = (enum codec)opening->options.compression,
+        .aggregate_bytes = opening->options.aggregate ? opening->options.aggregate_bytes : 0};
     producer->id = client->next_producer++;
     client->producers_left--;
     CHECK(pthread_mutex_init(&producer->lock, NULL) == 0);
@@ -171,7 +175,23 @@ static void set_defaults(struct weir_producer_options *o)
     o->batch_bytes = o->batch_bytes != 0 ? o->batch_bytes : DEFAULT_BATCH_BYTES;
     o->linger_ms = o->linger_ms != 0 ? o->linger_ms : DEFAULT_LINGER_MS;
     o->in_flight = o->in_flight != 0 ? o->in_flight : DEFAULT_IN_FLIGHT;
+    o->batch_records = o->batch_records != 0 ? o->batch_records : BATCH_RECORDS_MAX;
+    o->linger_ms = o->linger_ms < o->gather_ms ? o->gather_ms : o->linger_ms;
+    o->aggregate_bytes = o->aggregate_bytes != 0 ? o->aggregate_bytes : ENCODE_AGGREGATE_BYTES;
 }
+
+static bool options_are_good(const struct weir_producer_options *o)
+{
+    return o->in_flight <= DELIVERY_WINDOW_MAX && o->batch_bytes <= MAX_BATCH_BYTES &&
+           o->batch_records <= BATCH_RECORDS_MAX && o->gather_ms <= MAX_GATHER_MS &&
+           o->aggregate_bytes <= ENCODE_AGGREGATE_BYTES_MAX &&
+           (unsigned)o->compression <= WEIR_COMPRESSION_LZ4 &&
+           (unsigned)o->when_full <= WEIR_WHEN_FULL_DROP_OLDEST;
+}
+
+static_assert((int)WEIR_COMPRESSION_ZSTD == (int)CODEC_ZSTD &&
+                  (int)WEIR_COMPRESSION_LZ4 == (int)CODEC_LZ4,
+              "options name the codecs of batches");
 
 enum weir_status weir_producer_open_async(struct weir_client *client, const char *stream,
                                           const struct weir_producer_options *options,
@@ -185,8 +205,7 @@ enum weir_status weir_producer_open_async(struct weir_client *client, const char
     }
     set_defaults(&chosen);
     enum status status = check_stream_name(stream, &error);
-    if (status != STATUS_OK || chosen.in_flight > DELIVERY_WINDOW_MAX ||
-        chosen.batch_bytes > MAX_BATCH_BYTES) {
+    if (status != STATUS_OK || !options_are_good(&chosen)) {
         return WEIR_INVALID;
     }
     struct opening *opening = calloc(1, sizeof(*opening));

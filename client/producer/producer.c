@@ -7,18 +7,16 @@
 /* ---- telling ----------------------------------------------------------------------------------
  */
 
-void producer_batch_free(struct producer_batch *batch)
-{
-    batcher_batch_release(&batch->gathered);
-    free(batch);
-}
-
 static void tell_records(struct producer_batch *batch)
 {
+    uint32_t kept = batch->attempts < WEIR_ATTEMPTS_KEPT ? batch->attempts : WEIR_ATTEMPTS_KEPT;
     struct weir_ack ack = {.status = public_status(batch->status),
                            .text = batch->text,
                            .position = {.shard = batch->lane->shard},
-                           .duplicate = batch->duplicate};
+                           .duplicate = batch->duplicate,
+                           .attempts = batch->attempts,
+                           .attempts_kept = kept,
+                           .history = batch->history};
     if (batch->status == STATUS_OK) {
         ack.position = (struct weir_position){.shard_created_s = batch->lane->created_s,
                                               .shard = batch->lane->shard,
@@ -26,13 +24,28 @@ static void tell_records(struct producer_batch *batch)
                                               .offset = batch->base_offset,
                                               .arrival_ms = batch->append_ms};
     }
-    for (uint32_t i = batch->moved; i < batch->gathered.builder.count; i++) {
+    uint32_t count = batch->gathered.builder.count, wire = 0;
+    for (uint32_t i = batch->moved; i < count; i++) {
         const struct batcher_token *token = &batch->gathered.tokens[i];
         weir_ack_fn *acked = (weir_ack_fn *)token->acked;
+        if (batch->status == STATUS_OK) {
+            struct encoded_place place = encoded_place(&batch->encoded, count, i, &wire);
+            ack.position.offset = batch->base_offset + place.index;
+            ack.aggregated = place.aggregated;
+            ack.sub_sequence = place.sub_sequence;
+        }
         if (acked != NULL) {
             acked(&ack, token->context);
         }
-        ack.position.offset += batch->status == STATUS_OK;
+    }
+}
+
+/* Under the lock. */
+static void count_latencies(struct weir_producer *producer, const struct producer_batch *batch)
+{
+    uint32_t now = put_clock(handle_now_us());
+    for (uint32_t i = 0; i < batch->gathered.builder.count; i++) {
+        producer->stats.latency[latency_bucket(now - batch->gathered.tokens[i].put_at)]++;
     }
 }
 
@@ -40,13 +53,14 @@ static void tell_records(struct producer_batch *batch)
 static void settle_account(struct weir_producer *producer, struct producer_batch *batch)
 {
     uint32_t count = batch->gathered.builder.count - batch->moved;
-    producer->counters.records_pending -= count;
-    producer->counters.bytes_pending -= batch->bytes;
+    producer->stats.records_pending -= count;
+    producer->stats.bytes_pending -= batch->bytes;
     if (batch->status == STATUS_OK) {
-        producer->counters.records_acked += count;
-        producer->counters.duplicates += batch->duplicate ? count : 0;
+        producer->stats.records_acked += count;
+        producer->stats.duplicates += batch->duplicate ? count : 0;
+        count_latencies(producer, batch);
     } else {
-        producer->counters.records_failed += count;
+        producer->stats.records_failed += count;
     }
     list_remove(&batch->outstanding);
     if (producer->blocked > 0) {
@@ -83,6 +97,7 @@ void producer_free(struct weir_producer *producer)
     cluster_unwatch(&producer->watcher);
     (void)pthread_cond_destroy(&producer->room);
     (void)pthread_mutex_destroy(&producer->lock);
+    encoder_release(&producer->encoder);
     free(producer->lanes);
     free(producer->routes);
     free(producer);
@@ -143,8 +158,13 @@ void producer_on_wake(struct net_mail *mail)
     struct list dirty;
     (void)pthread_mutex_lock(&producer->lock);
     producer->wake_sent = false;
+    bool drop = producer->drop_wanted;
+    producer->drop_wanted = false;
     list_move(&dirty, &producer->dirty);
     (void)pthread_mutex_unlock(&producer->lock);
+    if (drop) {
+        producer_make_room(producer);
+    }
     for (;;) {
         struct lane *lane = NULL;
         (void)pthread_mutex_lock(&producer->lock); /* a put may mark a lane that is on our list */
@@ -232,23 +252,46 @@ NODISCARD static enum status make_record(const struct weir_record *record, struc
     return status;
 }
 
+/* Under the lock: whether `bytes` more fit a buffer of `parts` eighths of its size. */
+static bool has_room(const struct weir_producer *producer, uint64_t bytes, uint32_t parts)
+{
+    const struct weir_producer_stats *stats = &producer->stats;
+    return stats->records_pending == 0 ||
+           (stats->bytes_pending + bytes <= producer->options.buffer_bytes / 8 * parts &&
+            stats->records_pending < (uint64_t)producer->options.buffer_records * parts / 8);
+}
+
+/* Under the lock. */
+static void wake_loop(struct weir_producer *producer)
+{
+    if (!producer->wake_sent) {
+        producer->wake_sent = true;
+        net_mailbox_send(producer->client->mailbox, &producer->wake);
+    }
+}
+
 /* Under the lock. Waits for room where that is allowed. */
 NODISCARD static enum status wait_for_room(struct weir_producer *producer, uint64_t bytes)
 {
+    enum weir_when_full when_full = producer->options.when_full;
     for (;;) {
-        const struct weir_producer_counters *counters = &producer->counters;
         if (producer->closing) {
             return STATUS_CLOSING;
         }
         if (producer->gone) {
             return STATUS_NOT_FOUND;
         }
-        bool fits = counters->bytes_pending + bytes <= producer->options.buffer_bytes &&
-                    counters->records_pending < producer->options.buffer_records;
-        if (fits || counters->records_pending == 0) {
+        if (has_room(producer, bytes, 8)) {
             return STATUS_OK;
         }
-        if (producer->options.fail_when_full || !producer->client->own_thread ||
+        if (when_full == WEIR_WHEN_FULL_DROP_OLDEST) {
+            producer->drop_wanted = true;
+            wake_loop(producer);
+            if (has_room(producer, bytes, 10)) {
+                return STATUS_OK;
+            }
+        }
+        if (when_full == WEIR_WHEN_FULL_FAIL || !producer->client->own_thread ||
             handle_is_own_thread(producer->client)) {
             return STATUS_BUSY;
         }
@@ -258,60 +301,20 @@ NODISCARD static enum status wait_for_room(struct weir_producer *producer, uint6
     }
 }
 
-uint64_t producer_cost(const struct record *record)
-{
-    return record->key.size + record->data.size + RECORD_HEADER_BYTES +
-           sizeof(struct batcher_token);
-}
-
-enum status producer_gather(struct lane *lane, const struct record *record,
-                            struct batcher_token token, uint64_t now, struct producer_batch *before,
-                            bool *out_news)
-{
-    struct weir_producer *producer = lane->producer;
-    struct producer_batch *fresh = NULL;
-    if (batcher_needs_batch(&lane->batcher, record, now)) {
-        fresh = calloc(1, sizeof(*fresh));
-        if (fresh == NULL) {
-            return STATUS_NO_MEMORY;
-        }
-        batcher_batch_init(&fresh->gathered);
-        fresh->lane = lane;
-        list_init(&fresh->outstanding);
-        list_init(&fresh->done);
-    }
-    enum status status = batcher_add(&lane->batcher, record, token, now,
-                                     fresh != NULL ? &fresh->gathered : NULL, out_news);
-    if (status != STATUS_OK) {
-        if (fresh != NULL) {
-            producer_batch_free(fresh);
-        }
-        return status;
-    }
-    if (fresh != NULL && before != NULL) {
-        fresh->number = before->number; /* a flush that waits for that one waits for this */
-        list_push(&before->outstanding, &fresh->outstanding);
-    } else if (fresh != NULL) {
-        fresh->number = ++producer->next_number;
-        list_push(&producer->outstanding, &fresh->outstanding);
-    }
-    /* The record is in the open batch now, which is `fresh` if there was need for one. */
-    CONTAINER_OF(lane->batcher.open, struct producer_batch, gathered)->bytes +=
-        producer_cost(record);
-    return STATUS_OK;
-}
-
 /* Under the lock. */
 NODISCARD static enum status add(struct weir_producer *producer, struct lane *lane,
                                  const struct record *record, struct batcher_token token,
                                  bool *out_news)
 {
-    enum status status = producer_gather(lane, record, token, handle_now_ms(), NULL, out_news);
+    uint64_t now_us = handle_now_us();
+    token.put_at = put_clock(now_us);
+    producer->has_timeouts |= token.timeout_ms != 0;
+    enum status status = producer_gather(lane, record, token, now_us / 1000, NULL, out_news);
     if (status == STATUS_OK) {
-        producer->counters.records_pending++;
-        producer->counters.records_put++;
-        producer->counters.bytes_pending += producer_cost(record);
-        producer->counters.bytes_put += record->data.size;
+        producer->stats.records_pending++;
+        producer->stats.records_put++;
+        producer->stats.bytes_pending += producer_cost(record);
+        producer->stats.bytes_put += record->data.size;
     }
     return status;
 }
@@ -326,7 +329,9 @@ enum weir_status weir_put(struct weir_producer *producer, const struct weir_reco
         return public_status(status);
     }
     struct batcher_token token = {.acked = (void (*)(void))acked, .context = given->context};
-    bool wake = false;
+    if (given->timeout_ms < producer->options.delivery_timeout_ms) {
+        token.timeout_ms = given->timeout_ms;
+    }
     (void)pthread_mutex_lock(&producer->lock);
     status = wait_for_room(producer, producer_cost(&record));
     if (status == STATUS_OK) {
@@ -335,12 +340,8 @@ enum weir_status weir_put(struct weir_producer *producer, const struct weir_reco
         status = add(producer, lane, &record, token, &news);
         if (status == STATUS_OK && news && list_empty(&lane->dirty)) {
             list_push(&producer->dirty, &lane->dirty);
-            wake = !producer->wake_sent;
-            producer->wake_sent = true;
+            wake_loop(producer); /* under the lock: a close must not come between */
         }
-    }
-    if (wake) { /* under the lock: a close must not come between */
-        net_mailbox_send(producer->client->mailbox, &producer->wake);
     }
     (void)pthread_mutex_unlock(&producer->lock);
     return public_status(status);
@@ -395,13 +396,6 @@ enum weir_status weir_put_wait(struct weir_producer *producer, const struct weir
         *out = put.position;
     }
     return status;
-}
-
-void weir_producer_counters(struct weir_producer *producer, struct weir_producer_counters *out)
-{
-    (void)pthread_mutex_lock(&producer->lock);
-    *out = producer->counters;
-    (void)pthread_mutex_unlock(&producer->lock);
 }
 
 /* ---- flush --------------------------------------------------------------------------

@@ -12,16 +12,19 @@
 #include "client/handle/handle.h"
 #include "client/producer/batcher.h"
 #include "client/producer/delivery.h"
+#include "client/producer/encode.h"
 #include "proto/schema/data.pb-c.h"
 
 enum {
     ATTEMPT_MS = 10000, /* a leader that is silent for so long is asked again */
     STALL_MS = 500,     /* ... and after this we look whether somebody else leads */
+    PACE_MS_MAX = 5000, /* no broker makes us wait longer at once */
 };
 
 /* A batch from its first record to its last acknowledgement. */
 struct producer_batch {
     struct batcher_batch gathered;
+    struct encoded encoded; /* since the loop took it */
     struct delivery_batch delivery;
     struct session_request request;
     struct list outstanding; /* on producer.outstanding; under the lock */
@@ -30,7 +33,11 @@ struct producer_batch {
     uint64_t bytes;          /* counted against the buffer */
     uint32_t moved;          /* so many of its records have gone to children of its shard ... */
     size_t moved_bytes;      /* ... which are so many bytes of its payload */
+    uint64_t early_ms; /* when the first of its records that were never sent runs out of time, or
+                        * earlier; UINT64_MAX: none does before the others */
     struct lane *lane;
+    struct weir_attempt history[WEIR_ATTEMPTS_KEPT]; /* the newest, oldest first */
+    uint32_t attempts;
     enum status status; /* once done */
     const char *text;   /* a static sentence, or `detail` */
     char detail[224];
@@ -92,13 +99,17 @@ struct weir_producer {
     uint32_t blocked; /* threads that wait for room */
     struct list dirty, outstanding, flushes;
     bool wake_sent, closing, gone;
+    bool drop_wanted;  /* the loop should drop what is too much */
+    bool has_timeouts; /* a record came that has its own */
     uint64_t next_number;
-    struct weir_producer_counters counters;
+    struct weir_producer_stats stats;
 
     /* The loop's. */
     struct net_mail wake;
     struct net_mail close;
     struct cluster_watcher watcher;
+    struct encoding encoding;
+    struct encoder encoder;
     struct list done;      /* batches whose records are to be told, in order */
     bool telling;          /* producer_tell() is at work below us */
     bool ending;           /* everything was abandoned: free it when it is quiet */
@@ -113,6 +124,13 @@ void lane_pump(struct lane *lane);    /* does what there is to do; then producer
 void lane_soon(struct lane *lane);    /* routes it, and pumps it in the loop's next turn */
 void lane_abandon(struct lane *lane); /* everything fails */
 bool lane_is_quiet(const struct lane *lane);
+/* Its records are to be told: it is on no list of the lane any more. `text` is static or the
+ * batch's. */
+void batch_done(struct producer_batch *batch, enum status status, const char *text);
+void batch_encode(struct producer_batch *batch);
+
+/* stats.c: of a latency in tenths of milliseconds. */
+uint32_t latency_bucket(uint32_t tenths);
 
 /* move.c: loop thread only. */
 /* NULL: out of memory. */
@@ -122,6 +140,8 @@ struct lane *producer_lane_add(struct weir_producer *producer, uint32_t shard,
  * known: hands some of its records to them, in order; once it has none left, its keys are routed
  * there. Returns when to go on; UINT64_MAX: when something changes. */
 uint64_t producer_move(struct lane *lane, uint64_t now_ms);
+
+/* gather.c */
 /* Under the lock. What a record costs while it waits: itself and its token. */
 uint64_t producer_cost(const struct record *record);
 /* Under the lock: gathers a record in the lane. `before`: the batch that it was in; NULL: it is
@@ -130,7 +150,23 @@ uint64_t producer_cost(const struct record *record);
 NODISCARD enum status producer_gather(struct lane *lane, const struct record *record,
                                       struct batcher_token token, uint64_t now_ms,
                                       struct producer_batch *before, bool *out_news);
+struct producer_batch *producer_batch_new(struct lane *lane); /* NULL: out of memory */
 void producer_batch_free(struct producer_batch *batch);
+/* When a record with a time of its own runs out of it, on handle_now_ms(). */
+uint64_t producer_until(const struct batcher_token *token);
+
+/* giveup.c: loop thread only. */
+/* Drops the oldest records that were never sent until the buffer is within its size. */
+void producer_make_room(struct weir_producer *producer);
+/* Fails the lane's records whose own time is over before they were sent. Returns when the next one
+ * is; UINT64_MAX: none. */
+uint64_t lane_expire(struct lane *lane, uint64_t now_ms);
+
+/* The clock of tokens: tenths of milliseconds, wrapping. */
+static inline uint32_t put_clock(uint64_t us)
+{
+    return (uint32_t)(us / 100);
+}
 
 /* producer.c */
 /* Runs callbacks of finished batches, and frees those. May free the producer: the last thing done.

@@ -249,10 +249,13 @@ NODISCARD static enum status take_read(struct weir_reader *reader, struct bytes 
     bool ended = reply->ended;
     weir__read_reply__free_unpacked(reply, NULL);
     uint64_t next = reader->offset;
-    enum status status = reader_keep(reader, attachment, &next);
+    bool cut = false;
+    enum status status = reader_keep(reader, attachment, &next, &cut);
     if (status != STATUS_OK) {
         return status;
     }
+    ended = ended && !cut;
+    behind_ms += cut && behind_ms == 0;
     bool moved = next > reader->offset;
     reader->offset = next;
     reader->corrupt = 0;

@@ -16,6 +16,7 @@ struct records_block {
     struct weir_records records;
     struct weir_read_record *rows;
     struct weir_child *children;
+    uint8_t *plain; /* what was compressed */
     uint8_t bytes[];
 };
 
@@ -25,11 +26,25 @@ void weir_records_free(struct weir_records *records)
         struct records_block *block = CONTAINER_OF(records, struct records_block, records);
         free(block->rows);
         free(block->children);
+        free(block->plain);
         free(block);
     }
 }
 
-enum status reader_keep(struct weir_reader *reader, struct bytes attachment, uint64_t *out_next)
+/* Of all hash keys while the shard is not known. */
+static struct hash_range range_of(const struct weir_reader *reader)
+{
+    const struct metadata_stream *stream =
+        metadata_stream(cluster_metadata(reader->client->cluster), reader->stream);
+    if (stream == NULL || reader->shard >= stream->shard_count ||
+        !stream->shards[reader->shard].known) {
+        return hash_range_of(0, 1);
+    }
+    return stream->shards[reader->shard].range;
+}
+
+enum status reader_keep(struct weir_reader *reader, struct bytes attachment, uint64_t *out_next,
+                        bool *out_cut)
 {
     struct records_block *block = calloc(1, sizeof(*block) + attachment.size);
     if (block == NULL) {
@@ -40,7 +55,11 @@ enum status reader_keep(struct weir_reader *reader, struct bytes attachment, uin
     }
     struct decode_source source = {.shard = (uint64_t)reader->stream << 32 | reader->shard,
                                    .created_s = reader->created_s,
-                                   .offset = reader->offset};
+                                   .offset = reader->offset,
+                                   .coder = &reader->coder,
+                                   .plain_max = (size_t)reader->read_bytes * OPENED_TIMES,
+                                   .deaggregate = reader->deaggregate,
+                                   .range = range_of(reader)};
     struct decoded decoded = {0};
     enum status status = decode_batches(bytes_of(block->bytes, attachment.size), &source, &decoded);
     if (status != STATUS_OK) {
@@ -48,13 +67,15 @@ enum status reader_keep(struct weir_reader *reader, struct bytes attachment, uin
         return status;
     }
     *out_next = decoded.next_offset;
+    *out_cut = decoded.cut;
     reader->skipped |= decoded.skipped;
     if (decoded.count == 0) {
-        free(decoded.records);
+        decoded_release(&decoded);
         free(block);
         return STATUS_OK;
     }
     block->rows = decoded.records;
+    block->plain = decoded.plain;
     block->records = (struct weir_records){
         .count = decoded.count, .records = decoded.records, .skipped = reader->skipped};
     reader->skipped = false;
@@ -243,6 +264,7 @@ void reader_end_if_over(struct weir_reader *reader)
     net_timer_stop(reader->client->loop, &reader->patience);
     weir_records_free(reader->ready);
     (void)pthread_mutex_destroy(&reader->lock);
+    coder_release(&reader->coder);
     free(reader);
     if (closer != NULL) {
         waiter_wake(closer, NULL, NULL);
@@ -347,6 +369,7 @@ NODISCARD static enum status take_options(struct weir_reader *reader,
     reader->opening.from_ms = options->timestamp_ms;
     reader->read_bytes = options->read_bytes != 0 ? options->read_bytes : READ_BYTES;
     reader->confirm_tip = options->confirm_tip;
+    reader->deaggregate = options->deaggregate;
     if (options->from > WEIR_AT_TIMESTAMP) {
         return error_set(error, STATUS_INVALID, "there is no such kind of starting point");
     }

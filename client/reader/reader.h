@@ -14,10 +14,13 @@
 #include <weir/reader.h>
 
 #include "client/handle/handle.h"
+#include "proto/codec/codec.h"
 #include "proto/schema/data.pb-c.h"
 
 enum {
     READ_BYTES = 1024 * 1024,
+    OPENED_TIMES =
+        8, /* what was compressed may become so much larger than a read, then it is cut */
     LONG_POLL_MS = 5000,
     ANSWER_MS = 2000, /* a broker that takes longer is asked again, or another is */
     READ_BACKOFF_MIN_MS = 10,
@@ -54,7 +57,8 @@ struct weir_reader {
     struct weir_client *client;
     struct reader_opening opening;
     uint32_t read_bytes;
-    bool confirm_tip;
+    bool confirm_tip, deaggregate;
+    struct coder coder;
     uint32_t stream, shard;
     uint64_t created_s;
 
@@ -104,6 +108,6 @@ void reader_fail(struct weir_reader *reader, enum status status, const char *tex
 /* Frees it when it was closed and no question is under way: the last thing that any callback of the
  * loop does. */
 void reader_end_if_over(struct weir_reader *reader);
-/* A copy of the batches, taken apart. */
+/* A copy of the batches, taken apart. *out_cut: not all of them, the next read begins within. */
 NODISCARD enum status reader_keep(struct weir_reader *reader, struct bytes attachment,
-                                  uint64_t *out_next);
+                                  uint64_t *out_next, bool *out_cut);

@@ -38,9 +38,6 @@ enum status batch_check_records(const struct batch_header *h, struct bytes paylo
         return error_set(error, STATUS_INVALID,
                          "a producer's batch may be neither a control batch nor encrypted");
     }
-    if (h->codec != 0) {
-        return error_set(error, STATUS_INVALID, "codec %u is not known", (unsigned)h->codec);
-    }
     struct bytes rest = payload;
     for (uint32_t i = 0; i < h->count; i++) {
         struct record record;

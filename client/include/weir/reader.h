@@ -33,6 +33,10 @@ struct weir_reader_options {
     uint32_t read_bytes;         /* of one read; 0: 1 MiB */
     bool confirm_tip; /* a get that finds nothing asks the leader whether this is the tip, and
                        * returns at once when it is, whatever its wait; at_tip is then certain */
+    bool deaggregate; /* records that hold many, as the Kinesis Producer Library makes them and
+                       * weir_producer with .aggregate, come as these many; those that do not belong
+                       * into the shard's range of hash keys are left out, as the Kinesis Client
+                       * Library does */
 };
 
 /* One record. The pointers live as long as the weir_records that holds it. */
@@ -40,6 +44,8 @@ struct weir_read_record {
     const uint8_t *key, *data;
     size_t key_size, data_size;
     struct weir_position position;
+    bool aggregated;       /* it was one of several in the record at `position` ... */
+    uint32_t sub_sequence; /* ... this one, from 0 */
 };
 
 /* A shard that a split or merge made of one that has ended: its records follow those of all its

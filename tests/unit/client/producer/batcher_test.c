@@ -8,7 +8,9 @@
 
 #include "client/producer/batcher.h"
 
-static const struct batcher_limits limits = {.batch_bytes = 1000, .linger_ms = 5};
+static const struct batcher_limits limits = {.batch_bytes = 1000,
+                                             .batch_records = BATCH_RECORDS_MAX,
+                                             .linger_ms = 5};
 
 static struct record record_of(const char *key, size_t size)
 {
@@ -50,7 +52,7 @@ static void a_record_goes_at_once_when_nothing_is_on_its_way(void **state)
     assert_non_null(batch);
     assert_ptr_equal(batch->tokens[0].context, (void *)1);
     assert_int_equal(drop(batch), 1);
-    assert_true(batcher_deadline(&batcher) == UINT64_MAX);
+    assert_true(batcher_deadline(&batcher, false) == UINT64_MAX);
 }
 
 static void records_gather_while_others_are_on_their_way(void **state)
@@ -61,7 +63,7 @@ static void records_gather_while_others_are_on_their_way(void **state)
     assert_true(put(&batcher, 10, 100, 1));
     assert_false(put(&batcher, 10, 101, 2));
     assert_null(batcher_take(&batcher, 104, false, true, false));
-    assert_int_equal(batcher_deadline(&batcher), 105);
+    assert_int_equal(batcher_deadline(&batcher, false), 105);
     assert_null(batcher_take(&batcher, 105, false, false, false)); /* no room */
     struct batcher_batch *batch = batcher_take(&batcher, 105, false, true, false);
     assert_int_equal(drop(batch), 2);
@@ -124,7 +126,8 @@ static void the_largest_records_take_a_batch_each(void **state)
 {
     (void)state;
     struct batcher batcher;
-    batcher_init(&batcher, &(struct batcher_limits){.batch_bytes = BATCH_PAYLOAD_MAX});
+    batcher_init(&batcher, &(struct batcher_limits){.batch_bytes = BATCH_PAYLOAD_MAX,
+                                                    .batch_records = BATCH_RECORDS_MAX});
     put(&batcher, RECORD_BYTES_MAX - 1, 100, 1);
     assert_true(put(&batcher, RECORD_BYTES_MAX - 1, 100, 2));
     assert_int_equal(drop(batcher_take(&batcher, 100, false, false, false)), 1);

@@ -187,9 +187,6 @@ static void records_that_break_the_rules_are_refused(void **state)
     assert_int_equal(batch_check_records(&h, payload_of(batch), &error), STATUS_INVALID);
     assert_non_null(strstr(error.text, "record 4 of 4"));
     h.count = 3;
-    h.codec = 1;
-    assert_int_equal(batch_check_records(&h, payload_of(batch), &error), STATUS_INVALID);
-    h.codec = 0;
     h.flags = BATCH_CONTROL;
     assert_int_equal(batch_check_records(&h, payload_of(batch), NULL), STATUS_INVALID);
     batch_builder_release(&b);
