@@ -9,6 +9,7 @@ enum { TABLE_SLOTS = 1024, FORGET_MS = 60 * 1000 };
 /* Thousandths, so that a millisecond's share is a whole number. */
 struct bucket {
     int64_t tokens;
+    uint64_t rate; /* of its last use */
 };
 
 struct entry {
@@ -49,9 +50,10 @@ static int64_t capacity(uint64_t rate)
 static void refill(struct bucket *bucket, uint64_t rate, uint64_t elapsed_ms)
 {
     int64_t most = capacity(rate);
-    if (bucket->tokens > most) {
-        bucket->tokens = most; /* the rate was lowered */
+    if (bucket->tokens > most || bucket->rate == 0) {
+        bucket->tokens = most; /* the rate was lowered, or there was none */
     }
+    bucket->rate = rate;
     uint64_t missing = (uint64_t)(most - bucket->tokens);
     if (rate == 0 || elapsed_ms > missing / rate) {
         bucket->tokens = most;
@@ -88,13 +90,15 @@ static struct entry *find(struct limits *limits, const struct api_limits *c, uin
         if (e == NULL) {
             return NULL;
         }
-        *e = (struct entry){.shard = shard,
-                            .seen_ms = now_ms,
-                            .write_bytes = {capacity(c->write_bytes)},
-                            .write_records = {capacity(c->write_records)},
-                            .read_bytes = {capacity(c->read_bytes)},
-                            .read_calls = {capacity(c->read_calls)},
-                            .iterator_calls = {capacity(c->iterator_calls)}};
+        *e = (struct entry){
+            .shard = shard,
+            .seen_ms = now_ms,
+            .write_bytes = {capacity(c->write_bytes),    c->write_bytes   },
+            .write_records = {capacity(c->write_records),  c->write_records },
+            .read_bytes = {capacity(c->read_bytes),     c->read_bytes    },
+            .read_calls = {capacity(c->read_calls),     c->read_calls    },
+            .iterator_calls = {capacity(c->iterator_calls), c->iterator_calls}
+        };
         *at = e;
         return e;
     }

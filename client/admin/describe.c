@@ -204,6 +204,17 @@ static void take_member(struct weir_shard *shard, const Weir__MemberStatus *memb
     }
 }
 
+static void take_metrics(struct weir_shard *shard, const Weir__ShardMetrics *from)
+{
+    if (from != NULL) {
+        const uint64_t values[WEIR_METRICS] = {
+            from->in_bytes,       from->in_records,    from->out_bytes,      from->out_records,
+            from->write_exceeded, from->read_exceeded, from->iterator_age_ms};
+        shard->metrics_enabled = from->enabled;
+        memcpy(shard->metrics, values, sizeof(values));
+    }
+}
+
 static void take_status(struct weir_stream *stream, const Weir__ShardStatus *status)
 {
     uint32_t number = (uint32_t)status->shard;
@@ -217,6 +228,7 @@ static void take_status(struct weir_stream *stream, const Weir__ShardStatus *sta
     shard->log_start = status->log_start;
     shard->commit = status->commit;
     shard->end = status->end;
+    take_metrics(shard, status->metrics);
     for (size_t i = 0; i < status->n_members; i++) {
         take_member(shard, status->members[i]);
     }

@@ -118,6 +118,12 @@ NODISCARD static enum status parse(struct program *p, int argc, char **argv, str
         args_value("--count", &p->count),
         args_value("--at", &p->at),
         args_value("--name", &p->key_name),
+        args_value("--write-bytes", &p->limits.write_bytes),
+        args_value("--write-records", &p->limits.write_records),
+        args_value("--read-bytes", &p->limits.read_bytes),
+        args_value("--read-calls", &p->limits.read_calls),
+        args_value("--iterator-calls", &p->limits.iterator_calls),
+        args_value("--subscription-bytes", &p->limits.subscription_bytes),
     };
     return args_parse(argc, (const char *const *)argv, options,
                       sizeof(options) / sizeof(options[0]), &p->args, error);

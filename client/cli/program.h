@@ -51,6 +51,10 @@ struct program {
     bool want_help, want_version, json, follow, key_random, allow_fewer_zones, no_wait, quiet;
     const char *timeout, *give_up, *shards, *retention, *key, *key_field, *delimiter, *ack_log,
         *from, *from_what, *shard, *count, *key_name, *at;
+    struct {
+        const char *write_bytes, *write_records, *read_bytes, *read_calls, *iterator_calls,
+            *subscription_bytes;
+    } limits;
 };
 
 struct command {
@@ -83,6 +87,10 @@ int run_stream_reshard(struct program *program, const char *const *words);
 int run_shard_list(struct program *program, const char *const *words);
 int run_shard_split(struct program *program, const char *const *words);
 int run_shard_merge(struct program *program, const char *const *words);
+
+/* limits.c */
+int run_stream_limits(struct program *program, const char *const *words);
+int run_shard_metrics(struct program *program, const char *const *words);
 
 /* operate.c */
 int run_cluster_status(struct program *program, const char *const *words);

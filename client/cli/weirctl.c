@@ -15,7 +15,11 @@ static const char help[] =
     "  weirctl stream delete STREAM [--no-wait]\n"
     "  weirctl stream retention STREAM HOURS\n"
     "  weirctl stream reshard STREAM SHARDS [--no-wait]\n"
+    "  weirctl stream limits STREAM [--write-bytes N] [--write-records N]\n"
+    "                               [--read-bytes N] [--read-calls N]\n"
+    "                               [--iterator-calls N] [--subscription-bytes N]\n"
     "  weirctl shard list STREAM\n"
+    "  weirctl shard metrics STREAM\n"
     "  weirctl shard split STREAM SHARD [--at HASH_KEY] [--no-wait]\n"
     "  weirctl shard merge STREAM SHARD NEIGHBOUR [--no-wait]\n"
     "  weirctl key create --name NAME\n"
@@ -38,6 +42,13 @@ static const char help[] =
     "else its range is halved. shard merge: one shard instead of two neighbours. The old\n"
     "shards are closed (SEALED) and stay readable until their records expire. For each\n"
     "partition key the records of a closed shard come before those of its children.\n"
+    "\n"
+    "shard metrics: what the leaders have counted of shards since they began; of streams\n"
+    "that have shard metrics enabled (EnableEnhancedMonitoring).\n"
+    "\n"
+    "stream limits: what clients of the Kinesis API may put into and read from each shard\n"
+    "in a second; without options the present ones are told. N is a number (of bytes\n"
+    "also 64KiB, 2MiB), none, or cluster: what the brokers' configuration says.\n"
     "\n"
     "key: what clients of the Kinesis API sign with. The secret is told once, by key\n"
     "create. Brokers refuse a disabled or deleted key within two seconds.\n"
@@ -63,6 +74,8 @@ static const struct command commands[] = {
     {"stream",     "delete",    1, "stream delete STREAM [--no-wait]",                     run_stream_delete   },
     {"stream",     "retention", 2, "stream retention STREAM HOURS",                        run_stream_retention},
     {"stream",     "reshard",   2, "stream reshard STREAM SHARDS [--no-wait]",             run_stream_reshard  },
+    {"stream",     "limits",    1, "stream limits STREAM [--write-bytes N] [...]",         run_stream_limits   },
+    {"shard",      "metrics",   1, "shard metrics STREAM [--json]",                        run_shard_metrics   },
     {"shard",      "list",      1, "shard list STREAM [--json]",                           run_shard_list      },
     {"shard",      "split",     2, "shard split STREAM SHARD [--at HASH_KEY] [--no-wait]", run_shard_split     },
     {"shard",      "merge",     3, "shard merge STREAM SHARD NEIGHBOUR [--no-wait]",       run_shard_merge     },

@@ -67,6 +67,36 @@ WEIR_NODISCARD enum weir_status weir_stream_retention_async(struct weir_client *
                                                             uint32_t timeout_ms, weir_done_fn *done,
                                                             void *context);
 
+/* Limits of each shard of a stream, a second, for clients of the Kinesis interface. */
+#define WEIR_CLUSTER_LIMIT UINT64_C(0) /* what the brokers' configuration says */
+#define WEIR_NO_LIMIT      UINT64_MAX
+struct weir_stream_limits {
+    uint64_t write_bytes, write_records;
+    uint64_t read_bytes, read_calls; /* of GetRecords */
+    uint64_t iterator_calls;         /* GetShardIterator */
+    uint64_t subscription_bytes;     /* of each consumer */
+};
+/* NOT_FOUND: no such stream. */
+WEIR_NODISCARD enum weir_status weir_stream_limits_get(struct weir_client *client, const char *name,
+                                                       uint32_t timeout_ms,
+                                                       struct weir_stream_limits *out,
+                                                       struct weir_error *error);
+/* All of them at once. IN_USE: the stream is changing otherwise just now. */
+WEIR_NODISCARD enum weir_status weir_stream_limits_set(struct weir_client *client, const char *name,
+                                                       const struct weir_stream_limits *limits,
+                                                       uint32_t timeout_ms,
+                                                       struct weir_error *error);
+/* `limits` is NULL when error->status is not OK; borrowed for the call. */
+typedef void weir_stream_limits_fn(const struct weir_stream_limits *limits,
+                                   const struct weir_error *error, void *context);
+WEIR_NODISCARD enum weir_status weir_stream_limits_get_async(struct weir_client *client,
+                                                             const char *name, uint32_t timeout_ms,
+                                                             weir_stream_limits_fn *got,
+                                                             void *context);
+WEIR_NODISCARD enum weir_status weir_stream_limits_set_async(
+    struct weir_client *client, const char *name, const struct weir_stream_limits *limits,
+    uint32_t timeout_ms, weir_stream_limits_fn *got, void *context);
+
 enum weir_reshard_type {
     WEIR_SPLIT = 1, /* .shard becomes two; .hash_key is the first of the second, NULL: the middle */
     WEIR_MERGE,     /* .shard and .neighbour become one */
@@ -108,6 +138,12 @@ struct weir_replica {
     uint64_t lag;   /* records behind the leader's end */
 };
 
+/* What is counted of a shard, in the order of the names: IncomingBytes, IncomingRecords,
+ * OutgoingBytes, OutgoingRecords, WriteProvisionedThroughputExceeded (records),
+ * ReadProvisionedThroughputExceeded (calls), IteratorAgeMilliseconds (of the last record of the
+ * last read). */
+enum { WEIR_METRICS = 7 };
+
 struct weir_shard {
     char id[WEIR_SHARD_ID_BYTES];
     uint32_t number;
@@ -125,6 +161,8 @@ struct weir_shard {
     bool status_known;                 /* the leader answered: the four below are valid */
     bool open;
     uint64_t log_start, commit, end;
+    uint32_t metrics_enabled;       /* bits in the order above; with status_known */
+    uint64_t metrics[WEIR_METRICS]; /* since the leader's process began; 0 where not enabled */
     uint32_t replica_count;
     struct weir_replica replicas[WEIR_REPLICAS_MAX];
 };

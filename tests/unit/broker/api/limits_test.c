@@ -187,9 +187,13 @@ static void a_stream_whose_limits_change_has_the_new_ones_at_once(void **state)
     (void)state;
     struct limits *limits = limits_new();
     const struct api_limits wide = {.write_records = 100}, narrow = {.write_records = 2};
+    const struct api_limits reads = {.write_records = 2, .read_calls = 2};
     assert_int_equal(put_at(limits, &wide, NOW, 50, 10), 0);
     assert_int_equal(put_at(limits, &narrow, NOW + 1, 50, 10), 48);
     assert_int_equal(put_at(limits, &wide, NOW + 1001, 150, 10), 50);
+    assert_true(limits_may_read(limits, &reads, SHARD, NOW + 1002, true)); /* a new one is full */
+    assert_true(limits_may_read(limits, &reads, SHARD, NOW + 1002, true));
+    assert_false(limits_may_read(limits, &reads, SHARD, NOW + 1002, true));
     limits_free(limits);
 }
 
