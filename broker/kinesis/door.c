@@ -9,6 +9,8 @@
 #include "base/check.h"
 #include "broker/kinesis/internal.h"
 
+enum { KEY_WAIT_MS = 50, KEY_TRIES = 10, KEY_TRIES_AT_START = 60 };
+
 static void make_id(char out[REQUEST_ID_BYTES])
 {
     uint8_t b[16] = {0};
@@ -138,10 +140,12 @@ static bool enter(struct request *r)
         answer_error(r);
         return false;
     }
-    if (check_signature(r) != STATUS_OK) {
-        answer_error(r);
-        return false;
-    }
+    return true;
+}
+
+/* False: answered. */
+static bool may_run(struct request *r)
+{
     http_request_verified(r->http);
     if (!is_authorized(r)) {
         answer_refuse(r, EXCEPTION_FORBIDDEN, "User: %s is not authorized to perform: %s",
@@ -154,6 +158,42 @@ static bool enter(struct request *r)
         return false;
     }
     return true;
+}
+
+static void run(struct request *r)
+{
+    if (!may_run(r)) {
+        return;
+    }
+    if (api_parse(api_operations[r->operation].input, r->encoding, r->http->body, &r->arena,
+                  &r->input, &r->error) != STATUS_OK) {
+        answer_error(r);
+    } else {
+        request_run(r);
+    }
+}
+
+/* A key may have been made a moment ago, or the broker has just started: the controllers are asked
+ * before it is refused. What strangers can make of that is one question a second. */
+static bool key_may_come(struct request *r)
+{
+    const struct kinesis_options *options = &r->k->options;
+    if (r->error.exception == EXCEPTION_UNRECOGNIZED_CLIENT) {
+        return r->key_tries < KEY_TRIES && options->ask_keys(options->context);
+    }
+    return r->error.exception == EXCEPTION_SERVICE_UNAVAILABLE && r->key_tries < KEY_TRIES_AT_START;
+}
+
+static void verify(struct request *r)
+{
+    if (check_signature(r) == STATUS_OK) {
+        run(r);
+    } else if (key_may_come(r)) {
+        r->key_tries++;
+        request_wait(r, UINT64_MAX, KEY_WAIT_MS, verify);
+    } else {
+        answer_error(r);
+    }
 }
 
 void door_requested(struct http_request *http, void *data)
@@ -177,12 +217,7 @@ void door_requested(struct http_request *http, void *data)
     if (k->closing) {
         answer_status(r, STATUS_CLOSING, NULL);
     } else if (enter(r)) {
-        if (api_parse(api_operations[r->operation].input, r->encoding, http->body, &r->arena,
-                      &r->input, &r->error) != STATUS_OK) {
-            answer_error(r);
-        } else {
-            request_run(r);
-        }
+        verify(r);
     }
     r->running--;
     request_settle(r);

@@ -47,6 +47,7 @@ struct request {
     struct arena arena;
     struct sigv4_result caller;
     uint8_t body_hash[32]; /* SHA-256 */
+    uint32_t key_tries; /* how often it waited for its key */
     enum api_encoding encoding;
     enum api_operation_id operation; /* API_OPERATIONS until it is known */
     const struct value *input;

@@ -33,6 +33,8 @@ struct kinesis_options {
     enum sigv4_key (*signing_key)(const char *access_key, const char *date, struct bytes token,
                                   uint8_t key[SIGV4_KEY_BYTES],
                                   char principal[SIGV4_PRINCIPAL_BYTES], void *context);
+    /* The key is unknown, and may be a new one: true while it is being asked for. */
+    bool (*ask_keys)(void *context);
     /* Keys of iterators and lists; NULL while there are none. */
     const struct token_keys *(*token_keys)(void *context);
     const char *operation_limits; /* as kinesis_limits_are_good() likes it */

@@ -73,6 +73,11 @@ void controllers_beat_now(struct controllers *c)
     }
 }
 
+bool controllers_ask_keys(struct controllers *c)
+{
+    return !c->closing && signing_ask(&c->signing, c->active == NULL ? NULL : c->active->session);
+}
+
 static void on_timer(struct net_timer *timer)
 {
     struct controllers *c = CONTAINER_OF(timer, struct controllers, timer);

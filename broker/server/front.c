@@ -23,6 +23,12 @@ static enum sigv4_key signing_key(const char *access_key, const char *date, stru
     return keys_signing_key(access_key, date, token, key, principal, s->keys);
 }
 
+static bool ask_keys(void *context)
+{
+    const struct server *s = context;
+    return s->controllers != NULL && controllers_ask_keys(s->controllers);
+}
+
 static const struct token_keys *token_keys(void *context)
 {
     const struct server *s = context;
@@ -53,6 +59,7 @@ enum status server_open_front(struct server *s, struct error *error)
                                             .broker_session = broker_session,
                                             .controller_session = controller_session,
                                             .signing_key = signing_key,
+                                            .ask_keys = ask_keys,
                                             .token_keys = token_keys,
                                             .deduplicate = c->kinesis_deduplicate,
                                             .operation_limits = c->limit_operations,

@@ -41,14 +41,14 @@ static void done(struct session_request *request, const struct session_reply *re
     }
 }
 
-void signing_look(struct signing *s, struct session *session)
+static bool may_ask(const struct signing *s, const struct session *session)
 {
-    const Weir__ClusterSettings *settings = route_settings(s->route);
-    if (s->keys == NULL || s->asking || session == NULL || route_version(s->route) == 0 ||
-        settings->region[0] == '\0' || net_now_ms(s->loop) < s->not_before_ms ||
-        !keys_are_due(s->keys, settings->keys_version, net_wall_ms())) {
-        return;
-    }
+    return s->keys != NULL && !s->asking && session != NULL && route_version(s->route) != 0 &&
+           route_settings(s->route)->region[0] != '\0';
+}
+
+static void ask(struct signing *s, struct session *session)
+{
     static char service[] = "kinesis";
     char dates[KEYS_DAYS][SIGV4_DATE_BYTES], *date[KEYS_DAYS];
     keys_dates(net_wall_ms(), dates);
@@ -58,10 +58,28 @@ void signing_look(struct signing *s, struct session *session)
     Weir__GetSigningKeys message = WEIR__GET_SIGNING_KEYS__INIT;
     message.dates = date;
     message.n_dates = KEYS_DAYS;
-    message.region = settings->region;
+    message.region = route_settings(s->route)->region;
     message.service = service;
     if (session_call(session, RPC_SIGNING_KEYS, (struct session_payload){.body = &message.base},
                      SIGNING_TIMEOUT_MS, &s->request, done) == STATUS_OK) {
         s->asking = true;
     }
+}
+
+void signing_look(struct signing *s, struct session *session)
+{
+    if (may_ask(s, session) && net_now_ms(s->loop) >= s->not_before_ms &&
+        keys_are_due(s->keys, route_settings(s->route)->keys_version, net_wall_ms())) {
+        ask(s, session);
+    }
+}
+
+bool signing_ask(struct signing *s, struct session *session)
+{
+    uint64_t now_ms = net_now_ms(s->loop);
+    if (may_ask(s, session) && now_ms >= s->stranger_ms) {
+        s->stranger_ms = now_ms + SIGNING_STRANGER_MS;
+        ask(s, session);
+    }
+    return s->asking;
 }
