@@ -3,9 +3,9 @@
 #pragma once
 
 #include "base/list.h"
+#include "base/sources.h"
 #include "broker/gateway/http.h"
 #include "broker/gateway/http1.h"
-#include "broker/gateway/sources.h"
 #include "proto/net/stream.h"
 
 struct nghttp2_session;

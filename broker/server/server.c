@@ -417,8 +417,15 @@ NODISCARD static enum status open_listener(struct server *s, struct error *error
 {
     const struct session_options options = {
         .loop = s->loop, .tls = s->tls, .boot = s->boot, .handlers = &handlers, .data = s};
-    return net_listener_open(&options, s->config->listen_host, s->config->listen_port,
-                             s->config->connections_max, &s->listener, error);
+    const struct net_source_limits limits = {.connections = s->config->source_connections,
+                                             .handshakes = s->config->source_handshakes};
+    enum status status =
+        net_listener_open(&options, s->config->listen_host, s->config->listen_port,
+                          s->config->connections_max, &s->listener, error);
+    if (status == STATUS_OK && net_listener_limit(s->listener, &limits) != STATUS_OK) {
+        status = error_set(error, STATUS_NO_MEMORY, "out of memory");
+    }
+    return status;
 }
 
 static void on_signal(uv_signal_t *handle, int signal_number)

@@ -464,7 +464,14 @@ static enum status open_listener(struct controller *c, struct error *error)
                                       .boot = o->boot,
                                       .handlers = &session_handlers_of_ours,
                                       .data = &c->nobody};
-    return net_listener_open(&options, o->host, o->port, o->connections_max, &c->listener, error);
+    const struct net_source_limits limits = {.connections = o->source_connections,
+                                             .handshakes = o->source_handshakes};
+    enum status status =
+        net_listener_open(&options, o->host, o->port, o->connections_max, &c->listener, error);
+    if (status == STATUS_OK && net_listener_limit(c->listener, &limits) != STATUS_OK) {
+        status = error_set(error, STATUS_NO_MEMORY, "out of memory");
+    }
+    return status;
 }
 
 enum status controller_open(struct controller *c, struct error *error)

@@ -40,6 +40,7 @@ struct controller_options {
     const char *host; /* to listen on */
     uint16_t port;
     uint32_t connections_max;               /* 0 for the defaults above, as those below */
+    uint32_t source_connections, source_handshakes; /* of one address; 0: no limit */
     const struct raft_node_server *servers; /* the initial set, ourselves included */
     uint32_t server_count;
     uint32_t beat_every_ms, broker_timeout_ms, session_grace_ms;

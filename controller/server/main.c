@@ -119,6 +119,8 @@ static enum status open_controller(struct server *server, struct error *error)
         .host = config->listen_host,
         .port = config->listen_port != 0 ? config->listen_port : self->port,
         .connections_max = config->connections_max,
+        .source_connections = config->source_connections,
+        .source_handshakes = config->source_handshakes,
         .servers = server->list,
         .server_count = server->list_count,
         .beat_every_ms = (uint32_t)config->beat_every_ms,

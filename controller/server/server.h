@@ -19,7 +19,7 @@ struct server_config {
     char *cluster_key_file, *account_id, *region;
     uint32_t connections_max;
     uint64_t broker_timeout_ms, session_grace_ms, beat_every_ms;
-    uint32_t compare_entries;
+    uint32_t compare_entries, source_connections, source_handshakes;
     uint64_t election_timeout_ms, heartbeat_ms;
     uint32_t snapshot_entries, trailing_entries;
     uint64_t snapshot_bytes;

@@ -1,11 +1,14 @@
 #include <stdlib.h>
 
 #include <netinet/in.h>
+#include <sys/random.h>
 
 #include "base/check.h"
+#include "base/sources.h"
+#include "base/trace.h"
 #include "proto/net/session.h"
 
-enum { BACKLOG = 1024 };
+enum { BACKLOG = 1024, TELL_EVERY_MS = 10000 };
 
 struct net_listener {
     uv_tcp_t tcp, spare; /* spare: to turn connections away with */
@@ -13,18 +16,33 @@ struct net_listener {
     struct list sessions;
     uint32_t session_count, connections_max;
     bool is_closing, is_tcp_closed, is_spare_busy, is_waiting;
+
+    struct net_source_limits limits;
+    struct sources *sources;    /* NULL: nobody is counted */
+    struct source_rates *rates; /* ditto */
+    uint64_t turned_away_ms;    /* when that was last said */
+    uint32_t turned_away;       /* since then */
 };
 
 static void free_if_done(struct net_listener *listener)
 {
     if (listener->is_tcp_closed && !listener->is_spare_busy && list_empty(&listener->sessions)) {
         listener->options.loop->objects--;
+        if (listener->sources != NULL) {
+            sources_release(listener->sources);
+        }
+        free(listener->sources);
+        free(listener->rates);
         free(listener);
     }
 }
 
 void listener_session_ended(struct net_listener *listener, struct session *session)
 {
+    if (session->source != NULL) {
+        sources_disconnect(session->source);
+        session->source = NULL;
+    }
     list_remove(&session->listener_node);
     listener->session_count--;
     free_if_done(listener);
@@ -58,6 +76,47 @@ static void turn_away(struct net_listener *listener, const char *why)
     net_trace(listener->options.loop, "connection turned away: %s", why);
 }
 
+/* Once in a while: whoever comes too often must not fill the log as well. */
+static void tell_turned_away(struct net_listener *listener, const char *address, const char *why)
+{
+    uint64_t now_ms = net_now_ms(listener->options.loop);
+    listener->turned_away++;
+    if (listener->turned_away_ms == 0 || now_ms - listener->turned_away_ms >= TELL_EVERY_MS) {
+        trace(TRACE_WARNING, "net", "%u connections turned away, the last from %s: %s",
+              listener->turned_away, address, why);
+        listener->turned_away_ms = now_ms;
+        listener->turned_away = 0;
+    }
+}
+
+/* The address is known only after accepting; nothing costly has happened by then. */
+static void check_source(struct net_listener *listener, struct session *session)
+{
+    struct sockaddr_storage from = {0};
+    int size = sizeof(from);
+    char address[46] = "";
+    if (listener->sources == NULL ||
+        uv_tcp_getpeername(&session->conn.tcp, (struct sockaddr *)&from, &size) != 0 ||
+        uv_ip_name((const struct sockaddr *)&from, address, sizeof(address)) != 0) {
+        return; /* it has gone already, or is no address */
+    }
+    const struct net_source_limits *limits = &listener->limits;
+    const char *why = NULL;
+    if (limits->handshakes != 0 &&
+        !source_rates_take(listener->rates, listener->sources->seed, address,
+                           net_now_ms(listener->options.loop), limits->handshakes)) {
+        why = "too many new connections a second from there";
+    } else if (limits->connections != 0 &&
+               sources_connect(listener->sources, address, limits->connections, &session->source) !=
+                   STATUS_OK) {
+        why = "too many connections from there";
+    }
+    if (why != NULL) {
+        tell_turned_away(listener, address, why);
+        session_close(session, STATUS_BUSY, why);
+    }
+}
+
 static void on_connection(uv_stream_t *stream, int rc)
 {
     struct net_listener *listener = CONTAINER_OF(stream, struct net_listener, tcp);
@@ -76,6 +135,7 @@ static void on_connection(uv_stream_t *stream, int rc)
     }
     list_push(&listener->sessions, &session->listener_node);
     listener->session_count++;
+    check_source(listener, session);
 }
 
 static int bind_to(struct net_listener *listener, const char *host, uint16_t port)
@@ -136,6 +196,28 @@ enum status net_listener_open(const struct session_options *options, const char 
         return error_set(error, status, "%s:%u: %s", host, (unsigned)port, uv_strerror(rc));
     }
     *out = listener;
+    return STATUS_OK;
+}
+
+enum status net_listener_limit(struct net_listener *listener,
+                               const struct net_source_limits *limits)
+{
+    uint64_t seed = 0;
+    listener->limits = *limits;
+    if ((limits->connections == 0 && limits->handshakes == 0) || listener->sources != NULL) {
+        return STATUS_OK;
+    }
+    listener->sources = malloc(sizeof(*listener->sources));
+    listener->rates = calloc(1, sizeof(*listener->rates));
+    if (listener->sources == NULL || listener->rates == NULL ||
+        getrandom(&seed, sizeof(seed), 0) != (ssize_t)sizeof(seed)) {
+        free(listener->sources);
+        free(listener->rates);
+        listener->sources = NULL;
+        listener->rates = NULL;
+        return STATUS_NO_MEMORY;
+    }
+    sources_init(listener->sources, seed);
     return STATUS_OK;
 }
 

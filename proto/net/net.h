@@ -224,6 +224,15 @@ struct net_listener;
 NODISCARD enum status net_listener_open(const struct session_options *options, const char *host,
                                         uint16_t port, uint32_t connections_max,
                                         struct net_listener **out, struct error *error);
+/* What one address (of IPv6 a /64) may have: so many connections at a time, and so many new ones,
+ * each with its handshake, in a second, several seconds' worth at once. 0: as many as it likes. Who
+ * has more is turned away, which a dialler sees as a connection that ends; it comes back later. To
+ * be called before the loop runs. NO_MEMORY. */
+struct net_source_limits {
+    uint32_t connections, handshakes;
+};
+NODISCARD enum status net_listener_limit(struct net_listener *listener,
+                                         const struct net_source_limits *limits);
 void net_listener_close(struct net_listener *listener); /* its sessions are closed with CLOSING */
 void session_set_data(struct session *session, void *data);
 uint16_t net_listener_port(

@@ -41,6 +41,7 @@ struct session {
     bool is_busy; /* BUSY was told, `writable` is due */
 
     struct net_listener *listener; /* or NULL */
+    struct source *source;         /* its address, where the listener counts; or NULL */
     struct list listener_node;
     struct net_link *link; /* or NULL */
 };

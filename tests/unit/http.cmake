@@ -5,6 +5,6 @@ set_target_properties(http_test_server PROPERTIES
     RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 weir_unit_test(broker/gateway/http1 LINK broker_gateway_http)
 weir_unit_test(broker/gateway/http_date LINK broker_gateway_http)
-weir_unit_test(broker/gateway/sources LINK broker_gateway_http)
+weir_unit_test(base/sources LINK base)
 weir_unit_test(broker/gateway/http_server LINK broker_gateway_http
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/proto/net/certs.c)

@@ -212,6 +212,55 @@ static void a_restarted_leader_does_not_lead_on(void **state)
     assert_int_equal(strncmp(got, "s:ACTIVE 0@2>", 13), 0);
 }
 
+static void resign(struct rig *rig, uint32_t broker, uint64_t boot, uint64_t shard, uint32_t epoch)
+{
+    Weir__ResignShard row = WEIR__RESIGN_SHARD__INIT;
+    Weir__ResignShard *rows[] = {&row};
+    Weir__Resign message = WEIR__RESIGN__INIT;
+    row.shard = shard;
+    row.epoch = epoch;
+    message.boot = boot;
+    message.n_shards = 1;
+    message.shards = rows;
+    assert_int_equal(session_send(rig->broker[broker].session, RPC_RESIGN,
+                                  (struct session_payload){.body = &message.base}),
+                     STATUS_OK);
+}
+
+static void a_leader_that_resigns_while_it_is_alive_is_replaced(void **state)
+{
+    struct rig *rig = *state;
+    three_up(rig);
+    assert_int_equal(create(rig, "s", 3, 0), STATUS_OK);
+    expect(rig, "s:ACTIVE 0@1>1 1@1>2 2@1>3;");
+    Weir__MetadataUpdate *u = metadata(rig, false);
+    uint64_t shard = (uint64_t)u->streams[0]->id << 32;
+    weir__metadata_update__free_unpacked(u, NULL);
+    resign(rig, 2, 10, shard, 1);       /* not its leader */
+    resign(rig, 1, 9, shard, 1);        /* of an earlier boot */
+    resign(rig, 1, 10, shard, 7);       /* of an epoch that nobody granted */
+    resign(rig, 1, 10, shard + 99, 1);  /* no such shard */
+    rig_run_ms(rig, 100);
+    expect(rig, "s:ACTIVE 0@1>1 1@1>2 2@1>3;");
+    rig->broker[1].mute_fences = true; /* its disk is out: it promises nothing */
+    resign(rig, 1, 10, shard, 1);
+    char got[1024];
+    for (int i = 0; i < 300; i++) {
+        describe(rig, got);
+        if (strncmp(got, "s:ACTIVE 0@2>", 13) == 0 && got[13] != '0') {
+            break;
+        }
+        rig_run_ms(rig, 10);
+    }
+    assert_int_equal(strncmp(got, "s:ACTIVE 0@2>", 13), 0);
+    assert_true(got[13] == '2' || got[13] == '3');
+    resign(rig, 1, 10, shard, 1); /* said again, too late */
+    rig_run_ms(rig, 100);
+    char again[1024];
+    describe(rig, again);
+    assert_string_equal(again, got);
+}
+
 static bool broker_two_is_away(struct rig *rig)
 {
     return rig->broker[2].session == NULL;
@@ -414,6 +463,7 @@ int main(void)
         TEST(a_broker_whose_session_and_links_are_reset_is_replaced_at_once),
         TEST(a_broker_that_was_away_gets_its_replicas_made_once),
         TEST(a_restarted_leader_does_not_lead_on),
+        TEST(a_leader_that_resigns_while_it_is_alive_is_replaced),
         TEST(a_silent_broker_is_dead_and_told_to_register_again),
         TEST(a_broker_registers_only_as_itself),
         TEST(a_deleted_stream_goes_once_its_replicas_are_dropped),

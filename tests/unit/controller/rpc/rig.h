@@ -22,6 +22,7 @@ struct rig_broker {
     unsigned fences, grants, fresh, drops;
     bool mute;       /* neither beats nor answers */
     bool keep_drops; /* does not confirm deletions */
+    bool mute_fences; /* beats, but answers no fence */
     enum status why; /* of the last session's end */
 };
 

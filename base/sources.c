@@ -1,4 +1,4 @@
-#include "broker/gateway/sources.h"
+#include "base/sources.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -36,15 +36,16 @@ static void normalize(const char *address, char out[46])
 }
 
 /* FNV-1a from a secret start, mixed at the end. */
-static unsigned bucket_of(const struct sources *sources, const char *name)
+static unsigned bucket_of(uint64_t seed, const char *name, unsigned buckets)
 {
-    uint64_t hash = sources->seed ^ 0xcbf29ce484222325u;
+    uint64_t hash = seed ^ 0xcbf29ce484222325u;
     for (; *name != '\0'; name++) {
         hash = (hash ^ (uint8_t)*name) * 0x100000001b3u;
         hash ^= hash >> 29;
     }
-    hash *= sources->seed | 1;
-    return (unsigned)(hash >> 48) % SOURCE_BUCKETS;
+    hash = (hash ^ hash >> 32) * 0xbf58476d1ce4e5b9u;
+    hash = (hash ^ hash >> 27) * (seed | 1);
+    return (unsigned)((hash ^ hash >> 31) >> 16) % buckets;
 }
 
 enum status sources_connect(struct sources *sources, const char *address, uint32_t connections_max,
@@ -52,7 +53,7 @@ enum status sources_connect(struct sources *sources, const char *address, uint32
 {
     char name[46];
     normalize(address, name);
-    struct list *bucket = &sources->buckets[bucket_of(sources, name)];
+    struct list *bucket = &sources->buckets[bucket_of(sources->seed, name, SOURCE_BUCKETS)];
     LIST_FOR_EACH (node, bucket) {
         struct source *source = CONTAINER_OF(node, struct source, node);
         if (strcmp(source->name, name) == 0) {
@@ -103,4 +104,21 @@ void sources_discharge(struct source *source, size_t bytes)
     CHECK(source->unverified >= bytes);
     source->unverified -= bytes;
     free_if_idle(source);
+}
+
+bool source_rates_take(struct source_rates *rates, uint64_t seed, const char *address,
+                       uint64_t now_ms, uint32_t per_second)
+{
+    char name[46];
+    normalize(address, name);
+    struct source_rate *rate = &rates->rate[bucket_of(seed, name, SOURCE_RATES)];
+    uint64_t passed_ms = now_ms - rate->at_ms;
+    uint64_t regained = passed_ms > UINT32_MAX ? UINT64_MAX : passed_ms * per_second;
+    rate->used = rate->used > regained ? rate->used - regained : 0;
+    rate->at_ms = now_ms;
+    if (rate->used + 1000 > (uint64_t)per_second * SOURCE_BURST_S * 1000) {
+        return false;
+    }
+    rate->used += 1000;
+    return true;
 }
