@@ -14,6 +14,7 @@ struct api *api_new(const struct api_options *options)
     }
     api->options = *options;
     list_init(&api->reads_queued);
+    list_init(&api->subscriptions);
     api->limits = limits_new();
     api->loads = loads_new();
     api->slots = slots_new();
@@ -27,6 +28,7 @@ struct api *api_new(const struct api_options *options)
 void api_close(struct api *api)
 {
     api->closing = true;
+    api_end_subscriptions(api);
     api_refuse_queued(api);
 }
 
@@ -121,6 +123,10 @@ bool api_called(struct api *api, struct session_call *call)
         api_put(api, call);
     } else if (call->method == RPC_READ) {
         api_read(api, call);
+    } else if (call->method == RPC_SUBSCRIBE) {
+        api_subscribe(api, call);
+    } else if (call->method == RPC_SUBSCRIBE_CREDIT) {
+        api_subscribe_credit(api, call);
     } else if (call->method == RPC_RESOLVE) {
         api_resolve(api, call);
     } else if (call->method == RPC_SHARD_STATUS) {

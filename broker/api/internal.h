@@ -32,6 +32,8 @@ struct api {
 
     uint32_t reading;         /* reads that the store has */
     struct list reads_queued; /* pending_read.queued */
+    struct list subscriptions;
+    uint32_t subscription_count;
 
     struct limits *limits;
     struct loads *loads;
@@ -60,6 +62,10 @@ void api_put(struct api *api, struct session_call *call);
 void api_read(struct api *api, struct session_call *call);
 void api_resolve(struct api *api, struct session_call *call);
 void api_shard_status(struct api *api, struct session_call *call);
+
+void api_subscribe(struct api *api, struct session_call *call);
+void api_subscribe_credit(struct api *api, struct session_call *call);
+void api_end_subscriptions(struct api *api);
 
 void api_refuse_queued(struct api *api);
 void api_free_reads(struct api *api);

@@ -3,8 +3,6 @@
 
 #include "client/reader/reader.h"
 
-static void on_reply(struct session_request *request, const struct session_reply *reply);
-
 static const struct metadata_shard *shard_row(const struct weir_reader *reader)
 {
     const struct metadata *metadata = cluster_metadata(reader->client->cluster);
@@ -20,7 +18,7 @@ static bool is_deleted(const struct weir_reader *reader)
 }
 
 /* The leader; without one any replica with which we have a session, in turn. NULL: none yet. */
-static struct session *choose(struct weir_reader *reader)
+struct session *reader_choose(struct weir_reader *reader)
 {
     struct cluster *cluster = reader->client->cluster;
     const struct metadata_shard *row = shard_row(reader);
@@ -54,7 +52,7 @@ static void on_retry(struct net_timer *timer)
     reader_end_if_over(reader);
 }
 
-static void back_off(struct weir_reader *reader)
+void reader_back_off(struct weir_reader *reader)
 {
     uint32_t doubled = reader->failures < 6 ? reader->failures : 6;
     uint64_t ms = (uint64_t)READ_BACKOFF_MIN_MS << doubled;
@@ -72,18 +70,19 @@ static void back_off(struct weir_reader *reader)
 static void ask(struct weir_reader *reader, enum reader_question question, enum rpc_method method,
                 const ProtobufCMessage *body, uint32_t timeout_ms)
 {
-    struct session *session = choose(reader);
+    struct session *session = reader_choose(reader);
     struct session_payload payload = {.body = body};
     enum status status = STATUS_UNAVAILABLE;
     if (session != NULL) {
-        status = session_call(session, method, payload, timeout_ms, &reader->request, on_reply);
+        status =
+            session_call(session, method, payload, timeout_ms, &reader->request, reader_on_reply);
     }
     if (status == STATUS_OK) {
         reader->asked = question;
     } else if (status == STATUS_DENIED) {
         reader_fail(reader, status, "the certificate's role may not read");
     } else {
-        back_off(reader);
+        reader_back_off(reader);
     }
 }
 
@@ -141,6 +140,8 @@ void reader_look(struct weir_reader *reader)
         ask_start(reader);
     } else if (reader->get.waiting && reader->get.confirm) {
         ask_tip(reader);
+    } else if (reader->push.wanted) {
+        reader_ask_push(reader);
     } else if (reader->get.waiting || reader->polling || !reader->caught_up) {
         ask_read(reader);
     }
@@ -185,6 +186,7 @@ void reader_stop(struct weir_reader *reader)
     cluster_unwatch(&reader->watcher);
     net_timer_stop(reader->client->loop, &reader->retry);
     net_timer_stop(reader->client->loop, &reader->patience);
+    reader_push_stop(reader);
     if (reader->asked != ASK_NOTHING) {
         session_cancel(&reader->request);
     }
@@ -219,7 +221,7 @@ NODISCARD static enum status take_tip(struct weir_reader *reader, struct bytes b
         reader_answer(reader, true, 0);
     } else {
         reader->caught_up = false; /* whoever answered the read did not know of all yet */
-        back_off(reader);
+        reader_back_off(reader);
     }
     return STATUS_OK;
 }
@@ -254,15 +256,21 @@ NODISCARD static enum status take_read(struct weir_reader *reader, struct bytes 
     if (status != STATUS_OK) {
         return status;
     }
+    if (cut && reader->asked == ASK_PUSH) {
+        reader_push_end(reader, STATUS_OK); /* what it sends next does not follow */
+    }
     ended = ended && !cut;
+    reader->records_behind = commit > next ? commit - next : 0;
     behind_ms += cut && behind_ms == 0;
     bool moved = next > reader->offset;
     reader->offset = next;
     reader->corrupt = 0;
-    if (reader->ready != NULL) {
+    if (reader->kept != NULL) {
         reader->caught_up = false;
-        reader->ready->millis_behind = behind_ms;
-        reader->ready->at_tip = next >= commit && !reader->confirm_tip && !ended;
+        reader->kept->millis_behind = behind_ms;
+        reader->kept->records_behind = reader->records_behind;
+        reader->kept->next_offset = next;
+        reader->kept->at_tip = next >= commit && !reader->confirm_tip && !ended;
         reader->at_end = ended; /* told with the next get */
         if (reader->get.waiting) {
             reader_answer(reader, false, behind_ms);
@@ -270,7 +278,9 @@ NODISCARD static enum status take_read(struct weir_reader *reader, struct bytes 
     } else if (ended) {
         reader->at_end = true; /* reader_look() tells it */
     } else if (!moved) {
-        nothing_there(reader, behind_ms);
+        if (reader->asked != ASK_PUSH || next >= commit) { /* else it waits for credit */
+            nothing_there(reader, behind_ms);
+        }
     } else {
         reader->caught_up = next >= commit; /* only control batches */
         if (reader->caught_up) {
@@ -292,7 +302,7 @@ static void take_failure(struct weir_reader *reader, enum reader_question asked,
 {
     if (status == STATUS_CANCELLED) {
         reader->failures = 0; /* by ourselves: there is somebody better to ask */
-    } else if (status == STATUS_EXPIRED && asked == ASK_READ) {
+    } else if (status == STATUS_EXPIRED && (asked == ASK_READ || asked == ASK_PUSH)) {
         /* Retention has overtaken us: go on at the oldest that is kept, and say so. */
         reader->skipped = true;
         reader->offset = 0;
@@ -304,16 +314,19 @@ static void take_failure(struct weir_reader *reader, enum reader_question asked,
     } else if (status == STATUS_CORRUPT && ++reader->corrupt >= CORRUPT_MAX) {
         reader_fail(reader, status, "the records there fail their checks on every replica");
     } else {
-        back_off(reader);
+        reader_back_off(reader);
     }
 }
 
-static void on_reply(struct session_request *request, const struct session_reply *reply)
+void reader_on_reply(struct session_request *request, const struct session_reply *reply)
 {
     struct weir_reader *reader = CONTAINER_OF(request, struct weir_reader, request);
     enum reader_question asked = reader->asked;
     enum status status = reply->status;
-    reader->asked = ASK_NOTHING;
+    if (asked == ASK_PUSH && !reader_push_reply(reader, reply->more, &status)) {
+        return;
+    }
+    reader->asked = reply->more ? asked : ASK_NOTHING;
     if (status == STATUS_OK && !reader->closing) {
         reader->failures = 0;
         if (asked == ASK_START) {
@@ -324,7 +337,9 @@ static void on_reply(struct session_request *request, const struct session_reply
             status = take_read(reader, reply->body, reply->attachment);
         }
     }
-    if (status != STATUS_OK && !reader->closing) {
+    if (status != STATUS_OK && reader->asked == ASK_PUSH) {
+        reader_push_end(reader, status); /* its last reply says what became of it */
+    } else if (status != STATUS_OK && !reader->closing) {
         const char *text = reply->error.text[0] != '\0' ? reply->error.text : status_text(status);
         take_failure(reader, asked, status, text);
     }

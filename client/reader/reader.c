@@ -13,6 +13,8 @@
 
 /* The records of one read and the bytes that they point to. */
 struct records_block {
+    struct list node; /* on reader.push.queue */
+    size_t size;      /* of bytes[] */
     struct weir_records records;
     struct weir_read_record *rows;
     struct weir_child *children;
@@ -53,6 +55,7 @@ enum status reader_keep(struct weir_reader *reader, struct bytes attachment, uin
     if (attachment.size > 0) {
         memcpy(block->bytes, attachment.data, attachment.size);
     }
+    reader->kept = NULL;
     struct decode_source source = {.shard = (uint64_t)reader->stream << 32 | reader->shard,
                                    .created_s = reader->created_s,
                                    .offset = reader->offset,
@@ -66,12 +69,14 @@ enum status reader_keep(struct weir_reader *reader, struct bytes attachment, uin
         free(block);
         return status;
     }
+    block->size = attachment.size;
     *out_next = decoded.next_offset;
     *out_cut = decoded.cut;
     reader->skipped |= decoded.skipped;
     if (decoded.count == 0) {
         decoded_release(&decoded);
         free(block);
+        reader_push_taken(reader, attachment.size);
         return STATUS_OK;
     }
     block->rows = decoded.records;
@@ -79,7 +84,12 @@ enum status reader_keep(struct weir_reader *reader, struct bytes attachment, uin
     block->records = (struct weir_records){
         .count = decoded.count, .records = decoded.records, .skipped = reader->skipped};
     reader->skipped = false;
-    reader->ready = &block->records;
+    reader->kept = &block->records;
+    if (reader->ready == NULL) {
+        reader->ready = &block->records;
+    } else {
+        list_push(&reader->push.queue, &block->node);
+    }
     return STATUS_OK;
 }
 
@@ -98,11 +108,25 @@ static void give(struct weir_reader *reader, struct weir_records *records,
     get.got(records, error, get.context);
 }
 
+/* What the next get is answered with; NULL: nothing has come. */
+static struct weir_records *take_ready(struct weir_reader *reader)
+{
+    struct weir_records *records = reader->ready;
+    struct list *queue = &reader->push.queue;
+    reader->ready = NULL;
+    if (records != NULL) {
+        if (!list_empty(queue)) {
+            reader->ready = &CONTAINER_OF(list_pop(queue), struct records_block, node)->records;
+        }
+        reader_push_taken(reader, CONTAINER_OF(records, struct records_block, records)->size);
+    }
+    return records;
+}
+
 void reader_answer(struct weir_reader *reader, bool at_tip, uint64_t behind_ms)
 {
     struct weir_error ok = {.status = WEIR_OK};
-    struct weir_records *records = reader->ready;
-    reader->ready = NULL;
+    struct weir_records *records = take_ready(reader);
     if (records == NULL) {
         struct records_block *block = calloc(1, sizeof(*block));
         if (block == NULL) {
@@ -114,6 +138,8 @@ void reader_answer(struct weir_reader *reader, bool at_tip, uint64_t behind_ms)
         records = &block->records;
         records->at_tip = at_tip;
         records->millis_behind = behind_ms;
+        records->records_behind = reader->records_behind;
+        records->next_offset = reader->offset;
     }
     give(reader, records, &ok);
 }
@@ -192,6 +218,8 @@ static void on_get(struct net_mail *mail)
         give(reader, NULL, &reader->fault);
     } else if (reader->ready != NULL) {
         reader_answer(reader, false, 0);
+    } else if (reader->asked == ASK_PUSH && reader->get.wait_ms == 0 && reader->caught_up) {
+        reader_answer(reader, true, 0);
     } else {
         if (reader->asked == ASK_READ && reader->is_long_poll && !reader->polling) {
             session_cancel(&reader->request); /* this get wants to know what is there now */
@@ -255,14 +283,16 @@ enum weir_status weir_reader_get(struct weir_reader *reader, uint32_t wait_ms,
 
 void reader_end_if_over(struct weir_reader *reader)
 {
-    if (!reader->closing || reader->asked != ASK_NOTHING) {
+    if (!reader->closing || reader->asked != ASK_NOTHING || reader->push.granting) {
         return;
     }
     struct waiter *closer = reader->closer;
     cluster_unwatch(&reader->watcher);
     net_timer_stop(reader->client->loop, &reader->retry);
     net_timer_stop(reader->client->loop, &reader->patience);
-    weir_records_free(reader->ready);
+    while (reader->ready != NULL) {
+        weir_records_free(take_ready(reader));
+    }
     (void)pthread_mutex_destroy(&reader->lock);
     coder_release(&reader->coder);
     free(reader);
@@ -369,6 +399,10 @@ NODISCARD static enum status take_options(struct weir_reader *reader,
     reader->opening.from_ms = options->timestamp_ms;
     reader->read_bytes = options->read_bytes != 0 ? options->read_bytes : READ_BYTES;
     reader->confirm_tip = options->confirm_tip;
+    reader_push_init(reader, options->push);
+    if (options->push && options->confirm_tip) {
+        return error_set(error, STATUS_INVALID, "a reader that confirms the tip asks for records");
+    }
     reader->deaggregate = options->deaggregate;
     if (options->from > WEIR_AT_TIMESTAMP) {
         return error_set(error, STATUS_INVALID, "there is no such kind of starting point");

@@ -28,7 +28,7 @@ enum {
     CORRUPT_MAX = 10, /* in a row, from any replica */
 };
 
-enum reader_question { ASK_NOTHING, ASK_START, ASK_READ, ASK_TIP };
+enum reader_question { ASK_NOTHING, ASK_START, ASK_READ, ASK_TIP, ASK_PUSH };
 
 /* A get that waits for its answer. */
 struct reader_get {
@@ -53,6 +53,18 @@ struct reader_opening {
     uint64_t position_created_s, position_offset;
 };
 
+/* A subscription (push.c). */
+struct reader_push {
+    bool wanted;       /* instead of reads */
+    bool over;         /* what comes until its last reply does not count */
+    enum status fault; /* why we ended it; OK: because there is a better broker */
+    uint64_t id, owed; /* credit that was used and is free again, not granted yet */
+    struct list queue; /* records_block.node */
+    bool granting;     /* `grant` is under way */
+    struct session_request grant;
+    struct net_timer silence;
+};
+
 struct weir_reader {
     struct weir_client *client;
     struct reader_opening opening;
@@ -62,13 +74,16 @@ struct weir_reader {
     uint32_t stream, shard;
     uint64_t created_s;
 
-    uint64_t offset;    /* the next record wanted */
-    bool caught_up;     /* the last read from there found nothing */
-    bool polling;       /* gets wait for records: so the next read may wait at the broker */
-    bool skipped;       /* to be told with the next records */
-    bool at_end;        /* of a closed shard: nothing follows */
-    bool resolve_again; /* retention has overtaken `offset` */
-    struct weir_records *ready;
+    uint64_t offset;            /* the next record wanted */
+    bool caught_up;             /* the last read from there found nothing */
+    bool polling;               /* gets wait for records: so the next read may wait at the broker */
+    bool skipped;               /* to be told with the next records */
+    bool at_end;                /* of a closed shard: nothing follows */
+    bool resolve_again;         /* retention has overtaken `offset` */
+    struct weir_records *ready; /* for the next get; behind it those of `queue` */
+    struct weir_records *kept;  /* what the last reply brought; NULL: nothing */
+    uint64_t records_behind;    /* by the last reply */
+    struct reader_push push;
 
     enum reader_question asked; /* what `request` is about; ASK_NOTHING: none under way */
     bool is_long_poll;
@@ -90,10 +105,24 @@ struct weir_reader {
 };
 
 /* read.c */
+struct session *reader_choose(struct weir_reader *reader); /* whom to ask; NULL: nobody yet */
+void reader_back_off(struct weir_reader *reader);
+void reader_on_reply(struct session_request *request, const struct session_reply *reply);
 void reader_look(struct weir_reader *reader);  /* asks what should be asked now */
 void reader_start(struct weir_reader *reader); /* RESOLVE; then reader_opened() */
 void reader_changed(struct cluster_watcher *watcher);
 void reader_stop(struct weir_reader *reader);
+
+/* push.c */
+void reader_push_init(struct weir_reader *reader, bool wanted);
+void reader_ask_push(struct weir_reader *reader);
+/* Before a reply is read. *status: what to make of it. False: it does not count. */
+bool reader_push_reply(struct weir_reader *reader, bool more, enum status *status);
+/* Ends the subscription; its last reply is on its way. */
+void reader_push_end(struct weir_reader *reader, enum status fault);
+/* The next get has taken so many bytes. */
+void reader_push_taken(struct weir_reader *reader, size_t bytes);
+void reader_push_stop(struct weir_reader *reader);
 
 /* reader.c */
 /* Where it begins is known: tells whoever opens it. */

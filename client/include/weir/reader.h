@@ -33,6 +33,8 @@ struct weir_reader_options {
     uint32_t read_bytes;         /* of one read; 0: 1 MiB */
     bool confirm_tip; /* a get that finds nothing asks the leader whether this is the tip, and
                        * returns at once when it is, whatever its wait; at_tip is then certain */
+    bool push; /* the broker sends records as they are committed, instead of being asked again and
+                * again; not with confirm_tip */
     bool deaggregate; /* records that hold many, as the Kinesis Producer Library makes them and
                        * weir_producer with .aggregate, come as these many; those that do not belong
                        * into the shard's range of hash keys are left out, as the Kinesis Client
@@ -60,6 +62,9 @@ struct weir_child {
 struct weir_records {
     size_t count; /* 0: the wait passed, or the shard ended */
     const struct weir_read_record *records;
+    uint64_t next_offset; /* behind all that was read so far */
+    uint64_t
+        records_behind; /* how many the shard has behind these, then; some may be of the protocol */
     uint64_t millis_behind; /* how far the last record is behind the shard's newest; 0 at the tip */
     bool at_tip;            /* whoever answered had no more; with confirm_tip nobody had */
     bool ended;             /* the shard is closed and all of it was read; then count is 0 */

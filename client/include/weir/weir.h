@@ -5,6 +5,7 @@
 
 #include <weir/admin.h>
 #include <weir/client.h>
+#include <weir/consumer.h>
 #include <weir/keys.h>
 #include <weir/producer.h>
 #include <weir/reader.h>
