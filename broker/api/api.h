@@ -7,6 +7,7 @@
  * One home thread, that of the loop. */
 #pragma once
 
+#include "broker/crypt/vault.h"
 #include "broker/route/route.h"
 #include "broker/shard/shard.h"
 #include "proto/net/net.h"
@@ -37,6 +38,7 @@ struct api_options {
     bool (*is_heard)(void *context, uint32_t broker);
     void *context;
     struct api_limits limits;
+    struct vault *vault; /* NULL: encrypted batches are given out as they are */
 };
 
 struct api;

@@ -114,7 +114,7 @@ void api_put(struct api *api, struct session_call *call)
         return;
     }
     uint64_t id = request->shard;
-    bool limited = request->limited;
+    bool limited = request->limited, encrypt = request->encrypt;
     weir__put__free_unpacked(request, NULL);
     struct shard *shard = api_shard(api, call, id);
     if (shard == NULL) {
@@ -130,6 +130,7 @@ void api_put(struct api *api, struct session_call *call)
     p->call = call;
     p->shard = id;
     p->put.done = put_done;
+    p->put.encrypt = encrypt;
     p->refused_count = 0;
     struct limits_cost cost = {0};
     const struct api_limits rates = api_limits_of(api, id);

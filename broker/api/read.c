@@ -42,6 +42,7 @@ static void take_of(struct bytes data, uint64_t offset, struct taken *taken)
     struct batch_header h;
     while (data.size > 0 && taken->left > 0 && batch_header_decode(data, &h) == STATUS_OK &&
            batch_bytes(&h) <= data.size) {
+        CHECK(h.count > 0); /* no header without a record decodes */
         uint64_t skipped = offset > h.base_offset ? offset - h.base_offset : 0;
         uint64_t count = skipped < h.count ? h.count - skipped : 0;
         uint64_t wanted = count < taken->left ? count : taken->left;
@@ -97,8 +98,32 @@ static void reply(struct session_call *call, const struct shard *shard,
                                                  .piece_count = result->piece_count});
 }
 
+/* Decrypts what is encrypted, and replies. Compressed batches stay so: readers decompress. */
+static void reply_plain(struct api *api, struct session_call *call, struct shard *shard,
+                        const struct wish *wish, const struct read_result *result)
+{
+    struct read_result plain = *result;
+    struct bytes opened;
+    enum status status = api->options.vault == NULL
+                             ? STATUS_UNSUPPORTED
+                             : vault_open(api->options.vault, net_now_ms(api->options.loop),
+                                          result->pieces, result->piece_count, &opened);
+    if (status == STATUS_OK) {
+        plain.pieces = &opened;
+        plain.piece_count = 1;
+    } else if (status != STATUS_UNSUPPORTED) { /* else nothing is encrypted */
+        api_refuse(api, call, shard->id, status,
+                   status == STATUS_CORRUPT ? "the encrypted records there have been tampered with"
+                                            : status_text(status));
+        return;
+    }
+    spend(api, shard, wish, &plain);
+    reply(call, shard, &plain);
+}
+
 static void reply_nothing(struct session_call *call, struct shard *shard, uint64_t offset)
 {
+    shard->counters.iterator_age_ms = 0;
     reply(call, shard, &(struct read_result){.next_offset = offset});
 }
 
@@ -129,8 +154,7 @@ static bool reply_from_tail(struct api *api, struct session_call *call, struct s
                                        .piece_count = used,
                                        .next_offset = last->base + last->count,
                                        .last_ms = last->append_ms};
-    spend(api, shard, wish, &result);
-    reply(call, shard, &result);
+    reply_plain(api, call, shard, wish, &result);
     return true;
 }
 
@@ -249,8 +273,7 @@ static void reply_from_segments(struct pending_read *p, struct shard *shard)
                                        .piece_count = 1,
                                        .next_offset = p->read.next,
                                        .last_ms = last_append_ms(data)};
-    spend(p->api, shard, &p->wish, &result);
-    reply(p->call, shard, &result);
+    reply_plain(p->api, p->call, shard, &p->wish, &result);
     recycle(p);
 }
 
@@ -258,7 +281,7 @@ static void read_done(struct log_read *read)
 {
     struct pending_read *p = read->owner;
     struct api *api = p->api;
-    CHECK(api->reading > 0);
+    CHECK(api->reading > 0 && p->call != NULL);
     api->reading--;
     struct shard *shard = api->closing ? NULL : shards_find(api->options.shards, p->shard);
     if (p->call->gone) {

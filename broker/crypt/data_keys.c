@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { AGAIN_MS = 200 }; /* after an answer that lacked the newest key */
+
 struct data_key {
     uint32_t version;
     enum status status; /* OK: `bytes` is it */
@@ -193,9 +195,12 @@ bool data_keys_are_due(const struct data_keys *keys, uint32_t stream, uint32_t n
                        uint64_t ring_version, uint64_t now_ms)
 {
     const struct entry *entry = find(keys, stream);
-    return entry == NULL || entry->ring_version < ring_version ||
-           now_ms >= entry->asked_ms + keys->refresh_ms || entry->count == 0 ||
-           entry->key[entry->count - 1].version < newest;
+    if (entry == NULL || entry->ring_version < ring_version ||
+        now_ms >= entry->asked_ms + keys->refresh_ms) {
+        return true;
+    }
+    bool behind = entry->count == 0 || entry->key[entry->count - 1].version < newest;
+    return behind && now_ms >= entry->asked_ms + AGAIN_MS;
 }
 
 /* ---- looking up ---- */

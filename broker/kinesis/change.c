@@ -284,12 +284,6 @@ static void change_encryption(struct request *r, bool encrypt)
         answer_refuse(r, EXCEPTION_INVALID_ARGUMENT, "EncryptionType must be KMS.");
         return;
     }
-    if (encrypt) { /* nothing may claim to be encrypted before it is */
-        answer_refuse(r, EXCEPTION_KMS_NOT_FOUND,
-                      "This cluster has no key ring and does not encrypt records at rest, so it "
-                      "knows no such key.");
-        return;
-    }
     Weir__StreamControl *c = change_new(r, stream);
     Weir__StreamControl__Encryption *part = change_part(r, sizeof(*part));
     if (c != NULL && part != NULL) {

@@ -105,7 +105,7 @@ void answer_refuse(struct request *r, enum exception exception, const char *form
 /* A status of ours; `text` may be NULL. */
 void answer_status(struct request *r, enum status status, const char *text);
 /* Without a body of ours: HTTP's own answers. `type` NULL: none. */
-void answer_plain(struct request *r, uint16_t status, const char *type, const char *body);
+void answer_plain(struct request *r, uint16_t status, const char *type, const char *text);
 
 enum { ANSWER_HEADERS_MAX = 8 };
 /* Headers of every answer; returns how many. Values live in the arena. */

@@ -99,6 +99,11 @@ static void answer_all(struct put *put)
     uint32_t failed = 0;
     for (uint32_t i = 0; i < put->count; i++) {
         failed += put->entries[i].state != PUT_DONE;
+        if (put->entries[i].state == PUT_FAILED && status_is_of_key(put->entries[i].status)) {
+            /* As a whole, as at AWS: a retry finds what was stored. */
+            answer_status(r, put->entries[i].status, NULL);
+            return;
+        }
     }
     struct value *output = value_new(&r->arena, VALUE_STRUCT);
     value_add_int(&r->arena, output, "FailedRecordCount", failed);
@@ -262,6 +267,7 @@ NODISCARD static enum status send_group(struct put *put, uint32_t first)
     weir__put__init(&group->message);
     group->message.shard = group->shard;
     group->message.limited = true;
+    group->message.encrypt = put->encrypted;
     group->reach = (struct reach){
         .r = r, .shard = group->shard, .method = RPC_PUT, .done = group_done, .owner = group};
     put->calls++;

@@ -38,6 +38,7 @@ static bool may_retry(const struct reach *reach, enum status status)
     case STATUS_TIMEOUT:
     case STATUS_CLOSING:
     case STATUS_IO:
+    case STATUS_KEY_UNAVAILABLE: /* it is being fetched */
         return true;
     case STATUS_NOT_FOUND: /* there, when the image here knows it: that broker's is older */
         return route_shard(reach->r->k->options.route, reach->shard) != NULL;

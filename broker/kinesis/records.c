@@ -17,7 +17,7 @@ static void add_record(struct records *records, const struct batch_header *h,
     value_add_time(arena, v, "ApproximateArrivalTimestamp", (int64_t)h->append_ms);
     value_add_blob(arena, v, "Data", arena_copy(arena, record->data));
     value_add_bytes(arena, v, "PartitionKey", arena_copy(arena, record->key));
-    if ((h->flags & BATCH_ENCRYPTED) != 0) {
+    if (h->key_id != 0) {
         value_add_text(arena, v, "EncryptionType", "KMS");
     }
 }

@@ -321,7 +321,10 @@ static void refuse_read(struct subscription *s, const struct reach_reply *reply)
     } else if (reply->status == STATUS_NOT_FOUND) {
         fail(s, EXCEPTION_RESOURCE_NOT_FOUND, "The shard does not exist any more.");
     } else {
-        fail(s, EXCEPTION_INTERNAL_FAILURE, status_text(reply->status));
+        fail(s,
+             status_is_of_key(reply->status) ? exception_of_status(reply->status)
+                                             : EXCEPTION_INTERNAL_FAILURE,
+             status_text(reply->status));
     }
 }
 

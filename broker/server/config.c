@@ -79,6 +79,10 @@ static const struct config_key keys[] = {
     KEY("limit-operations", CONFIG_STRING, limit_operations, "aws",
         "calls a second of other operations, at each broker: aws, off, or exceptions from aws: "
         "DescribeStream=20,CreateStream=0 (0: no limit)"),
+    KEY("data-key-refresh", CONFIG_DURATION, data_key_refresh_ms, "5m",
+        "keys of encrypted streams are asked for again after so long"),
+    KEY("data-key-life", CONFIG_DURATION, data_key_life_ms, "1h",
+        "without controllers they are forgotten after so long: those streams stop then"),
     KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
     KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
 };
@@ -123,6 +127,10 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     }
     if (c->quarantine_after_ms < 1000) {
         return error_set(error, STATUS_INVALID, "quarantine-after: less than a second");
+    }
+    if (c->data_key_refresh_ms < 1000 || c->data_key_life_ms < c->data_key_refresh_ms) {
+        return error_set(error, STATUS_INVALID,
+                         "data-key-refresh: less than a second, or more than data-key-life");
     }
     if (c->block_bytes > UINT32_MAX) {
         return error_set(error, STATUS_INVALID, "block-bytes: too large");

@@ -88,6 +88,7 @@ static void on_timer(struct net_timer *timer)
     }
     beat(c);
     signing_look(&c->signing, c->active->session);
+    data_key_fetch_look(c->options.data_keys, c->active->session, false);
     if (c->watched == NULL) {
         watch(c);
     }
@@ -124,6 +125,7 @@ static void take_update(struct controllers *c, struct bytes body)
     }
     c->options.route_changed(c->options.context);
     signing_look(&c->signing, c->active == NULL ? NULL : c->active->session);
+    data_key_fetch_look(c->options.data_keys, c->active == NULL ? NULL : c->active->session, true);
     if (active != 0 && c->active != NULL && c->active->session != NULL &&
         session_peer(c->active->session)->id != active) {
         trace(TRACE_INFO, "controllers", "controller-%u is the active one now", active);

@@ -13,6 +13,7 @@
 
 #include "broker/keys/keys.h"
 #include "broker/route/route.h"
+#include "broker/server/data_keys.h"
 #include "broker/server/peers.h"
 #include "broker/shard/shard.h"
 #include "proto/net/net.h"
@@ -32,6 +33,7 @@ struct controllers_options {
     struct peers *peers;
     struct route *route;
     struct keys *keys; /* NULL: no signatures are checked here */
+    struct data_key_fetch *data_keys;
     void *context;
     void (*schedule)(void *context);
     void (*route_changed)(void *context);

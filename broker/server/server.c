@@ -7,10 +7,10 @@
 
 #include "base/check.h"
 #include "base/trace.h"
+#include "broker/server/leave.h"
 #include "broker/server/loads.h"
 #include "broker/server/quarantine.h"
 #include "broker/server/retention.h"
-#include "broker/server/leave.h"
 #include "broker/server/server_internal.h"
 
 enum { HOUSEKEEPING_MS = 1000 };
@@ -92,6 +92,12 @@ static void hook_dropped(void *context, uint64_t shard)
     controllers_dropped(((struct server *)context)->controllers, shard);
 }
 
+static enum status hook_seal(void *context, const struct shard *shard, bool must,
+                             struct batch_header *h, struct bytes *payload, struct error *error)
+{
+    return data_key_seal(&((struct server *)context)->data_keys, shard, must, h, payload, error);
+}
+
 static bool hook_is_connected(void *context, uint32_t broker)
 {
     return peers_is_connected(((struct server *)context)->peers, broker);
@@ -118,6 +124,7 @@ static const struct shards_hooks shards_hooks_of_server = {
     .resign = hook_resign,
     .learned = hook_learned,
     .dropped = hook_dropped,
+    .seal = hook_seal,
     .is_connected = hook_is_connected,
     .schedule = schedule,
 };
@@ -348,12 +355,16 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
     s->keys = keys_new();
     struct shards_hooks hooks = shards_hooks_of_server;
     hooks.context = s;
-    enum status status = s->route == NULL || s->keys == NULL
-                             ? STATUS_NO_MEMORY
-                             : shards_open(s->store, &hooks, config->id, &s->shards);
+    enum status status =
+        s->route == NULL || s->keys == NULL
+            ? STATUS_NO_MEMORY
+            : data_key_fetch_open(&s->data_keys, s->loop, s->route, config->data_key_refresh_ms,
+                                  config->data_key_life_ms);
+    status = status == STATUS_OK ? shards_open(s->store, &hooks, config->id, &s->shards) : status;
     if (status != STATUS_OK) {
         return error_set(error, status, "the shards cannot be opened: %s", status_text(status));
     }
+    s->data_keys.shards = s->shards;
     const struct peers_options peers = {.loop = s->loop,
                                         .tls = s->tls,
                                         .boot = s->boot,
@@ -370,6 +381,7 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
         .route = s->route,
         .broker = config->id,
         .is_heard = is_heard,
+        .vault = s->data_keys.vault,
         .context = s,
         .limits = {.write_bytes = config->limit_write_bytes,
                    .write_records = config->limit_write_records,
@@ -400,6 +412,7 @@ NODISCARD static enum status open_controllers(struct server *s, struct error *er
         .peers = s->peers,
         .route = s->route,
         .keys = s->keys,
+        .data_keys = &s->data_keys,
         .context = s,
         .schedule = schedule,
         .route_changed = route_changed,
@@ -419,9 +432,8 @@ NODISCARD static enum status open_listener(struct server *s, struct error *error
         .loop = s->loop, .tls = s->tls, .boot = s->boot, .handlers = &handlers, .data = s};
     const struct net_source_limits limits = {.connections = s->config->source_connections,
                                              .handshakes = s->config->source_handshakes};
-    enum status status =
-        net_listener_open(&options, s->config->listen_host, s->config->listen_port,
-                          s->config->connections_max, &s->listener, error);
+    enum status status = net_listener_open(&options, s->config->listen_host, s->config->listen_port,
+                                           s->config->connections_max, &s->listener, error);
     if (status == STATUS_OK && net_listener_limit(s->listener, &limits) != STATUS_OK) {
         status = error_set(error, STATUS_NO_MEMORY, "out of memory");
     }
@@ -563,6 +575,7 @@ void server_close(struct server *s)
     peers_free(s->peers);
     controllers_free(s->controllers);
     keys_free(s->keys);
+    data_key_fetch_release(&s->data_keys);
     route_free(s->route);
     if (s->tls != NULL) {
         net_tls_close(s->tls);

@@ -24,6 +24,7 @@ struct server_config {
     uint64_t limit_write_bytes, limit_read_bytes, limit_subscription_bytes;
     uint32_t limit_write_records, limit_read_calls, limit_iterator_calls;
     char *limit_operations;
+    uint64_t data_key_refresh_ms, data_key_life_ms;
 };
 
 struct server;
@@ -33,8 +34,8 @@ struct server;
 NODISCARD enum status server_open(const struct server_config *config, struct server **out,
                                   struct error *error);
 
-/* Serves until server_stop(), SIGTERM or SIGINT (which hand over first what the broker leads), or until the controllers refuse this broker for
- * good: then the status and *error say why. */
+/* Serves until server_stop(), SIGTERM or SIGINT (which hand over first what the broker leads), or
+ * until the controllers refuse this broker for good: then the status and *error say why. */
 NODISCARD enum status server_run(struct server *server, struct error *error);
 
 /* From the loop's thread. */

@@ -15,7 +15,8 @@ struct server {
     struct net_tls *tls;
     struct store *store;
     struct route *route;
-    struct keys *keys; /* what signatures are checked with */
+    struct keys *keys;               /* what signatures are checked with */
+    struct data_key_fetch data_keys; /* what records are encrypted with */
     struct shards *shards;
     struct peers *peers;
     struct controllers *controllers;
@@ -27,7 +28,7 @@ struct server {
 
     struct net_turn turn;
     struct net_timer deadline, housekeeping, leave_timer;
-    uint64_t leave_until_ms; /* 0: it stays */
+    uint64_t leave_until_ms;         /* 0: it stays */
     uint64_t armed_ms, retention_ms; /* what `deadline` is set to; when retention runs next */
     uint64_t loads_ms;               /* when the controllers hear of loads next */
     uv_signal_t term, interrupt;

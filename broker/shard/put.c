@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/trace.h"
+#include "broker/crypt/crypt.h"
 #include "broker/shard/internal.h"
 #include "broker/shard/token_table.h"
 
@@ -187,10 +188,49 @@ static struct batch_slot slot_of(const struct shard *shard, const struct replica
                                .generation = shard->generation};
 }
 
+/* The salt for the next batch. IO: there is no randomness. */
+NODISCARD static enum status take_salt(struct shard *shard, struct batch_header *h)
+{
+    struct shard_salt *salt = &shard->salt;
+    if (salt->epoch != h->epoch || salt->batches >= CRYPT_SALT_BATCHES_MAX ||
+        salt->bytes + h->payload_bytes > CRYPT_SALT_BYTES_MAX) {
+        *salt = (struct shard_salt){.epoch = h->epoch};
+        if (!shard->set->hooks.random(shard->set->hooks.context, salt->salt, BATCH_SALT_BYTES)) {
+            salt->epoch = 0;
+            return STATUS_IO;
+        }
+    }
+    salt->batches++;
+    salt->bytes += h->payload_bytes;
+    memcpy(h->key_salt, salt->salt, BATCH_SALT_BYTES);
+    return STATUS_OK;
+}
+
+/* Encrypts the batch where its stream wants that; `head` is its header anew. */
+NODISCARD static enum status seal(struct shard *shard, bool must, struct batch_header *h,
+                                  struct bytes *payload, uint8_t *head, struct error *error)
+{
+    if (shard->set->hooks.seal == NULL) {
+        return STATUS_OK;
+    }
+    struct batch_header sealed = *h;
+    enum status status = take_salt(shard, &sealed);
+    if (status != STATUS_OK) {
+        return error_set(error, status, "the system gives no random bytes");
+    }
+    status =
+        shard->set->hooks.seal(shard->set->hooks.context, shard, must, &sealed, payload, error);
+    if (status == STATUS_OK && (sealed.flags & BATCH_ENCRYPTED) != 0) {
+        batch_header_encode(&sealed, head);
+        *h = sealed;
+    }
+    return status;
+}
+
 NODISCARD static enum status append(struct shard *shard, const struct replica_slot *slot,
                                     struct bytes batch, struct shard_put *put, struct error *error)
 {
-    enum status status = store_admit(shard->set->store, batch.size);
+    enum status status = store_admit(shard->set->store, batch.size + BATCH_SEAL_BYTES);
     if (status != STATUS_OK) {
         return error_set(error, status, "broker-%u: %s", shard->set->broker, status_text(status));
     }
@@ -199,10 +239,12 @@ NODISCARD static enum status append(struct shard *shard, const struct replica_sl
     struct batch_slot fields = slot_of(shard, slot);
     struct batch_header h;
     batch_assign(head, &fields, &h);
-    const struct bytes parts[2] = {
-        bytes_of(head, sizeof(head)),
-        bytes_of(batch.data + sizeof(head), batch.size - sizeof(head)),
-    };
+    struct bytes payload = bytes_of(batch.data + sizeof(head), batch.size - sizeof(head));
+    status = seal(shard, put->encrypt, &h, &payload, head, error);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    const struct bytes parts[2] = {bytes_of(head, sizeof(head)), payload};
     put->base_offset = h.base_offset;
     put->end = batch_end(&h);
     put->append_ms = h.append_ms;
@@ -213,6 +255,7 @@ NODISCARD static enum status append(struct shard *shard, const struct replica_sl
     if (status != STATUS_OK) {
         list_remove(&put->node);
         shard->put_count--;
+        shard->salt.epoch = 0; /* its offset goes to another batch: never with the same key */
         return error_set(error, status, "%s", status_text(status));
     }
     return STATUS_OK;

@@ -110,6 +110,13 @@ struct shard {
     bool is_last_ms_known;
     uint64_t last_ms; /* append time of the newest batch: the next one's is never below */
 
+    /* Of encryption, in the epoch that we lead (broker/crypt/crypt.h). */
+    struct shard_salt {
+        uint32_t epoch; /* 0: none yet */
+        uint64_t batches, bytes;
+        uint8_t salt[BATCH_SALT_BYTES];
+    } salt;
+
     /* Right up to `producers_upto`; the rest of the log is still being read until it is built. */
     struct producer_table *producers;
     bool producers_built, is_rebuilding;
@@ -152,9 +159,9 @@ struct shard *shards_find(const struct shards *set, uint64_t id);         /* NUL
 struct shard *shards_next(const struct shards *set, struct shard *after); /* NULL: first */
 uint32_t shards_count(const struct shards *set, uint32_t *out_leading);
 
-/* A new, empty replica with this disk generation (R14: the controllers said that it is fresh), which
- * has promised this epoch: there may have been a replica of the shard here before.
- * EXISTS, NO_MEMORY, BUSY, IO. */
+/* A new, empty replica with this disk generation (R14: the controllers said that it is fresh),
+ * which has promised this epoch: there may have been a replica of the shard here before. EXISTS,
+ * NO_MEMORY, BUSY, IO. */
 NODISCARD enum status shards_create(struct shards *set, uint64_t id, uint32_t disk_gen,
                                     uint32_t promised, struct shard **out);
 /* The controllers deleted it. hooks->dropped follows once that is durable; waiting puts and readers
@@ -223,11 +230,10 @@ NODISCARD enum status shard_hand_over(struct shard *shard, struct replica_id hei
 void shard_open_child(struct shard *shard);
 
 /* From a leader. `head` has everything but the batches, which are `data`: they are checked (both
- * CRCs, their shard, the chain) before the core sees them. With head->install `data` is the leader's
- * producer table at head->prev, or nothing.
- * CORRUPT  the data is damaged or no chain: nothing changed
- * BUSY     the journal is full for the moment: try again after shards_poll()
- * Else as replica_step(). Below the disk reserve it goes on without the batches. */
+ * CRCs, their shard, the chain) before the core sees them. With head->install `data` is the
+ * leader's producer table at head->prev, or nothing. CORRUPT  the data is damaged or no chain:
+ * nothing changed BUSY     the journal is full for the moment: try again after shards_poll() Else
+ * as replica_step(). Below the disk reserve it goes on without the batches. */
 NODISCARD enum status shard_receive(struct shard *shard, const struct replica_append *head,
                                     struct bytes data);
 /* From a follower. */
@@ -245,6 +251,7 @@ struct shard_put {
     struct shard *shard;
     uint64_t base_offset, end, append_ms;
     uint32_t generation;
+    bool encrypt;     /* in: the stream is encrypted, whatever the metadata here say */
     uint32_t pace_ms; /* once done: the producer should send nothing for so long */
     bool duplicate;   /* it was in the log already; base_offset is the original's, append_ms 0 */
     enum status status;
@@ -259,6 +266,7 @@ struct shard_put {
  * NOT_LEADER, NO_QUORUM, IO (the disk is out), BUSY, DISK_FULL
  * SEALED: the batch is not in the log and never will be (retries of what is are answered before)
  * INVALID, CORRUPT, UNSUPPORTED, TOO_LARGE          the batch
+ * KEY_NOT_FOUND, KEY_DISABLED, KEY_STATE, KEY_DENIED, KEY_UNAVAILABLE   encryption
  * OUT_OF_ORDER, PRODUCER_FENCED, UNKNOWN_PRODUCER   its producer (docs/replication.md 2.11) */
 NODISCARD enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put *put,
                                 struct error *error);

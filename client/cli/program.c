@@ -124,6 +124,9 @@ NODISCARD static enum status parse(struct program *p, int argc, char **argv, str
         args_value("--read-calls", &p->limits.read_calls),
         args_value("--iterator-calls", &p->limits.iterator_calls),
         args_value("--subscription-bytes", &p->limits.subscription_bytes),
+        args_value("--alias", &p->alias),
+        args_value("--description", &p->description),
+        args_value("--days", &p->days),
     };
     return args_parse(argc, (const char *const *)argv, options,
                       sizeof(options) / sizeof(options[0]), &p->args, error);

@@ -50,7 +50,7 @@ struct program {
     /* Options; each command says which of them it takes by using them. */
     bool want_help, want_version, json, follow, key_random, allow_fewer_zones, no_wait, quiet;
     const char *timeout, *give_up, *shards, *retention, *key, *key_field, *delimiter, *ack_log,
-        *from, *from_what, *shard, *count, *key_name, *at;
+        *from, *from_what, *shard, *count, *key_name, *at, *alias, *description, *days;
     struct {
         const char *write_bytes, *write_records, *read_bytes, *read_calls, *iterator_calls,
             *subscription_bytes;
@@ -103,6 +103,30 @@ int run_key_list(struct program *program, const char *const *words);
 int run_key_enable(struct program *program, const char *const *words);
 int run_key_disable(struct program *program, const char *const *words);
 int run_key_delete(struct program *program, const char *const *words);
+
+/* keyring.c */
+int run_keyring_create(struct program *program, const char *const *words);
+int run_keyring_list(struct program *program, const char *const *words);
+int run_keyring_describe(struct program *program, const char *const *words);
+int run_keyring_enable(struct program *program, const char *const *words);
+int run_keyring_disable(struct program *program, const char *const *words);
+int run_keyring_rotate(struct program *program, const char *const *words);
+int run_keyring_delete(struct program *program, const char *const *words);
+int run_keyring_cancel_deletion(struct program *program, const char *const *words);
+int run_keyring_alias(struct program *program, const char *const *words);
+int run_keyring_unalias(struct program *program, const char *const *words);
+
+/* control.c */
+int run_stream_encrypt(struct program *program, const char *const *words);
+int run_stream_decrypt(struct program *program, const char *const *words);
+int run_stream_mode(struct program *program, const char *const *words);
+int run_stream_record_size(struct program *program, const char *const *words);
+int run_stream_monitor(struct program *program, const char *const *words);
+int run_stream_unmonitor(struct program *program, const char *const *words);
+int run_stream_tag(struct program *program, const char *const *words);
+int run_stream_untag(struct program *program, const char *const *words);
+int run_consumer_register(struct program *program, const char *const *words);
+int run_consumer_deregister(struct program *program, const char *const *words);
 
 /* put.c, get.c */
 int run_put(struct program *program, const char *const *words);

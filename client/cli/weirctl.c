@@ -1,7 +1,10 @@
 /* weirctl: inspect and operate a cluster. */
+#include <stdio.h>
+
 #include "client/cli/program.h"
 
-static const char help[] =
+/* In parts: compilers need not take a longer string. */
+static const char usage[] =
     "weirctl: inspect and operate a Weir cluster.\n"
     "\n"
     "Usage:\n"
@@ -18,6 +21,13 @@ static const char help[] =
     "  weirctl stream limits STREAM [--write-bytes N] [--write-records N]\n"
     "                               [--read-bytes N] [--read-calls N]\n"
     "                               [--iterator-calls N] [--subscription-bytes N]\n"
+    "  weirctl stream encrypt|decrypt STREAM [--key KEY] [--no-wait]\n"
+    "  weirctl stream mode STREAM provisioned|on-demand\n"
+    "  weirctl stream record-size STREAM KIB\n"
+    "  weirctl stream monitor|unmonitor STREAM METRIC,METRIC...|ALL\n"
+    "  weirctl stream tag STREAM KEY=VALUE\n"
+    "  weirctl stream untag STREAM KEY\n"
+    "  weirctl consumer register|deregister STREAM NAME\n"
     "  weirctl shard list STREAM\n"
     "  weirctl shard metrics STREAM\n"
     "  weirctl shard split STREAM SHARD [--at HASH_KEY] [--no-wait]\n"
@@ -25,7 +35,15 @@ static const char help[] =
     "  weirctl key create --name NAME\n"
     "  weirctl key list\n"
     "  weirctl key disable|enable|delete ACCESS_KEY_ID\n"
-    "\n"
+    "  weirctl keyring create [--alias NAME] [--description TEXT]\n"
+    "  weirctl keyring list\n"
+    "  weirctl keyring describe|enable|disable|rotate|cancel-deletion KEY\n"
+    "  weirctl keyring delete KEY [--days 7..30]\n"
+    "  weirctl keyring alias KEY NAME\n"
+    "  weirctl keyring unalias NAME\n"
+    "\n";
+
+static const char explanation[] =
     "Lists are tables for people; with --json they are one JSON object.\n"
     "\n"
     "cluster status: controllers with their terms and indices (the active one reports\n"
@@ -53,6 +71,15 @@ static const char help[] =
     "key: what clients of the Kinesis API sign with. The secret is told once, by key\n"
     "create. Brokers refuse a disabled or deleted key within two seconds.\n"
     "\n"
+    "keyring: the keys of encryption at rest. KEY is a key's id, an alias (alias/NAME) or\n"
+    "the ARN of either. While a key is disabled or pending deletion, streams that it\n"
+    "encrypts can be neither written nor read. rotate: a new version encrypts from now\n"
+    "on, all versions decrypt. delete: the key is destroyed after --days (default 30), and\n"
+    "everything that it encrypted is lost for ever. Secrets never leave the controllers.\n"
+    "stream encrypt: what is written from now on is stored encrypted; --key defaults to\n"
+    "alias/aws/kinesis. stream decrypt: from now on it is not; what is stored stays as it\n"
+    "is, and readable as long as its key is enabled.\n"
+    "\n"
     "stream create: the name may have letters, digits, '_', '.' and '-', 128 at most.\n"
     "  --shards N           default 1\n"
     "  --retention HOURS    default 24; 1 to 8760\n"
@@ -65,29 +92,59 @@ static const char help[] =
     "  weirctl shard list orders --json\n";
 
 static const struct command commands[] = {
-    {"cluster",    "status",    0, "cluster status [--json]",                              run_cluster_status  },
-    {"controller", "list",      0, "controller list [--json]",                             run_controller_list },
-    {"broker",     "list",      0, "broker list [--json]",                                 run_broker_list     },
-    {"stream",     "list",      0, "stream list [--json]",                                 run_stream_list     },
-    {"stream",     "describe",  1, "stream describe STREAM [--json]",                      run_stream_describe },
-    {"stream",     "create",    1, "stream create STREAM [--shards N] [...]",              run_stream_create   },
-    {"stream",     "delete",    1, "stream delete STREAM [--no-wait]",                     run_stream_delete   },
-    {"stream",     "retention", 2, "stream retention STREAM HOURS",                        run_stream_retention},
-    {"stream",     "reshard",   2, "stream reshard STREAM SHARDS [--no-wait]",             run_stream_reshard  },
-    {"stream",     "limits",    1, "stream limits STREAM [--write-bytes N] [...]",         run_stream_limits   },
-    {"shard",      "metrics",   1, "shard metrics STREAM [--json]",                        run_shard_metrics   },
-    {"shard",      "list",      1, "shard list STREAM [--json]",                           run_shard_list      },
-    {"shard",      "split",     2, "shard split STREAM SHARD [--at HASH_KEY] [--no-wait]", run_shard_split     },
-    {"shard",      "merge",     3, "shard merge STREAM SHARD NEIGHBOUR [--no-wait]",       run_shard_merge     },
-    {"key",        "create",    0, "key create --name NAME [--json]",                      run_key_create      },
-    {"key",        "list",      0, "key list [--json]",                                    run_key_list        },
-    {"key",        "enable",    1, "key enable ACCESS_KEY_ID",                             run_key_enable      },
-    {"key",        "disable",   1, "key disable ACCESS_KEY_ID",                            run_key_disable     },
-    {"key",        "delete",    1, "key delete ACCESS_KEY_ID",                             run_key_delete      },
+    {"cluster",    "status",          0, "cluster status [--json]",                                     run_cluster_status    },
+    {"controller", "list",            0, "controller list [--json]",                                    run_controller_list   },
+    {"broker",     "list",            0, "broker list [--json]",                                        run_broker_list       },
+    {"stream",     "list",            0, "stream list [--json]",                                        run_stream_list       },
+    {"stream",     "describe",        1, "stream describe STREAM [--json]",                             run_stream_describe   },
+    {"stream",     "create",          1, "stream create STREAM [--shards N] [...]",                     run_stream_create     },
+    {"stream",     "delete",          1, "stream delete STREAM [--no-wait]",                            run_stream_delete     },
+    {"stream",     "retention",       2, "stream retention STREAM HOURS",                               run_stream_retention  },
+    {"stream",     "reshard",         2, "stream reshard STREAM SHARDS [--no-wait]",                    run_stream_reshard    },
+    {"shard",      "list",            1, "shard list STREAM [--json]",                                  run_shard_list        },
+    {"shard",      "split",           2, "shard split STREAM SHARD [--at HASH_KEY] [--no-wait]",        run_shard_split       },
+    {"shard",      "merge",           3, "shard merge STREAM SHARD NEIGHBOUR [--no-wait]",              run_shard_merge       },
+    {"stream",     "limits",          1, "stream limits STREAM [--write-bytes N] [...] [--json]",
+     run_stream_limits                                                                                                        },
+    {"shard",      "metrics",         1, "shard metrics STREAM [--json]",                               run_shard_metrics     },
+    {"key",        "create",          0, "key create --name NAME [--json]",                             run_key_create        },
+    {"key",        "list",            0, "key list [--json]",                                           run_key_list          },
+    {"key",        "enable",          1, "key enable ACCESS_KEY_ID",                                    run_key_enable        },
+    {"key",        "disable",         1, "key disable ACCESS_KEY_ID",                                   run_key_disable       },
+    {"key",        "delete",          1, "key delete ACCESS_KEY_ID",                                    run_key_delete        },
+    {"stream",     "encrypt",         1, "stream encrypt STREAM [--key KEY] [--no-wait] [--json]",
+     run_stream_encrypt                                                                                                       },
+    {"stream",     "decrypt",         1, "stream decrypt STREAM [--key KEY] [--no-wait] [--json]",
+     run_stream_decrypt                                                                                                       },
+    {"stream",     "mode",            2, "stream mode STREAM provisioned|on-demand [--json]",           run_stream_mode       },
+    {"stream",     "record-size",     2, "stream record-size STREAM KIB [--json]",                      run_stream_record_size},
+    {"stream",     "monitor",         2, "stream monitor STREAM METRIC,METRIC...|ALL [--json]",
+     run_stream_monitor                                                                                                       },
+    {"stream",     "unmonitor",       2, "stream unmonitor STREAM METRIC,METRIC...|ALL [--json]",
+     run_stream_unmonitor                                                                                                     },
+    {"stream",     "tag",             2, "stream tag STREAM KEY=VALUE [--json]",                        run_stream_tag        },
+    {"stream",     "untag",           2, "stream untag STREAM KEY [--json]",                            run_stream_untag      },
+    {"consumer",   "register",        2, "consumer register STREAM NAME [--json]",                      run_consumer_register },
+    {"consumer",   "deregister",      2, "consumer deregister STREAM NAME [--json]",
+     run_consumer_deregister                                                                                                  },
+    {"keyring",    "create",          0, "keyring create [--alias NAME] [--description TEXT] [--json]",
+     run_keyring_create                                                                                                       },
+    {"keyring",    "list",            0, "keyring list [--json]",                                       run_keyring_list      },
+    {"keyring",    "describe",        1, "keyring describe KEY [--json]",                               run_keyring_describe  },
+    {"keyring",    "enable",          1, "keyring enable KEY [--json]",                                 run_keyring_enable    },
+    {"keyring",    "disable",         1, "keyring disable KEY [--json]",                                run_keyring_disable   },
+    {"keyring",    "rotate",          1, "keyring rotate KEY [--json]",                                 run_keyring_rotate    },
+    {"keyring",    "delete",          1, "keyring delete KEY [--days DAYS] [--json]",                   run_keyring_delete    },
+    {"keyring",    "cancel-deletion", 1, "keyring cancel-deletion KEY [--json]",
+     run_keyring_cancel_deletion                                                                                              },
+    {"keyring",    "alias",           2, "keyring alias KEY NAME [--json]",                             run_keyring_alias     },
+    {"keyring",    "unalias",         1, "keyring unalias NAME [--json]",                               run_keyring_unalias   },
 };
 
 int main(int argc, char **argv)
 {
+    static char help[sizeof(usage) + sizeof(explanation)];
+    (void)snprintf(help, sizeof(help), "%s%s", usage, explanation);
     return program_main("weirctl", help, commands, sizeof(commands) / sizeof(commands[0]), argc,
                         argv);
 }

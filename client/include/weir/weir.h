@@ -6,6 +6,8 @@
 #include <weir/admin.h>
 #include <weir/client.h>
 #include <weir/consumer.h>
+#include <weir/control.h>
+#include <weir/keyring.h>
 #include <weir/keys.h>
 #include <weir/producer.h>
 #include <weir/reader.h>

@@ -34,7 +34,7 @@ static struct batch_header header_of(const uint8_t *text, size_t size)
                              .key_id = 4,
                              .generation = 1};
     memset(h.dedup_token, 0xd, sizeof(h.dedup_token));
-    for (uint8_t i = 0; i < BATCH_SALT_BYTES; i++) {
+    for (unsigned i = 0; i < BATCH_SALT_BYTES; i++) {
         h.key_salt[i] = (uint8_t)(0xa0 + i);
     }
     return h;

@@ -164,7 +164,8 @@ static void keys_are_asked_for_again_and_forgotten_in_time(void **state)
     give(rig, 2, STATUS_OK, 7, 100);
     assert_false(vault_is_due(rig->vault, STREAM, 2, 7, 100 + REFRESH_MS - 1));
     assert_true(vault_is_due(rig->vault, STREAM, 2, 7, 100 + REFRESH_MS));
-    assert_true(vault_is_due(rig->vault, STREAM, 3, 7, 100));
+    assert_false(vault_is_due(rig->vault, STREAM, 3, 7, 100));
+    assert_true(vault_is_due(rig->vault, STREAM, 3, 7, 300));
     assert_true(vault_is_due(rig->vault, STREAM, 2, 8, 100));
     assert_int_equal(make(rig, 1, 100 + LIFE_MS - 1, &batch), STATUS_OK);
     assert_int_equal(vault_open(rig->vault, 100 + LIFE_MS, &batch, 1, &opened),
