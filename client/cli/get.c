@@ -90,6 +90,9 @@ static void add_json(struct get *get, const struct shard_get *shard,
     json_string(json, "shard", shard->id);
     json_string(json, "sequence_number", sequence);
     json_text(json, "partition_key", bytes_of(record->key, record->key_size));
+    if (record->aggregated) {
+        json_number(json, "sub_sequence_number", record->sub_sequence);
+    }
     json_number(json, "arrival_ms", record->position.arrival_ms);
     if (text_is_utf8(data)) {
         json_text(json, "data", data);
@@ -468,6 +471,7 @@ int run_get(struct program *program, const char *const *words)
         return program_fail(program, WEIR_INVALID, "%s", bad.text);
     }
     get.from.confirm_tip = !program->follow;
+    get.from.deaggregate = program->deaggregate;
     list_init(&get.arrived);
     (void)pthread_mutex_init(&get.lock, NULL);
     (void)pthread_cond_init(&get.news, NULL);

@@ -100,6 +100,17 @@ NODISCARD static enum status parse(struct program *p, int argc, char **argv, str
         args_flag("--follow", &p->follow),
         args_flag("--quiet", &p->quiet),
         args_flag("--no-wait", &p->no_wait),
+        args_flag("--aggregate", &p->aggregate),
+        args_flag("--deaggregate", &p->deaggregate),
+        args_value("--compression", &p->compression),
+        args_value("--aggregate-bytes", &p->aggregate_bytes),
+        args_value("--gather", &p->gather),
+        args_value("--producers", &p->producers),
+        args_value("--consumers", &p->consumers),
+        args_value("--record-bytes", &p->record_bytes),
+        args_value("--rate", &p->rate),
+        args_value("--duration", &p->duration),
+        args_value("--keys", &p->keys),
         args_flag("--allow-fewer-zones", &p->allow_fewer_zones),
         args_flag("--key-random", &p->key_random),
         args_value("--key-field", &p->key_field),
@@ -158,8 +169,8 @@ static const char *or_environment(const char *given, const char *variable)
     return given != NULL ? given : getenv(variable);
 }
 
-/* What the command line does not say comes from the environment. */
-NODISCARD static enum weir_status connect_client(struct program *program, struct weir_error *error)
+enum weir_status program_connect(const struct program *program, struct weir_client **out,
+                                 struct weir_error *error)
 {
     const struct weir_options *given = &program->connection;
     struct weir_options options = {
@@ -176,7 +187,7 @@ NODISCARD static enum weir_status connect_client(struct program *program, struct
             return status;
         }
     }
-    return weir_client_open(&options, &program->client, error);
+    return weir_client_open(&options, out, error);
 }
 
 static int run(struct program *program, const struct command *command)
@@ -188,7 +199,7 @@ static int run(struct program *program, const struct command *command)
         return EXIT_CODE_USAGE;
     }
     struct weir_error error = {0};
-    if (connect_client(program, &error) != WEIR_OK) {
+    if (program_connect(program, &program->client, &error) != WEIR_OK) {
         return program_error(program, &error);
     }
     int code = command->run(program, program->args.words + own);
@@ -196,10 +207,10 @@ static int run(struct program *program, const struct command *command)
     return code;
 }
 
-int program_main(const char *name, const char *help, const struct command *commands, size_t count,
-                 int argc, char **argv)
+int program_main(const char *name, const char *const *help, const struct command *commands,
+                 size_t count, int argc, char **argv)
 {
-    struct program program = {.name = name, .help = help, .timeout_ms = DEFAULT_TIMEOUT_MS};
+    struct program program = {.name = name, .timeout_ms = DEFAULT_TIMEOUT_MS};
     struct error error;
     enum status status = parse(&program, argc, argv, &error);
     if (status == STATUS_OK && program.timeout != NULL) {
@@ -213,7 +224,9 @@ int program_main(const char *name, const char *help, const struct command *comma
         return EXIT_CODE_OK;
     }
     if (program.want_help) {
-        (void)fputs(help, stdout);
+        for (; *help != NULL; help++) {
+            (void)fputs(*help, stdout);
+        }
         return EXIT_CODE_OK;
     }
     const struct command *command = find_command(&program, commands, count);

@@ -42,15 +42,18 @@ enum exit_code {
 
 /* The command line of either program. */
 struct program {
-    const char *name, *help;
+    const char *name;
     struct args args;
     struct weir_options connection;
     uint32_t timeout_ms;
     struct weir_client *client;
     /* Options; each command says which of them it takes by using them. */
-    bool want_help, want_version, json, follow, key_random, allow_fewer_zones, no_wait, quiet;
+    bool want_help, want_version, json, follow, aggregate, deaggregate, key_random,
+        allow_fewer_zones, no_wait, quiet;
     const char *timeout, *give_up, *shards, *retention, *key, *key_field, *delimiter, *ack_log,
-        *from, *from_what, *shard, *count, *key_name, *at, *alias, *description, *days;
+        *from, *from_what, *shard, *count, *key_name, *at, *alias, *description, *days,
+        *compression, *gather, *aggregate_bytes, *producers, *consumers, *record_bytes, *rate,
+        *duration, *keys;
     struct {
         const char *write_bytes, *write_records, *read_bytes, *read_calls, *iterator_calls,
             *subscription_bytes;
@@ -64,9 +67,13 @@ struct command {
     int (*run)(struct program *program, const char *const *words);
 };
 
-/* Parses, connects and runs: the exit code. */
-int program_main(const char *name, const char *help, const struct command *commands, size_t count,
-                 int argc, char **argv);
+/* Parses, connects and runs: the exit code. `help` in parts, NULL behind the last. */
+int program_main(const char *name, const char *const *help, const struct command *commands,
+                 size_t count, int argc, char **argv);
+
+/* One more connection. What the command line does not say comes from the environment. */
+WEIR_NODISCARD enum weir_status program_connect(const struct program *program,
+                                                struct weir_client **out, struct weir_error *error);
 
 /* Prints "weir: TEXT" to standard error; returns the exit code for `status`. */
 int program_fail(const struct program *program, enum weir_status status, const char *format, ...)
@@ -131,3 +138,11 @@ int run_consumer_deregister(struct program *program, const char *const *words);
 /* put.c, get.c */
 int run_put(struct program *program, const char *const *words);
 int run_get(struct program *program, const char *const *words);
+
+/* How records travel: --compression, --aggregate, --aggregate-bytes, --gather. INVALID with a
+ * sentence. */
+NODISCARD enum status take_encoding(const struct program *program,
+                                    struct weir_producer_options *out, struct error *error);
+
+/* bench.c */
+int run_bench(struct program *program, const char *const *words);

@@ -53,10 +53,13 @@ static void note_ack(struct put *put, uint64_t line, const struct weir_ack *ack)
 {
     char shard[WEIR_SHARD_ID_BYTES];
     char sequence[WEIR_SEQUENCE_NUMBER_BYTES];
-    char text[128];
+    char text[160], sub[16] = "";
+    if (ack->aggregated) {
+        (void)snprintf(sub, sizeof(sub), " %" PRIu32, ack->sub_sequence);
+    }
     weir_shard_id(ack->position.shard, shard);
     weir_sequence_number(&ack->position, sequence);
-    int size = snprintf(text, sizeof(text), "%" PRIu64 " %s %s\n", line, shard, sequence);
+    int size = snprintf(text, sizeof(text), "%" PRIu64 " %s %s%s\n", line, shard, sequence, sub);
     if (buf_append(&put->acks, text, (size_t)size) != STATUS_OK) {
         put->log_failed = true;
     }
@@ -251,6 +254,42 @@ static int put_lines(struct put *put)
 /* ---- the command ------------------------------------------------------------------------------
  */
 
+enum status take_encoding(const struct program *program, struct weir_producer_options *out,
+                          struct error *error)
+{
+    static const char *const names[] = {
+        [WEIR_COMPRESSION_NONE] = "none",
+        [WEIR_COMPRESSION_ZSTD] = "zstd",
+        [WEIR_COMPRESSION_LZ4] = "lz4",
+    };
+    const char *name = program->compression != NULL ? program->compression : "none";
+    unsigned codec = 0;
+    while (codec < sizeof(names) / sizeof(names[0]) && strcmp(names[codec], name) != 0) {
+        codec++;
+    }
+    if (codec == sizeof(names) / sizeof(names[0])) {
+        return error_set(error, STATUS_INVALID, "--compression is zstd, lz4 or none, not '%.40s'",
+                         name);
+    }
+    out->compression = (enum weir_compression)codec;
+    out->aggregate = program->aggregate;
+    enum status status = STATUS_OK;
+    if (program->aggregate_bytes != NULL) {
+        uint64_t bytes = 0;
+        status = args_number(program->aggregate_bytes, "--aggregate-bytes", 1024, 1024 * 1024,
+                             &bytes, error);
+        out->aggregate_bytes = (uint32_t)bytes;
+        out->aggregate = true;
+    }
+    if (status == STATUS_OK && program->gather != NULL) {
+        status = args_duration(program->gather, "--gather", &out->gather_ms, error);
+    }
+    if (status == STATUS_OK && out->gather_ms > 60000) {
+        return error_set(error, STATUS_INVALID, "--gather is one minute at most");
+    }
+    return status;
+}
+
 NODISCARD static enum status take_options(struct put *put, const struct program *program,
                                           struct error *error)
 {
@@ -271,11 +310,15 @@ NODISCARD static enum status take_options(struct put *put, const struct program 
         put->delimiter = is_tab ? '\t' : program->delimiter[0];
     }
     if (program->give_up != NULL) {
-        enum status status =
+        enum status given =
             args_duration(program->give_up, "--give-up", &put->options.delivery_timeout_ms, error);
-        if (status != STATUS_OK) {
-            return status;
+        if (given != STATUS_OK) {
+            return given;
         }
+    }
+    enum status status = take_encoding(program, &put->options, error);
+    if (status != STATUS_OK) {
+        return status;
     }
     if (program->key_field != NULL) {
         return args_number(program->key_field, "--key-field", 1, 100000, &put->key_field, error);

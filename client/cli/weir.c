@@ -1,12 +1,14 @@
 /* weir: produce and consume from a terminal. */
 #include "client/cli/program.h"
 
-static const char help[] =
+/* In parts: a C compiler need not take a longer string than 4,095 bytes. */
+static const char *const help[] = {
     "weir: put records into streams of a Weir cluster, and get them out again.\n"
     "\n"
     "Usage:\n"
     "  weir put STREAM [options] < lines\n"
     "  weir get STREAM [options]\n"
+    "  weir bench STREAM [options]\n"
     "  weir stream create STREAM [--shards N] [--retention HOURS]\n"
     "  weir stream delete STREAM\n"
     "  weir stream list [--json]\n"
@@ -23,7 +25,14 @@ static const char help[] =
     "  --key-random       each line has a random key (the default): spread evenly,\n"
     "                     without an order among them\n"
     "  --ack-log FILE     write a line for each line that is stored, as soon as it is:\n"
-    "                     number of the input line, shard, sequence number\n"
+    "                     number of the input line, shard, sequence number (and, when it is\n"
+    "                     aggregated, its number within the record)\n"
+    "  --compression C    zstd, lz4 or none (the default): of what travels and is stored;\n"
+    "                     all readers get plain records\n"
+    "  --aggregate        many lines become one record, as the Kinesis Producer Library\n"
+    "                     makes it: for readers that take it apart (get --deaggregate)\n"
+    "  --aggregate-bytes N  of such a record, 1024 to 1048576 (default 51200)\n"
+    "  --gather TIME      wait so long for more lines before anything is sent (default 0)\n"
     "  --give-up TIME     a line that is not stored after this long has failed (default 2m)\n"
     "  --quiet            no progress and no counts\n"
     "\n"
@@ -38,21 +47,36 @@ static const char help[] =
     "                       at-sequence NUMBER     this record, in its shard\n"
     "                       after-sequence NUMBER  the one behind it\n"
     "  --shard ID         only this shard: shardId-000000000002, or 2\n"
+    "  --deaggregate      records that hold many (weir put --aggregate, or the Kinesis\n"
+    "                     Producer Library) come as these many\n"
     "  --follow           wait for more, for ever\n"
     "  --count N          end after N records\n"
     "  --json             one object a line: shard, sequence_number, partition_key,\n"
     "                     arrival_ms, and data, or data_base64 where that is not UTF-8\n"
+    "\n",
+    "bench: puts made-up records and reads them back, with a live view on a terminal.\n"
+    "  --producers N      producers, each with its own connection (default 1; 0: none)\n"
+    "  --consumers N      how many read all of the stream (default 1; 0: none)\n"
+    "  --record-bytes N   data of a record, 24 to 1048576 (default 1024)\n"
+    "  --rate N           records a second, of all producers (default: as many as go)\n"
+    "  --keys N           different partition keys (default 1000)\n"
+    "  --duration TIME    how long to put (default 10s)\n"
+    "  --compression, --aggregate, --aggregate-bytes, --gather   as put\n"
+    "  --json             one JSON object at the end\n"
     "\n"
     "stream: as weirctl stream; see weirctl --help.\n"
     "\n" PROGRAM_COMMON_HELP "\n"
     "Examples:\n"
     "  weir stream create orders --shards 4\n"
     "  weir put orders --key-field 1 < orders.txt\n"
-    "  weir get orders --from latest --follow --json\n";
+    "  weir get orders --from latest --follow --json\n",
+    NULL,
+};
 
 static const struct command commands[] = {
     {"put",    NULL,       1, "put STREAM [options] < lines",      run_put            },
     {"get",    NULL,       1, "get STREAM [options]",              run_get            },
+    {"bench",  NULL,       1, "bench STREAM [options]",            run_bench          },
     {"stream", "create",   1, "stream create STREAM [--shards N]", run_stream_create  },
     {"stream", "delete",   1, "stream delete STREAM",              run_stream_delete  },
     {"stream", "list",     0, "stream list",                       run_stream_list    },

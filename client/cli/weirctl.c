@@ -1,6 +1,4 @@
 /* weirctl: inspect and operate a cluster. */
-#include <stdio.h>
-
 #include "client/cli/program.h"
 
 /* In parts: compilers need not take a longer string. */
@@ -143,8 +141,7 @@ static const struct command commands[] = {
 
 int main(int argc, char **argv)
 {
-    static char help[sizeof(usage) + sizeof(explanation)];
-    (void)snprintf(help, sizeof(help), "%s%s", usage, explanation);
+    static const char *const help[] = {usage, explanation, NULL};
     return program_main("weirctl", help, commands, sizeof(commands) / sizeof(commands[0]), argc,
                         argv);
 }

@@ -42,6 +42,12 @@ double weir_latency_ms(const struct weir_producer_stats *stats, double quantile)
     return 0;
 }
 
+void weir_latency_count(struct weir_producer_stats *stats, double ms)
+{
+    double tenths = ms <= 0 ? 0 : ms * 10;
+    stats->latency[latency_bucket(tenths < UINT32_MAX ? (uint32_t)tenths : UINT32_MAX)]++;
+}
+
 void weir_producer_stats(struct weir_producer *producer, struct weir_producer_stats *out)
 {
     (void)pthread_mutex_lock(&producer->lock);

@@ -190,6 +190,9 @@ void weir_producer_stats(struct weir_producer *producer, struct weir_producer_st
  * quarter too high; 0 without records. */
 double weir_latency_ms(const struct weir_producer_stats *stats, double quantile);
 
+/* Counts one more in a copy, so that a program can keep latencies of its own in the same way. */
+void weir_latency_count(struct weir_producer_stats *stats, double ms);
+
 /* Gives up what is not acknowledged yet: it fails with CANCELLED, or UNCERTAIN when it was sent.
  * Flush before to lose nothing. In own-thread mode it returns after the last callback; on a
  * caller's loop the last callbacks come from the loop, and the handle must outlive them. No other
