@@ -112,7 +112,7 @@ static enum status read_chunks(struct cbor *cbor, enum major major, struct bytes
         cbor->in = start;
         size_t at = 0;
         while (!take_break(cbor)) {
-            struct head head;
+            struct head head = {0};
             enum status status = read_head(cbor, &head);
             if (status != STATUS_OK) {
                 return status;
@@ -156,7 +156,7 @@ static enum status read_string(struct cbor *cbor, const struct head *head, struc
 
 static enum status read_name(struct cbor *cbor, struct bytes *out)
 {
-    struct head head;
+    struct head head = {0};
     enum status status = read_head(cbor, &head);
     if (status != STATUS_OK) {
         return status;
@@ -170,7 +170,7 @@ static enum status read_name(struct cbor *cbor, struct bytes *out)
 static enum status skip_scalar(struct cbor *cbor, const struct head *head)
 {
     if (head->major == MAJOR_BYTES || head->major == MAJOR_TEXT) {
-        struct bytes ignored;
+        struct bytes ignored = {0};
         return read_string(cbor, head, &ignored);
     }
     return STATUS_OK;
@@ -330,7 +330,7 @@ static enum status read_map(struct cbor *cbor, const struct shape *shape, const 
 {
     uint64_t left = head->number;
     while (has_more(cbor, head, &left)) {
-        struct bytes name;
+        struct bytes name = {0};
         struct value *item = NULL;
         enum status status = read_name(cbor, &name);
         if (status == STATUS_OK) {
@@ -349,14 +349,14 @@ static enum status read_map(struct cbor *cbor, const struct shape *shape, const 
 
 static enum status read_member(struct cbor *cbor, const struct shape *shape, struct value *into)
 {
-    struct bytes name;
+    struct bytes name = {0};
     enum status status = read_name(cbor, &name);
     if (status != STATUS_OK) {
         return status;
     }
     const struct shape_member *member = shape_member(shape, name);
     if (!member) {
-        struct head head;
+        struct head head = {0};
         status = read_head(cbor, &head);
         return status == STATUS_OK ? skip_item(cbor, head) : status;
     }
@@ -456,7 +456,7 @@ static enum status read_untagged_head(struct cbor *cbor, struct head *out)
 /* *out stays NULL for null. As deep as the shape, which is not recursive. */
 static enum status read_value(struct cbor *cbor, const struct shape *shape, struct value **out)
 {
-    struct head head;
+    struct head head = {0};
     enum status status = read_untagged_head(cbor, &head);
     if (status != STATUS_OK) {
         return status;

@@ -34,7 +34,7 @@ static enum status blob_error(struct json *json, struct bytes text, enum base64_
 
 static enum status read_blob(struct json *json, struct bytes *out)
 {
-    struct bytes text;
+    struct bytes text = {0};
     bool escaped;
     enum status status = json_raw(json, &text, &escaped);
     if (status == STATUS_OK && escaped) {
@@ -89,7 +89,7 @@ static enum status read_list(struct json *json, const struct shape *shape, struc
 
 static enum status read_map_item(struct json *json, const struct shape *shape, struct value *map)
 {
-    struct bytes name;
+    struct bytes name = {0};
     struct value *item = NULL;
     enum status status = json_name(json, &name);
     if (status == STATUS_OK) {
@@ -110,7 +110,7 @@ static enum status read_map_item(struct json *json, const struct shape *shape, s
 
 static enum status read_member(struct json *json, const struct shape *shape, struct value *into)
 {
-    struct bytes name;
+    struct bytes name = {0};
     enum status status = json_name(json, &name);
     if (status != STATUS_OK) {
         return status;
@@ -180,7 +180,7 @@ static enum status read_quoted(struct json *json, const struct shape *shape, str
         value->kind = VALUE_BLOB;
         return read_blob(json, &value->bytes);
     }
-    struct bytes text;
+    struct bytes text = {0};
     enum status status = json_string(json, &text);
     if (status != STATUS_OK) {
         return status;

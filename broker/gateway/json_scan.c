@@ -193,8 +193,8 @@ enum status json_unescape(struct json *json, struct bytes raw, struct bytes *out
 
 enum status json_string(struct json *json, struct bytes *out)
 {
-    struct bytes raw;
-    bool escaped;
+    struct bytes raw = {0};
+    bool escaped = false;
     enum status status = json_raw(json, &raw, &escaped);
     if (status != STATUS_OK) {
         return status;
@@ -303,7 +303,7 @@ static enum status skip_scalar(struct json *json)
 {
     uint8_t first = json_peek(json);
     if (first == '"') {
-        struct bytes ignored;
+        struct bytes ignored = {0};
         return json_string(json, &ignored);
     }
     if (first == '-' || (first >= '0' && first <= '9')) {
@@ -336,7 +336,7 @@ enum status json_skip(struct json *json)
 {
     uint32_t maps = 0;
     unsigned open = 0;
-    struct bytes name;
+    struct bytes name = {0};
     for (;;) {
         uint8_t first = json_peek(json);
         bool empty = false;

@@ -35,9 +35,11 @@ struct value {
     };
 };
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): the name of a variable takes none */
 #define VALUE_FOR_EACH(item, container)                                                  \
     for (const struct value *item = (container) ? (container)->items.first : NULL; item; \
          item = item->next)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* ---- reading ----
  *

@@ -57,8 +57,8 @@ void peers_free(struct peers *peers);
 void peers_sync(struct peers *peers, const struct route *route);
 
 /* From struct shards_hooks. */
-void peers_wake(struct peers *peers, struct shard_peer *peer);
-void peers_forget(struct peers *peers, struct shard_peer *peer);
+void peers_wake(struct peers *peers, struct shard_peer *to);
+void peers_forget(struct peers *peers, struct shard_peer *to);
 void peers_answer(struct peers *peers, const struct shard *shard, struct replica_id to,
                   const struct replica_answer *answer);
 /* The session to that broker; NULL while there is none open. */

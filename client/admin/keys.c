@@ -103,8 +103,8 @@ static enum status begin(struct weir_client *client, Weir__KeyControl__Action ac
         free(keys);
         return status;
     }
-    memcpy(keys->id, id, strlen(id));
-    memcpy(keys->name, name, strlen(name));
+    memcpy(keys->id, id, strlen(id) + 1);
+    memcpy(keys->name, name, strlen(name) + 1);
     weir__key_control__init(&keys->body);
     keys->body.action = action;
     keys->body.id = keys->id;

@@ -57,7 +57,7 @@ static bool is_to_close(const struct db_shard *shard)
 /* Without a leader it is asked again when there is one. */
 static void ask_to_close(struct controller *c, const uint64_t *shards, size_t count)
 {
-    for (size_t i = 0; i < c->liveness.count; i++) {
+    for (size_t i = 0; count > 0 && i < c->liveness.count; i++) {
         const struct liveness_broker *broker = &c->liveness.broker[i];
         AUTO(free_pointer) uint64_t *led = calloc(count, sizeof(*led));
         size_t led_count = 0;
