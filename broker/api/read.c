@@ -206,6 +206,7 @@ void api_free_reads(struct api *api)
 /* The call's last reply has been given. */
 static void refuse(struct pending_read *p, enum status status, const char *text)
 {
+    CHECK(p->call != NULL);
     p->call->cancelled = NULL;
     api_refuse(p->api, p->call, p->shard, status, text);
     recycle(p);
@@ -318,6 +319,7 @@ static void serve(struct pending_read *p)
 {
     struct api *api = p->api;
     struct session_call *call = p->call;
+    CHECK(call != NULL);
     struct shard *shard = api->closing ? NULL : shards_find(api->options.shards, p->shard);
     if (shard == NULL) {
         refuse(p, api->closing ? STATUS_CLOSING : STATUS_NOT_FOUND, "the shard is gone");

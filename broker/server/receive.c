@@ -190,7 +190,7 @@ void peers_answer(struct peers *peers, const struct shard *shard, struct replica
         return; /* a new session asks again */
     }
     if (peer->answers == NULL) {
-        peer->answers = malloc(ANSWERS_MAX * sizeof(*peer->answers));
+        peer->answers = calloc(ANSWERS_MAX, sizeof(*peer->answers));
         if (peer->answers == NULL) {
             return;
         }

@@ -17,7 +17,7 @@ static int teardown(void **state)
 
 #define INPUT(operation)  api_operations[API_##operation].input
 #define OUTPUT(operation) api_operations[API_##operation].output
-#define BODY(text)        bytes_of(text, sizeof text - 1)
+#define BODY(text)        bytes_of(text, sizeof(text) - 1)
 
 static const struct value *decoded(const struct shape *shape, struct bytes body)
 {

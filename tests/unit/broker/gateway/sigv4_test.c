@@ -200,6 +200,23 @@ static void the_clock_may_be_wrong_by_five_minutes(void **state)
 
 /* ---- what is refused ---- */
 
+/* A bit in each byte of a header's value, one after the other. */
+static void refuse_changed_header(struct fixture *f, const char *name, uint32_t i)
+{
+    for (size_t at = 0; at < f->headers[i].value.size; at++) {
+        char *byte = &f->text[i][at];
+        char old = *byte;
+        if (old == ' ' || old == '\t') {
+            continue; /* one blank is as good as another */
+        }
+        *byte = (char)(old ^ (1 << (at % 7)));
+        if (verify(f) != STATUS_INVALID) {
+            fail_msg("%s: byte %zu of %s", name, at, f->text[i]);
+        }
+        *byte = old;
+    }
+}
+
 /* Every bit of every signed byte, and of the Authorization header. */
 static void one_changed_bit_is_refused(void **state)
 {
@@ -207,21 +224,8 @@ static void one_changed_bit_is_refused(void **state)
     for (size_t v = 0; v < VECTORS; v++) {
         struct fixture *f = fixture(v);
         for (uint32_t i = 0; i < f->request.header_count; i++) {
-            struct sigv4_header *changed = &f->headers[i];
-            if (bytes_equal(changed->name, bytes_of_string("user-agent"))) {
-                continue;
-            }
-            for (size_t at = 0; at < changed->value.size; at++) {
-                char *byte = &f->text[i][at];
-                char old = *byte;
-                if (old == ' ' || old == '\t') {
-                    continue; /* one blank is as good as another */
-                }
-                *byte = (char)(old ^ (1 << (at % 7)));
-                if (verify(f) != STATUS_INVALID) {
-                    fail_msg("%s: byte %zu of %s", vectors[v].name, at, f->text[i]);
-                }
-                *byte = old;
+            if (!bytes_equal(f->headers[i].name, bytes_of_string("user-agent"))) {
+                refuse_changed_header(f, vectors[v].name, i);
             }
         }
         for (size_t at = 0; at < 256; at++) {
@@ -451,7 +455,6 @@ static void a_signature_is_64_small_digits(void **state)
     }
     expect_refused(f, EXCEPTION_INVALID_SIGNATURE, MISMATCH);
     f = fixture(0);
-    signature = strstr(f->text[4], "Signature=") + strlen("Signature=");
     f->headers[4].value.size -= 1;
     expect_refused(f, EXCEPTION_INVALID_SIGNATURE, MISMATCH);
 }

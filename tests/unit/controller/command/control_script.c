@@ -298,7 +298,7 @@ static void say_reply(const struct db_result *result)
         assert_int_equal(reply->stream->attributes->n_tags, 0);
         assert_int_equal(reply->stream->attributes->n_consumers, 0);
     }
-    if (reply->before != NULL &&
+    if (reply->before != NULL && reply->stream != NULL &&
         reply->before->monitoring != reply->stream->attributes->monitoring) {
         say(", monitoring %u -> %u", reply->before->monitoring,
             reply->stream->attributes->monitoring);

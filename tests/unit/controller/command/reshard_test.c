@@ -69,7 +69,7 @@ static struct db_shard row(uint32_t number)
 static void elect(uint32_t number)
 {
     struct db_shard shard = row(number);
-    Weir__ReplicaId voter[DB_VOTERS_MAX], *voters[DB_VOTERS_MAX];
+    Weir__ReplicaId voter[DB_VOTERS_MAX], *voters[DB_VOTERS_MAX] = {NULL};
     for (uint32_t v = 0; v < shard.cfg.voter_count; v++) {
         weir__replica_id__init(&voter[v]);
         voter[v].broker = shard.cfg.voter[v].broker;
