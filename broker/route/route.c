@@ -315,7 +315,6 @@ NODISCARD static enum status take_stream(struct route *route, const Weir__Stream
     uint32_t i =
         lower_bound(route->streams, route->stream_count, sizeof(*route->streams), info->id);
     CHECK(i == route->stream_count || route->streams != NULL);
-    CHECK(i == route->stream_count || route->streams != NULL);
     if (i == route->stream_count || route->streams[i].id != info->id) {
         struct route_stream *rows =
             realloc(route->streams, (route->stream_count + 1) * sizeof(*rows));
