@@ -29,6 +29,8 @@
     X(key_enable, KEY_ENABLE)                 \
     X(key_delete, KEY_DELETE)                 \
     X(token_key, TOKEN_KEY)                   \
+    X(ring, RING)                             \
+    X(data_key, DATA_KEY)                     \
     X(scale, SCALE)
 
 #define X(name, kind) \

@@ -26,7 +26,7 @@ static bool needs_active(struct control *c)
     return c->stream.state == DB_STREAM_ACTIVE || control_refuse_state(c, c->stream.state);
 }
 
-static bool begin_update(struct control *c)
+bool control_begin_update(struct control *c)
 {
     c->stream.state = DB_STREAM_UPDATING;
     c->attributes->updating = ++c->attributes->change;
@@ -76,7 +76,7 @@ static bool change_retention(struct control *c)
         return false;
     }
     c->stream.retention_hours = in->hours;
-    return in->hours == now || begin_update(c);
+    return in->hours == now || control_begin_update(c);
 }
 
 static bool change_monitoring(struct control *c)
@@ -90,7 +90,7 @@ static bool change_monitoring(struct control *c)
         return true;
     }
     c->attributes->monitoring = wanted;
-    return begin_update(c);
+    return control_begin_update(c);
 }
 
 static void count_on_demand(const struct db_stream *stream, void *context)
@@ -134,9 +134,8 @@ bool control_warm_is_good(struct control *c, Weir__StreamMode mode, uint32_t mib
     return false;
 }
 
-/* Notes one more change of a kind that may happen only so often in 24 h. */
-static bool count_change(struct control *c, uint32_t limit, uint64_t **times, size_t *count,
-                         const char *what)
+bool control_count_change(struct control *c, uint32_t limit, uint64_t **times, size_t *count,
+                          const char *what)
 {
     *count = times_within_day(*times, *count, c->now_ms);
     if (limit != UINT32_MAX && *count >= limit) {
@@ -169,13 +168,13 @@ static bool change_mode(struct control *c)
     if (in->mode != a->mode) {
         uint32_t limit = control_limit(c->settings->mode_change_limit, COMMAND_MODE_CHANGES_MAX);
         if ((on_demand && !control_may_be_on_demand(c)) ||
-            !count_change(c, limit, &a->mode_changes_ms, &a->n_mode_changes_ms, "mode")) {
+            !control_count_change(c, limit, &a->mode_changes_ms, &a->n_mode_changes_ms, "mode")) {
             return false;
         }
     }
     a->mode = in->mode;
     a->warm_mibps = warm;
-    return begin_update(c);
+    return control_begin_update(c);
 }
 
 static bool change_max_record(struct control *c)
@@ -192,7 +191,7 @@ static bool change_max_record(struct control *c)
         return true;
     }
     c->attributes->max_record_kib = kib;
-    return begin_update(c);
+    return control_begin_update(c);
 }
 
 bool control_max_record_is_good(struct db_result *result, uint32_t kib)
@@ -206,63 +205,6 @@ bool control_max_record_is_good(struct db_result *result, uint32_t kib)
     return false;
 }
 
-static bool add_data_key(struct control *c, const ProtobufCBinaryData *wrapped)
-{
-    Weir__StreamAttributes *a = c->attributes;
-    Weir__DataKey *key = calloc(1, sizeof(*key));
-    uint8_t *copy = malloc(wrapped->len + 1);
-    if (key == NULL || copy == NULL ||
-        !list_insert(&a->data_keys, &a->n_data_keys, a->n_data_keys, key)) {
-        free(key);
-        free(copy);
-        return control_no_memory(c);
-    }
-    weir__data_key__init(key);
-    memcpy(copy, wrapped->data, wrapped->len);
-    key->wrapped = (ProtobufCBinaryData){.data = copy, .len = wrapped->len};
-    key->version = a->n_data_keys > 1 ? a->data_keys[a->n_data_keys - 2]->version + 1 : 1;
-    key->created_ms = c->now_ms;
-    return true;
-}
-
-static bool change_encryption(struct control *c)
-{
-    const Weir__StreamControl__Encryption *in = c->in->encryption;
-    Weir__StreamAttributes *a = c->attributes;
-    if (!needs_active(c)) {
-        return false;
-    }
-    bool same_key = strcmp(a->key_id, in->key_id) == 0;
-    if (in->key_id[0] == '\0' || strlen(in->key_id) > COMMAND_KEY_ID_MAX) {
-        command_refuse(c->result, STATUS_INVALID, "A key id has 1 to %d characters.",
-                       COMMAND_KEY_ID_MAX);
-        return false;
-    }
-    if (!in->encrypt && a->encrypted && !same_key) {
-        command_refuse(c->result, STATUS_INVALID,
-                       "Stream %s under account %s is not encrypted with this key.", c->stream.name,
-                       settings_account(c->settings));
-        return false;
-    }
-    if (in->encrypt == a->encrypted && (same_key || !in->encrypt)) {
-        return true;
-    }
-    uint32_t limit =
-        control_limit(c->settings->encryption_change_limit, COMMAND_ENCRYPTION_CHANGES_MAX);
-    if (!count_change(c, limit, &a->encryption_changes_ms, &a->n_encryption_changes_ms,
-                      "encryption")) {
-        return false;
-    }
-    if (!text_set(&a->key_id, in->encrypt ? in->key_id : "")) {
-        return control_no_memory(c);
-    }
-    if (in->encrypt && in->data_key.len > 0 && !add_data_key(c, &in->data_key)) {
-        return false;
-    }
-    a->encrypted = in->encrypt;
-    return begin_update(c);
-}
-
 static bool change_warm(struct control *c)
 {
     uint32_t mibps = c->in->warm->mibps;
@@ -273,7 +215,7 @@ static bool change_warm(struct control *c)
         return true;
     }
     c->attributes->warm_mibps = mibps;
-    return begin_update(c);
+    return control_begin_update(c);
 }
 
 static bool change_limits(struct control *c)
@@ -296,7 +238,7 @@ static bool change_limits(struct control *c)
     copy->subscription_bytes = in->subscription_bytes;
     weir__stream_limits__free_unpacked(a->limits, NULL);
     a->limits = copy;
-    return begin_update(c);
+    return control_begin_update(c);
 }
 
 /* Deletes and answers by itself, so there is nothing left to store. */
@@ -331,7 +273,7 @@ static bool apply(struct control *c)
     case WEIR__STREAM_CONTROL__KIND_MAX_RECORD:
         return change_max_record(c);
     case WEIR__STREAM_CONTROL__KIND_ENCRYPTION:
-        return change_encryption(c);
+        return control_encryption(c);
     case WEIR__STREAM_CONTROL__KIND_WARM:
         return change_warm(c);
     case WEIR__STREAM_CONTROL__KIND_TAGS:

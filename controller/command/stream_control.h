@@ -28,6 +28,13 @@ struct control {
 bool control_refuse_state(struct control *c, enum db_stream_state state);
 bool control_no_memory(struct control *c);
 
+/* The stream is UPDATING until the brokers know of it; true. */
+bool control_begin_update(struct control *c);
+
+/* Notes one more change of a kind that may happen only so often in 24 h; refuses. */
+NODISCARD bool control_count_change(struct control *c, uint32_t limit, uint64_t **times,
+                                    size_t *count, const char *what);
+
 /* 0 means `fallback`. */
 uint32_t control_limit(uint32_t setting, uint32_t fallback);
 
@@ -43,6 +50,9 @@ bool control_register(struct control *c);
 bool control_deregister(struct control *c);
 /* NULL when it was refused. */
 Weir__Consumer *control_consumer(struct control *c, const char *name);
+
+/* encryption.c: ditto */
+bool control_encryption(struct control *c);
 
 /* account.c: these store and answer. */
 void control_account(struct control *c);

@@ -165,3 +165,54 @@ void db_token_key_each(struct db *db,
         visit(db_u32(each, 0), bytes_of(sealed, size), context);
     }
 }
+
+/* ---- the key ring
+ * ---------------------------------------------------------------------------------- */
+
+static Weir__RingKey *read_ring_key(struct db *db, sqlite3_stmt *row)
+{
+    const uint8_t *data = sqlite3_column_blob(row, 0);
+    size_t size = data == NULL ? 0 : (size_t)sqlite3_column_bytes(row, 0);
+    Weir__RingKey *key = weir__ring_key__unpack(NULL, size, data);
+    if (key == NULL) {
+        db_abort(db, STATUS_NO_MEMORY, "a key of the ring is damaged, or out of memory");
+    }
+    return key;
+}
+
+Weir__RingKey *db_ring_get(struct db *db, const char *id)
+{
+    sqlite3_stmt *get = db_use(db, DB_RING_GET);
+    db_bind_text(get, 1, id);
+    Weir__RingKey *key = db_row(db, get) ? read_ring_key(db, get) : NULL;
+    (void)sqlite3_reset(get);
+    return key;
+}
+
+void db_ring_put(struct db *db, const Weir__RingKey *key)
+{
+    sqlite3_stmt *put = db_use(db, DB_RING_PUT);
+    db_bind_text(put, 1, key->id);
+    write_message(db, put, 2, &key->base);
+}
+
+void db_ring_delete(struct db *db, const char *id)
+{
+    CHECK(db->in_transaction);
+    sqlite3_stmt *row = db_use(db, DB_RING_DELETE);
+    db_bind_text(row, 1, id);
+    db_run(db, row);
+}
+
+void db_ring_each(struct db *db, void (*visit)(const Weir__RingKey *key, void *context),
+                  void *context)
+{
+    sqlite3_stmt *each = db_use(db, DB_RING_EACH);
+    while (db_row(db, each)) {
+        Weir__RingKey *key = read_ring_key(db, each);
+        if (key != NULL) {
+            visit(key, context);
+            weir__ring_key__free_unpacked(key, NULL);
+        }
+    }
+}

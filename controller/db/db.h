@@ -21,6 +21,7 @@
 #include "base/hash_key.h"
 #include "base/limits.h"
 #include "base/status.h"
+#include "proto/schema/keyring.pb-c.h"
 #include "proto/schema/metadata.pb-c.h"
 
 enum {
@@ -32,6 +33,7 @@ enum {
     DB_PRODUCER_BLOCK = 1 << 20,             /* producer ids given out at a time */
     DB_KEY_ID_BYTES = 33,                    /* of access keys, with their zero */
     DB_KEY_NAME_BYTES = 65,
+    DB_RING_ID_BYTES = 37, /* of a key of the key ring, a uuid, with its zero */
     DB_SEALED_MAX = 160,       /* an encrypted secret */
     DB_LEASE_NAME_BYTES = 129, /* of applications and workers, with their zero */
     DB_INCARNATION_BYTES = 16,
@@ -293,6 +295,13 @@ uint64_t db_key_count(struct db *db);
 void db_key_each(struct db *db, void (*visit)(const struct db_key *key, void *context),
                  void *context);
 void db_token_key_add(struct db *db, struct bytes sealed);
+/* The key ring. NULL: there is no such key, or memory ran out (then db_commit() will not commit). */
+Weir__RingKey *db_ring_get(struct db *db, const char *id);
+void db_ring_put(struct db *db, const Weir__RingKey *key);
+void db_ring_delete(struct db *db, const char *id);
+/* Ascending by id. The visitor must not use the ring. */
+void db_ring_each(struct db *db, void (*visit)(const Weir__RingKey *key, void *context),
+                  void *context);
 /* Newest first. */
 void db_token_key_each(struct db *db,
                        void (*visit)(uint32_t id, struct bytes sealed, void *context),

@@ -110,6 +110,11 @@ const char *const db_schema_account =
     "  sealed     BLOB NOT NULL     -- the secret, encrypted under a cluster key\n"
     ") STRICT, WITHOUT ROWID;\n"
 
+    "CREATE TABLE IF NOT EXISTS ring_keys (\n"
+    "  id  TEXT PRIMARY KEY,        -- a uuid\n"
+    "  key BLOB NOT NULL            -- a RingKey (proto/schema/keyring.proto)\n"
+    ") STRICT, WITHOUT ROWID;\n"
+
     "CREATE TABLE IF NOT EXISTS token_keys (\n"
     "  id     INTEGER PRIMARY KEY,  -- the highest seals, all of them open\n"
     "  sealed BLOB NOT NULL         -- encrypted under a cluster key\n"

@@ -198,6 +198,7 @@ static void fsm_changed(void *data, bool active, uint64_t term, uint32_t leader)
             bootstrap(c); /* also of a cluster that an older version made, without settings */
         }
         keys_activate(c);
+        ring_activate(c);
         settle_activate(c);
         scaling_activate(c);
     } else if (!active && c->active) {
@@ -280,6 +281,8 @@ static void on_called(struct session *session, struct session_call *call)
         {RPC_STREAM_CONTROL,     handle_stream_control    },
         {RPC_KEY_CONTROL,        handle_key_control       },
         {RPC_SIGNING_KEYS,       handle_signing_keys      },
+        {RPC_RING_CONTROL,       handle_ring_control      },
+        {RPC_DATA_KEYS,          handle_data_keys         },
     };
     struct client *client = session_data(session);
     if (client->controller->closing) {

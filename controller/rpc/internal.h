@@ -124,6 +124,8 @@ void handle_allocate_producers(struct controller *c, struct client *client,
 void handle_stream_control(struct controller *c, struct client *client, struct session_call *call);
 void handle_key_control(struct controller *c, struct client *client, struct session_call *call);
 void handle_signing_keys(struct controller *c, struct client *client, struct session_call *call);
+void handle_ring_control(struct controller *c, struct client *client, struct session_call *call);
+void handle_data_keys(struct controller *c, struct client *client, struct session_call *call);
 void handle_reshard(struct controller *c, struct client *client, struct session_call *call);
 void handle_cluster_status(struct controller *c, struct client *client, struct session_call *call);
 
@@ -186,6 +188,20 @@ void elections_flush(struct controller *c);
 
 /* A cluster key was given and nothing is sealed yet: makes what every cluster needs. */
 void keys_activate(struct controller *c);
+
+/* The key ring. Makes the default key when there is none, and does what is due. */
+void ring_activate(struct controller *c);
+/* Destroys keys whose time has come; gives streams new data keys after a rotation. */
+void ring_look(struct controller *c);
+/* False: answered, this is no active controller with a cluster key. */
+bool ring_is_there(const struct controller *c, struct session_call *call);
+/* Makes the data key of a change that begins encryption, where its key may be used; whether it may,
+ * the command judges. */
+NODISCARD enum status ring_data_key(struct controller *c, uint32_t stream,
+                                    Weir__StreamControl__Encryption *encryption);
+/* `out` has SECRET_PLAIN_MAX bytes. KEY_NOT_FOUND, KEY_DENIED. */
+NODISCARD enum status ring_unwrap(struct controller *c, const Weir__RingKey *key, uint32_t stream,
+                                  const Weir__DataKey *from, uint8_t *out, size_t *out_size);
 
 /* Changes of streams that the brokers have not all been told of: they end when they have. */
 void settle_activate(struct controller *c);

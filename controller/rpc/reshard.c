@@ -211,6 +211,7 @@ static void expiry_fired(struct net_timer *timer)
 {
     struct controller *c = CONTAINER_OF(timer, struct controller, expiry_timer);
     expire(c);
+    ring_look(c);
     status_ignore(
         net_timer_start(c->options.loop, timer, controller_now(c) + EXPIRY_EVERY_MS, expiry_fired),
         "the timer has had its place in the heap");

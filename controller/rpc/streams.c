@@ -153,39 +153,20 @@ void handle_allocate_producers(struct controller *c, struct client *client,
     weir__allocate_producers__free_unpacked(in, NULL);
 }
 
-/* A fresh data key for the stream, sealed; without a cluster key there is none. */
-static enum status make_data_key(struct controller *c, const char *name,
-                                 ProtobufCBinaryData *out_sealed)
-{
-    const struct db_stream *stream = watch_stream_find(c->watch, name);
-    if (c->options.secrets == NULL || stream == NULL) {
-        return STATUS_OK; /* the command knows what to say */
-    }
-    uint8_t key[SECRET_KEY_BYTES];
-    char id[16];
-    uint8_t *sealed = malloc(SECRET_SEALED_MAX);
-    enum status status = sealed == NULL ? STATUS_NO_MEMORY : secret_random(key, sizeof(key));
-    if (status == STATUS_OK) {
-        (void)snprintf(id, sizeof(id), "%u", stream->id);
-        status = secret_seal(c->options.secrets, "data key", id, bytes_of(key, sizeof(key)), sealed,
-                             &out_sealed->len);
-        secret_wipe(key, sizeof(key));
-    }
-    if (status != STATUS_OK) {
-        free(sealed);
-        return status;
-    }
-    out_sealed->data = sealed;
-    return STATUS_OK;
-}
-
 /* Keys come from nobody but us. */
 static enum status own_data_key(struct controller *c, Weir__StreamControl *in)
 {
     Weir__StreamControl__Encryption *encryption = in->encryption;
+    const struct db_stream *stream = watch_stream_find(c->watch, in->name);
     free(encryption->data_key.data);
     encryption->data_key = (ProtobufCBinaryData){0};
-    return encryption->encrypt ? make_data_key(c, in->name, &encryption->data_key) : STATUS_OK;
+    if (encryption->ring_key != protobuf_c_empty_string) {
+        free(encryption->ring_key);
+    }
+    encryption->ring_key = (char *)(uintptr_t)protobuf_c_empty_string;
+    return c->active && encryption->encrypt && stream != NULL
+               ? ring_data_key(c, stream->id, encryption)
+               : STATUS_OK;
 }
 
 static enum status check_control(struct controller *c, const struct session_call *call,

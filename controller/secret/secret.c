@@ -123,6 +123,35 @@ static enum status read_keys(struct secret_ring *ring, FILE *file, const char *p
     return status;
 }
 
+/* Pages of its own, which neither swap nor core dumps get, where the limits allow it. */
+static struct secret_ring *ring_new(const uint8_t cluster[CLUSTER_ID_BYTES])
+{
+    struct secret_ring *ring =
+        mmap(NULL, sizeof(*ring), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (ring == MAP_FAILED) {
+        return NULL;
+    }
+    (void)mlock(ring, sizeof(*ring));
+    (void)madvise(ring, sizeof(*ring), MADV_DONTDUMP);
+    memcpy(ring->cluster, cluster, CLUSTER_ID_BYTES);
+    return ring;
+}
+
+enum status secret_ring_of_key(struct bytes key, const struct secret_ring *cluster,
+                               struct secret_ring **out)
+{
+    CHECK(key.size == SECRET_KEY_BYTES);
+    struct secret_ring *ring = ring_new(cluster->cluster);
+    if (ring == NULL || !derive(key.data, "weir ring key id", ring->key[0].id, KEY_ID_BYTES) ||
+        !derive(key.data, "weir ring key aes-256-gcm", ring->key[0].key, SECRET_KEY_BYTES)) {
+        secret_ring_free(ring);
+        return STATUS_NO_MEMORY;
+    }
+    ring->count = 1;
+    *out = ring;
+    return STATUS_OK;
+}
+
 enum status secret_ring_open(const char *path, const uint8_t cluster[CLUSTER_ID_BYTES],
                              struct secret_ring **out, struct error *error)
 {
@@ -139,18 +168,8 @@ enum status secret_ring_open(const char *path, const uint8_t cluster[CLUSTER_ID_
     if (fstat(fileno(file), &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH | S_IWGRP)) != 0) {
         trace(TRACE_WARNING, "secret", "%s: others can read or change it; chmod 600", path);
     }
-    /* Pages of its own, which neither swap nor core dumps get, where the limits allow it. */
-    struct secret_ring *ring =
-        mmap(NULL, sizeof(*ring), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    enum status status = STATUS_NO_MEMORY;
-    if (ring == MAP_FAILED) {
-        ring = NULL;
-    } else {
-        (void)mlock(ring, sizeof(*ring));
-        (void)madvise(ring, sizeof(*ring), MADV_DONTDUMP);
-        memcpy(ring->cluster, cluster, CLUSTER_ID_BYTES);
-        status = read_keys(ring, file, path, error);
-    }
+    struct secret_ring *ring = ring_new(cluster);
+    enum status status = ring == NULL ? STATUS_NO_MEMORY : read_keys(ring, file, path, error);
     (void)fclose(file);
     if (status != STATUS_OK) {
         secret_ring_free(ring);

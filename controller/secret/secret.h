@@ -31,6 +31,10 @@ struct secret_ring;
  * skipped. NULL path: *out is NULL, there is no ring. INVALID, NOT_FOUND, IO with a sentence. */
 NODISCARD enum status secret_ring_open(const char *path, const uint8_t cluster[CLUSTER_ID_BYTES],
                                        struct secret_ring **out, struct error *error);
+/* A ring of one key of SECRET_KEY_BYTES that is not in a file: a key of the key ring, which wraps
+ * data keys. NO_MEMORY. */
+NODISCARD enum status secret_ring_of_key(struct bytes key, const struct secret_ring *cluster,
+                                         struct secret_ring **out);
 /* Wipes it. NULL is fine. */
 void secret_ring_free(struct secret_ring *ring);
 

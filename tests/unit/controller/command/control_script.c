@@ -122,6 +122,8 @@ static struct {
     Weir__CmdKeyEnable enable;
     Weir__CmdKeyDelete delete_key;
     Weir__CmdTokenKey token;
+    Weir__CmdRing ring;
+    Weir__CmdDataKey data_key;
     Weir__CmdCreateStream create;
     Weir__Tag tag[TAGS_IN_LINE_MAX], *tag_list[TAGS_IN_LINE_MAX];
     char *remove[TAGS_IN_LINE_MAX];
@@ -167,6 +169,8 @@ static void make_control(struct line *line)
     m.encryption.encrypt = strcmp(what, "encrypt") == 0;
     m.encryption.key_id = option(line, "key");
     m.encryption.data_key = (ProtobufCBinaryData){m.encryption.encrypt ? 8 : 0, m.sealed};
+    m.encryption.ring_key = option(line, "ring");
+    m.encryption.ring_version = number(line, "version");
     m.tags.consumer = m.policy.consumer = m.reg.consumer = m.dereg.consumer =
         option(line, "consumer");
     m.tags.set = m.reg.tags = m.tag_list;
@@ -222,6 +226,40 @@ static void make_key(struct line *line)
     }
 }
 
+static void make_ring(struct line *line)
+{
+    static const char *const actions[] = {"",       "create",  "list",   "describe",
+                                          "enable", "disable", "rotate", "delete",
+                                          "cancel", "alias",   "unalias"};
+    weir__cmd_ring__init(&m.ring);
+    for (size_t i = 1; i < sizeof(actions) / sizeof(actions[0]); i++) {
+        if (strcmp(line->word[1], actions[i]) == 0) {
+            m.ring.action = (Weir__RingControl__Action)i;
+        }
+    }
+    m.ring.key = line->word[2];
+    m.ring.alias = option(line, "alias");
+    m.ring.description = option(line, "text");
+    m.ring.sealed = (ProtobufCBinaryData){sizeof(m.sealed), m.sealed};
+    m.ring.deletion_ms = number(line, "deletion");
+    m.ring.first = number(line, "first") != 0;
+    m.ring.gone = number(line, "gone") != 0;
+    m.command.kind_case = WEIR__COMMAND__KIND_RING;
+    m.command.ring = &m.ring;
+}
+
+static void make_data_key(struct line *line)
+{
+    weir__cmd_data_key__init(&m.data_key);
+    m.data_key.stream = (uint32_t)strtoul(line->word[1], NULL, 10);
+    m.data_key.version = number(line, "as");
+    m.data_key.wrapped = (ProtobufCBinaryData){sizeof(m.sealed), m.sealed};
+    m.data_key.ring_key = option(line, "ring");
+    m.data_key.ring_version = number(line, "version");
+    m.command.kind_case = WEIR__COMMAND__KIND_DATA_KEY;
+    m.command.data_key = &m.data_key;
+}
+
 static void make_stream(struct line *line)
 {
     weir__cmd_create_stream__init(&m.create);
@@ -251,6 +289,10 @@ static bool make_command(struct line *line)
         make_control(line);
     } else if (strcmp(kind, "key") == 0) {
         make_key(line);
+    } else if (strcmp(kind, "ring") == 0) {
+        make_ring(line);
+    } else if (strcmp(kind, "datakey") == 0) {
+        make_data_key(line);
     } else if (strcmp(kind, "make") == 0) {
         make_stream(line);
     } else if (strcmp(kind, "settled") == 0) {
@@ -332,7 +374,8 @@ static void apply(struct script *script)
     }
     bool is_key = m.command.kind_case == WEIR__COMMAND__KIND_KEY_CREATE ||
                   m.command.kind_case == WEIR__COMMAND__KIND_KEY_ENABLE ||
-                  m.command.kind_case == WEIR__COMMAND__KIND_KEY_DELETE;
+                  m.command.kind_case == WEIR__COMMAND__KIND_KEY_DELETE ||
+                  m.command.kind_case == WEIR__COMMAND__KIND_RING;
     if (result->body.size > 0 && !is_key) {
         say_reply(result);
     }
@@ -372,6 +415,9 @@ static void show_attributes(struct script *script, uint32_t stream)
     }
     for (size_t i = 0; i < a->n_data_keys; i++) {
         say(" data-key %u", a->data_keys[i]->version);
+        if (a->data_keys[i]->ring_version > 1) {
+            say("/%u", a->data_keys[i]->ring_version);
+        }
     }
     say_tags(" tags ", a->tags, a->n_tags);
     if (a->policy[0] != '\0') {

@@ -273,22 +273,101 @@ static void warm_throughput_needs_on_demand_and_the_commitment(void **state)
         "UPDATING mode 0 record 0 monitoring 0 warm 0 change 3 updating 3\n");
 }
 
+#define K  "00000000-0000-0000-0000-00000000000a"
+#define K2 "00000000-0000-0000-0000-00000000000b"
+#define TWO_KEYS                                         \
+    "> ring create " K " alias=alias/k\nOK [settings]\n" \
+    "> ring create " K2 " alias=alias/other\nOK [settings]\n"
+
 static void encryption_starts_and_stops_with_its_key(void **state)
 {
-    control_check(*state, ONE_STREAM
-                  "> control s decrypt key=k\nOK, ACTIVE at v7 [stream]\n"
-                  "> control s encrypt\nINVALID: A key id has 1 to 2048 characters.\n"
-                  "> control s encrypt key=k\nOK, UPDATING at v8 [stream]\n"
+    control_check(
+        *state, ONE_STREAM TWO_KEYS
+        "> control s decrypt key=alias/k\nOK, ACTIVE at v9 [stream]\n"
+        "> control s encrypt\nINVALID: A key id has 1 to 2048 characters.\n"
+        "> control s encrypt key=alias/k ring=" K2 " version=1\n"
+        "BUSY: the key ring has just been changed: retry\n"
+        "> control s encrypt key=alias/k ring=" K " version=1\nOK, UPDATING at v10 [stream]\n"
+        "> settled 1 change=1\nOK [stream]\n"
+        "> control s encrypt key=" K " ring=" K " version=1\nOK, ACTIVE at v12 [stream]\n"
+        "> control s decrypt key=alias/other\n"
+        "INVALID: Stream s under account 000000000000 is not encrypted with this key.\n"
+        "> control s encrypt key=alias/other ring=" K2 " version=1\nOK, UPDATING at v13 [stream]\n"
+        "> settled 1 change=2\nOK [stream]\n"
+        "> attributes 1\nACTIVE " PLAIN
+        "change 2 updating 0 key alias/other data-key 1 data-key 2\n"
+        "> control s decrypt key=arn:aws:kms:us-east-1:000000000000:key/" K2 "\n"
+        "OK, UPDATING at v15 [stream]\n"
+        "> attributes 1\nUPDATING " PLAIN "change 3 updating 3 data-key 1 data-key 2\n"
+        "> settled 1 change=3\nOK [stream]\n"
+        "> control s encrypt key=arn:aws:kms:us-east-1:000000000000:alias/other ring=" K2
+        " version=1\nOK, UPDATING at v17 [stream]\n"
+        "> attributes 1\nUPDATING " PLAIN "change 4 updating 4 key "
+        "arn:aws:kms:us-east-1:000000000000:alias/other data-key 1 data-key 2\n");
+}
+
+static void encryption_wants_a_key_that_may_be_used(void **state)
+{
+    control_check(
+        *state, ONE_STREAM TWO_KEYS
+        "> control s encrypt key=alias/none ring=" K " version=1\n"
+        "KEY_NOT_FOUND: Key alias/none does not exist: weirctl keyring list shows the keys.\n"
+        "> control s encrypt key=arn:aws:kms:us-east-1:000000000001:key/" K " version=1\n"
+        "KEY_NOT_FOUND: Key arn:aws:kms:us-east-1:000000000001:key/" K
+        " does not exist: weirctl keyring list shows the keys.\n"
+        "> ring disable alias/k\nOK [settings]\n"
+        "> control s encrypt key=alias/k ring=" K " version=1\n"
+        "KEY_DISABLED: Key alias/k is disabled.\n"
+        "> ring delete alias/k deletion=9000\nOK [settings]\n"
+        "> control s encrypt key=alias/k ring=" K " version=1\n"
+        "KEY_STATE: Key alias/k is pending deletion.\n"
+        "> ring enable alias/k\n"
+        "KEY_STATE: key " K " is pending deletion: cancel that first\n"
+        "> ring cancel alias/k\nOK [settings]\n"
+        "> ring enable alias/k\nOK [settings]\n"
+        "> control s encrypt key=alias/k ring=" K " version=1\nOK, UPDATING at v13 [stream]\n");
+}
+
+static void a_rotated_key_gives_its_streams_new_data_keys(void **state)
+{
+    control_check(*state, ONE_STREAM TWO_KEYS
+                  "> control s encrypt key=alias/k ring=" K " version=1\n"
+                  "OK, UPDATING at v9 [stream]\n"
                   "> settled 1 change=1\nOK [stream]\n"
-                  "> control s encrypt key=k\nOK, ACTIVE at v10 [stream]\n"
-                  "> control s decrypt key=other\n"
-                  "INVALID: Stream s under account 000000000000 is not encrypted with this key.\n"
-                  "> control s encrypt key=other\nOK, UPDATING at v11 [stream]\n"
-                  "> settled 1 change=2\nOK [stream]\n"
+                  "> ring rotate alias/k\nOK [settings]\n"
+                  "> datakey 1 as=2 ring=" K " version=1\n"
+                  "STALE: the stream or the key ring has changed meanwhile\n"
+                  "> datakey 1 as=3 ring=" K " version=2\n"
+                  "STALE: the stream or the key ring has changed meanwhile\n"
+                  "> datakey 1 as=2 ring=" K " version=2\nOK [stream]\n"
+                  "> datakey 7 as=2 ring=" K " version=2\nNOT_FOUND: there is no stream 7\n"
                   "> attributes 1\nACTIVE " PLAIN
-                  "change 2 updating 0 key other data-key 1 data-key 2\n"
-                  "> control s decrypt key=other\nOK, UPDATING at v13 [stream]\n"
-                  "> attributes 1\nUPDATING " PLAIN "change 3 updating 3 data-key 1 data-key 2\n");
+                  "change 1 updating 0 key alias/k data-key 1 data-key 2/2\n");
+}
+
+static void keys_of_the_ring_are_named_and_destroyed(void **state)
+{
+    control_check(*state,
+                  "> bootstrap\nOK\n"
+                  "> ring create " K " alias=alias/aws/kinesis\n"
+                  "INVALID: names that begin with alias/aws/ are reserved\n"
+                  "> ring create " K " alias=alias/aws/kinesis first=1\nOK [settings]\n"
+                  "> ring create " K2 " alias=alias/aws/kinesis first=1\n"
+                  "EXISTS: the key ring has alias/aws/kinesis already\n"
+                  "> ring create " K2 " alias=k\n"
+                  "INVALID: an alias is alias/NAME, with 1 to 250 characters of a-z A-Z 0-9 / _ -\n"
+                  "> ring create " K2 "\nOK [settings]\n"
+                  "> ring alias " K2 " alias=alias/a\nOK [settings]\n"
+                  "> ring alias " K " alias=alias/a\nOK [settings]\n"
+                  "> ring unalias - alias=alias/a\nOK [settings]\n"
+                  "> ring unalias - alias=alias/a\nKEY_NOT_FOUND: the key ring has no alias/a\n"
+                  "> ring delete " K " deletion=100\n"
+                  "KEY_STATE: key " K
+                  " is the cluster's own (alias/aws/kinesis): it can be disabled, not deleted\n"
+                  "> ring delete " K2 " deletion=100\nOK [settings]\n"
+                  "> ring delete " K2 " gone=1 time=99\nOK\n"
+                  "> ring delete " K2 " gone=1 time=100\nOK [settings]\n"
+                  "> ring enable " K2 "\nKEY_NOT_FOUND: the key ring has no key " K2 "\n");
 }
 
 static void a_new_stream_keeps_to_the_limits_of_the_account(void **state)
@@ -387,6 +466,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(warm_throughput_needs_on_demand_and_the_commitment,
                                         open_script, close_script),
         cmocka_unit_test_setup_teardown(encryption_starts_and_stops_with_its_key, open_script,
+                                        close_script),
+        cmocka_unit_test_setup_teardown(encryption_wants_a_key_that_may_be_used, open_script,
+                                        close_script),
+        cmocka_unit_test_setup_teardown(a_rotated_key_gives_its_streams_new_data_keys, open_script,
+                                        close_script),
+        cmocka_unit_test_setup_teardown(keys_of_the_ring_are_named_and_destroyed, open_script,
                                         close_script),
         cmocka_unit_test_setup_teardown(a_new_stream_keeps_to_the_limits_of_the_account,
                                         open_script, close_script),
