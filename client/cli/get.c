@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/list.h"
-#include "client/cli/program.h"
 #include "client/cli/text.h"
+#include "client/cli/worker.h"
 
 enum { FOLLOW_WAIT_MS = 10000, OUTPUT_BYTES = 256 * 1024 };
 
@@ -79,30 +79,6 @@ static void got(struct weir_records *records, const struct weir_error *error, vo
 /* ---- printing ---------------------------------------------------------------------------------
  */
 
-static void add_json(struct get *get, const struct shard_get *shard,
-                     const struct weir_read_record *record)
-{
-    struct json *json = &get->json;
-    char sequence[WEIR_SEQUENCE_NUMBER_BYTES];
-    struct bytes data = bytes_of(record->data, record->data_size);
-    weir_sequence_number(&record->position, sequence);
-    json_object_begin(json, NULL);
-    json_string(json, "shard", shard->id);
-    json_string(json, "sequence_number", sequence);
-    json_text(json, "partition_key", bytes_of(record->key, record->key_size));
-    if (record->aggregated) {
-        json_number(json, "sub_sequence_number", record->sub_sequence);
-    }
-    json_number(json, "arrival_ms", record->position.arrival_ms);
-    if (text_is_utf8(data)) {
-        json_text(json, "data", data);
-    } else {
-        json_base64(json, "data_base64", data);
-    }
-    json_object_end(json);
-    json_line_end(json);
-}
-
 static void add_plain(struct get *get, const struct weir_read_record *record)
 {
     struct buf *out = &get->json.out;
@@ -141,7 +117,7 @@ static int print_records(struct get *get, const struct shard_get *shard)
     int code = EXIT_CODE_OK;
     for (size_t i = 0; code == EXIT_CODE_OK && i < records->count && get->left > 0; i++) {
         if (get->program->json) {
-            add_json(get, shard, &records->records[i]);
+            print_record(&get->json, shard->id, &records->records[i]);
         } else {
             add_plain(get, &records->records[i]);
         }

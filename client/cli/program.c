@@ -129,6 +129,10 @@ NODISCARD static enum status parse(struct program *p, int argc, char **argv, str
         args_value("--count", &p->count),
         args_value("--at", &p->at),
         args_value("--name", &p->key_name),
+        args_value("--worker", &p->worker),
+        args_value("--records-max", &p->records_max),
+        args_value("--answer-within", &p->answer_within),
+        args_flag("--push", &p->push),
         args_value("--write-bytes", &p->limits.write_bytes),
         args_value("--write-records", &p->limits.write_records),
         args_value("--read-bytes", &p->limits.read_bytes),
@@ -207,11 +211,26 @@ static int run(struct program *program, const struct command *command)
     return code;
 }
 
+/* The command that consume-exec is to run, from "--" on, is not ours to read. */
+static int take_rest(struct program *program, int argc, char **argv)
+{
+    bool is_exec = false;
+    for (int i = 1; i < argc; i++) {
+        if (is_exec && strcmp(argv[i], "--") == 0) {
+            program->rest = argv + i + 1;
+            return i;
+        }
+        is_exec |= strcmp(argv[i], "consume-exec") == 0;
+    }
+    return argc;
+}
+
 int program_main(const char *name, const char *const *help, const struct command *commands,
                  size_t count, int argc, char **argv)
 {
     struct program program = {.name = name, .timeout_ms = DEFAULT_TIMEOUT_MS};
     struct error error;
+    argc = take_rest(&program, argc, argv);
     enum status status = parse(&program, argc, argv, &error);
     if (status == STATUS_OK && program.timeout != NULL) {
         status = args_duration(program.timeout, "--timeout", &program.timeout_ms, &error);

@@ -48,6 +48,9 @@ struct program {
     uint32_t timeout_ms;
     struct weir_client *client;
     /* Options; each command says which of them it takes by using them. */
+    char *const *rest; /* of consume-exec: what stands behind "--"; NULL: nothing */
+    const char *worker, *records_max, *answer_within;
+    bool push;
     bool want_help, want_version, json, follow, aggregate, deaggregate, key_random,
         allow_fewer_zones, no_wait, quiet;
     const char *timeout, *give_up, *shards, *retention, *key, *key_field, *delimiter, *ack_log,
@@ -134,6 +137,10 @@ int run_stream_tag(struct program *program, const char *const *words);
 int run_stream_untag(struct program *program, const char *const *words);
 int run_consumer_register(struct program *program, const char *const *words);
 int run_consumer_deregister(struct program *program, const char *const *words);
+
+/* consume.c, consume_exec.c */
+int run_consume(struct program *program, const char *const *words);
+int run_consume_exec(struct program *program, const char *const *words);
 
 /* put.c, get.c */
 int run_put(struct program *program, const char *const *words);

@@ -8,6 +8,8 @@ static const char *const help[] = {
     "Usage:\n"
     "  weir put STREAM [options] < lines\n"
     "  weir get STREAM [options]\n"
+    "  weir consume APP STREAM[,STREAM...] [options]\n"
+    "  weir consume-exec APP STREAM[,STREAM...] [options] -- COMMAND...\n"
     "  weir bench STREAM [options]\n"
     "  weir stream create STREAM [--shards N] [--retention HOURS]\n"
     "  weir stream delete STREAM\n"
@@ -64,23 +66,47 @@ static const char *const help[] = {
     "  --compression, --aggregate, --aggregate-bytes, --gather   as put\n"
     "  --json             one JSON object at the end\n"
     "\n"
+    "consume: a worker of the application APP. Any number of workers, anywhere, share the\n"
+    "shards of its streams; what is printed is checkpointed, and each shard goes on where\n"
+    "its checkpoint says, at whichever worker. Ends with SIGINT or SIGTERM.\n"
+    "  --worker NAME      of which there is one at a time; default: host, process and a\n"
+    "                     random part\n"
+    "  --from WHERE       where the application begins that has never read the stream:\n"
+    "                     trim-horizon (the default), latest, at-timestamp TIME\n"
+    "  --push             brokers send records as they are stored, instead of being asked\n"
+    "  --records-max N    at most so many at once for each shard\n"
+    "  --count N          end after N records\n"
+    "  --json             as get\n"
+    "\n"
+    "consume-exec: the same, with a record processor that speaks the MultiLangDaemon\n"
+    "protocol (as programs for amazon_kclpy and aws-kcl do) on its standard input and\n"
+    "output: COMMAND is started for each shard that this worker has. When it fails, it is\n"
+    "started again at the shard's checkpoint. Options as consume, and\n"
+    "  --answer-within TIME  a processor that takes longer for an answer has failed\n"
+    "                     (default: it may take for ever)\n"
+    "\n"
     "stream: as weirctl stream; see weirctl --help.\n"
     "\n" PROGRAM_COMMON_HELP "\n"
     "Examples:\n"
     "  weir stream create orders --shards 4\n"
     "  weir put orders --key-field 1 < orders.txt\n"
-    "  weir get orders --from latest --follow --json\n",
+    "  weir get orders --from latest --follow --json\n"
+    "  weir consume billing orders --json\n"
+    "  weir consume-exec billing orders -- python3 processor.py\n",
     NULL,
 };
 
 static const struct command commands[] = {
-    {"put",    NULL,       1, "put STREAM [options] < lines",      run_put            },
-    {"get",    NULL,       1, "get STREAM [options]",              run_get            },
-    {"bench",  NULL,       1, "bench STREAM [options]",            run_bench          },
-    {"stream", "create",   1, "stream create STREAM [--shards N]", run_stream_create  },
-    {"stream", "delete",   1, "stream delete STREAM",              run_stream_delete  },
-    {"stream", "list",     0, "stream list",                       run_stream_list    },
-    {"stream", "describe", 1, "stream describe STREAM",            run_stream_describe},
+    {"put",          NULL,       1, "put STREAM [options] < lines",                                run_put            },
+    {"get",          NULL,       1, "get STREAM [options]",                                        run_get            },
+    {"bench",        NULL,       1, "bench STREAM [options]",                                      run_bench          },
+    {"consume",      NULL,       2, "consume APP STREAM[,STREAM...] [options]",                    run_consume        },
+    {"consume-exec", NULL,       2, "consume-exec APP STREAM[,STREAM...] [options] -- COMMAND...",
+     run_consume_exec                                                                                                 },
+    {"stream",       "create",   1, "stream create STREAM [--shards N]",                           run_stream_create  },
+    {"stream",       "delete",   1, "stream delete STREAM",                                        run_stream_delete  },
+    {"stream",       "list",     0, "stream list",                                                 run_stream_list    },
+    {"stream",       "describe", 1, "stream describe STREAM",                                      run_stream_describe},
 };
 
 int main(int argc, char **argv)

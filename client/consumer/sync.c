@@ -141,8 +141,10 @@ static void on_sync(struct cluster_call *call, const struct cluster_reply *reply
     } else {
         const char *text =
             status == STATUS_CORRUPT ? "the controllers' answer is malformed" : reply->text;
-        consumer_trouble(consumer, NULL, status, text);
         core_sync_failed(&consumer->core, handle_now_ms(), status, keep_text(consumer, text));
+        if (consumer->core.failed == STATUS_OK) { /* else it ends, and says so */
+            consumer_trouble(consumer, NULL, status, text);
+        }
     }
     consumer_pump(consumer);
 }
