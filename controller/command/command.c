@@ -81,6 +81,10 @@ static enum status check_kinds(const Weir__CommandList *list, uint64_t index, st
             (command->kind_case == WEIR__COMMAND__KIND_RESHARD &&
              (command->reshard->reshard == NULL ||
               command->reshard->reshard->kind_case == WEIR__RESHARD__KIND__NOT_SET)) ||
+            (command->kind_case == WEIR__COMMAND__KIND_LEASE_CHECKPOINT &&
+             command->lease_checkpoint->checkpoint == NULL) ||
+            (command->kind_case == WEIR__COMMAND__KIND_APP_CONTROL &&
+             command->app_control->control == NULL) ||
             (command->kind_case == WEIR__COMMAND__KIND_STREAM_CONTROL &&
              (command->stream_control->control == NULL ||
               command->stream_control->control->kind_case ==

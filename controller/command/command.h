@@ -35,6 +35,13 @@ enum {
     COMMAND_ENCRYPTION_CHANGES_MAX = 25,  /* ditto */
 
     COMMAND_ACCESS_KEYS_MAX = 1000,
+
+    /* Consumer leases. */
+    COMMAND_APPLICATIONS_MAX = 1000,
+    COMMAND_LEASE_WORKERS_MAX = 1000, /* of an application */
+    COMMAND_LEASE_STREAMS_MAX = 100,  /* that a worker reads */
+    COMMAND_APPLICATION_STREAMS_MAX = 200,
+    COMMAND_CHECKPOINT_ITEMS_MAX = 1000,
 };
 
 /* When bootstrapping does not say. */

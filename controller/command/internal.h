@@ -31,7 +31,12 @@
     X(token_key, TOKEN_KEY)                   \
     X(ring, RING)                             \
     X(data_key, DATA_KEY)                     \
-    X(scale, SCALE)
+    X(scale, SCALE)                           \
+    X(lease_join, LEASE_JOIN)                 \
+    X(lease_gone, LEASE_GONE)                 \
+    X(lease_change, LEASE_CHANGE)             \
+    X(lease_checkpoint, LEASE_CHECKPOINT)     \
+    X(app_control, APP_CONTROL)
 
 #define X(name, kind) \
     void command_##name(struct db *db, const Weir__Command *command, struct db_result *result);

@@ -25,14 +25,16 @@ static bool is_movable(const struct lease *lease, const struct worker *to, uint6
 /* The largest lease that is well below half the difference; without one the smallest that makes the
  * larger load smaller at all. NULL: none. */
 static struct lease *choose(const struct app *app, const struct worker *from,
-                            const struct worker *to, uint64_t now)
+                            const struct worker *to, uint64_t mean, uint64_t now)
 {
     uint64_t difference = from->load - to->load;
     uint64_t fitting = difference / 2 * LEASE_DAMPING_PERCENT / 100;
     struct lease *best = NULL, *smallest = NULL;
     for (struct lease *lease = from->first; lease != NULL; lease = lease->next_of_owner) {
         uint64_t weight = lease_weight(app, lease);
-        if (weight >= difference || !is_movable(lease, to, now)) {
+        /* What only turns the difference round would come back. */
+        if (weight >= difference || (difference - weight) * 100 <= mean * LEASE_BAND_PERCENT ||
+            !is_movable(lease, to, now)) {
             continue;
         }
         if (weight <= fitting && (best == NULL || weight > lease_weight(app, best))) {
@@ -72,7 +74,7 @@ static bool find_move(const struct balance *b, struct lease **out_lease, struct 
             if (is_even(b, from->load - to->load, LEASE_BAND_PERCENT)) {
                 break;
             }
-            struct lease *lease = choose(b->app, from, to, b->now);
+            struct lease *lease = choose(b->app, from, to, b->mean, b->now);
             if (lease != NULL) {
                 *out_lease = lease;
                 *out_from = from;
@@ -114,7 +116,8 @@ static void move_some(struct leases *l, struct balance *b, uint32_t moves)
 {
     struct lease *lease;
     struct worker *from, *to;
-    while (moves < l->limits.moves && find_move(b, &lease, &from, &to)) {
+    while ((moves < l->limits.moves || LEASE_MUTANT(MUTANT_MOVES_UNBOUNDED)) &&
+           find_move(b, &lease, &from, &to)) {
         uint64_t weight = lease_weight(b->app, lease);
         lease->asked = true;
         lease->heir = to->row.id;
@@ -133,7 +136,7 @@ static void move_some(struct leases *l, struct balance *b, uint32_t moves)
 void app_balance(struct leases *l, struct app *app, uint64_t now)
 {
     uint32_t moves = moves_under_way(app);
-    if (app->takers < 2 || moves >= l->limits.moves) {
+    if (app->takers < 2 || LEASE_MUTANT(MUTANT_NO_BALANCE) || moves >= l->limits.moves) {
         return;
     }
     struct balance b = {.app = app, .now = now};

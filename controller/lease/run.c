@@ -25,7 +25,8 @@ bool worker_takes(const struct worker *worker, uint64_t shard)
 
 const struct lease *lease_parent_open(const struct app *app, const struct lease *lease)
 {
-    for (uint32_t i = 0; i < lease->row.parent_count; i++) {
+    for (uint32_t i = 0; i < lease->row.parent_count && !LEASE_MUTANT(MUTANT_CHILD_BEFORE_PARENTS);
+         i++) {
         const struct lease *parent = lease_get(app, lease->row.parent[i]);
         if (parent != NULL && !parent->row.finished && !parent->gone) {
             return parent;
@@ -147,6 +148,24 @@ static bool is_avoided(const struct lease *lease, const struct worker *worker, u
     return lease->avoid == worker->row.id && now < lease->avoid_until_ms;
 }
 
+static struct worker *least_loaded(const struct app *app, const struct lease *lease, bool avoiding,
+                                   uint64_t now)
+{
+    struct worker *best = NULL;
+    for (size_t i = 0; i < app->worker_count; i++) {
+        struct worker *worker = app->worker[i];
+        if (worker->row.id == lease->row.worker || (avoiding && is_avoided(lease, worker, now)) ||
+            !worker_takes(worker, lease->row.shard)) {
+            continue;
+        }
+        if (best == NULL || worker->load < best->load ||
+            (worker->load == best->load && worker->leases < best->leases)) {
+            best = worker;
+        }
+    }
+    return best;
+}
+
 /* Who should have a lease that nobody has; NULL: nobody can. */
 static struct worker *choose_owner(const struct app *app, const struct lease *lease, uint64_t now)
 {
@@ -158,19 +177,9 @@ static struct worker *choose_owner(const struct app *app, const struct lease *le
     if (best != NULL && !is_avoided(lease, best, now)) {
         return best;
     }
-    best = NULL;
-    for (size_t i = 0; i < app->worker_count; i++) {
-        struct worker *worker = app->worker[i];
-        if (worker->row.id == lease->row.worker || is_avoided(lease, worker, now) ||
-            !worker_takes(worker, lease->row.shard)) {
-            continue;
-        }
-        if (best == NULL || worker->load < best->load ||
-            (worker->load == best->load && worker->leases < best->leases)) {
-            best = worker;
-        }
-    }
-    return best;
+    best = least_loaded(app, lease, true, now);
+    return best != NULL || now < lease->avoid_wholly_ms ? best
+                                                        : least_loaded(app, lease, false, now);
 }
 
 static enum status propose_owner(struct app *app, struct lease *lease, struct worker *worker,
@@ -250,12 +259,14 @@ static enum status look_at_owned(const struct leases *l, struct app *app, struct
         lease->asked = true;
         lease->asked_until_ms = now + l->limits.hand_over_ms;
     }
-    if (lease->asked && now >= lease->asked_until_ms) {
+    if (lease->asked && now >= lease->asked_until_ms && !LEASE_MUTANT(MUTANT_NO_HAND_OVER_LIMIT)) {
         return pass_on(app, lease, now, out);
     }
-    if (owner->seen && !lease->confirmed && now >= lease->listed_ms + l->limits.term_ms) {
+    if (owner->seen && !lease->confirmed && !LEASE_MUTANT(MUTANT_UNLISTED_STAYS) &&
+        now >= lease->listed_ms + l->limits.term_ms) {
         lease->avoid = owner->row.id; /* it does not want it */
-        lease->avoid_until_ms = now + l->limits.term_ms;
+        lease->avoid_until_ms = now + (uint64_t)LEASE_CALM_TERMS * l->limits.term_ms;
+        lease->avoid_wholly_ms = now + l->limits.term_ms;
         return pass_on(app, lease, now, out);
     }
     return STATUS_OK;

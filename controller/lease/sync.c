@@ -61,7 +61,9 @@ static enum status find(const struct leases *l, const struct lease_call *call, s
             *out_app = app;
             *out_worker = worker;
             /* Its end may be committed at any moment: a renewal would be a lie. */
-            return worker->proposed_ms != 0 ? STATUS_EXPIRED : STATUS_OK;
+            return worker->proposed_ms != 0 && !LEASE_MUTANT(MUTANT_RENEWS_WHO_IS_GONE)
+                       ? STATUS_EXPIRED
+                       : STATUS_OK;
         }
     }
     return STATUS_EXPIRED;
@@ -71,7 +73,7 @@ static void renew(struct worker *worker, const struct lease_call *call, uint64_t
 {
     worker->renewed_ms = now;
     worker->seen = true;
-    worker->draining = call->draining;
+    worker->draining = worker->draining || call->draining; /* an earlier call may be late */
     worker->stream_count = 0;
     for (size_t i = 0; i < call->stream_count && i < LEASE_STREAMS_MAX; i++) {
         worker->streams[worker->stream_count++] = call->streams[i];
@@ -117,7 +119,8 @@ static enum status take_released(const struct leases *l, struct app *app, struct
             continue;
         }
         lease->avoid = worker->row.id;
-        lease->avoid_until_ms = now + l->limits.term_ms;
+        lease->avoid_until_ms = now + (uint64_t)LEASE_CALM_TERMS * l->limits.term_ms;
+        lease->avoid_wholly_ms = now + l->limits.term_ms;
         status = pass_on(app, lease, now, out);
     }
     return status;

@@ -231,8 +231,9 @@ static enum status take_workers(struct app *app, uint64_t now, const struct leas
                 break;
             }
             worker->row = in->workers[i];
-            worker->renewed_ms = now; /* a full term: also for those that an earlier active
-                                         controller has heard of last */
+            worker->renewed_ms =
+                LEASE_MUTANT(MUTANT_NO_FULL_TERM) ? 0 : now; /* a full term: also for those that an
+                        earlier active controller has heard of last */
             made++;
         }
         list[count++] = worker;

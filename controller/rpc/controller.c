@@ -119,6 +119,7 @@ static enum status fsm_apply(void *data, const struct raft_node_command *command
         for (size_t i = 0; i < changes->streams.count; i++) {
             settle_changed(c, (uint32_t)changes->streams.id[i]);
         }
+        leases_changed(c, changes);
     }
     if (db_changes_any(changes)) {
         c->image_changed = true;
@@ -200,12 +201,14 @@ static void fsm_changed(void *data, bool active, uint64_t term, uint32_t leader)
         keys_activate(c);
         ring_activate(c);
         settle_activate(c);
+        leases_activate(c);
         scaling_activate(c);
     } else if (!active && c->active) {
         c->active = false;
         brokers_deactivate(c);
         reshards_deactivate(c);
         scaling_deactivate(c);
+        leases_deactivate(c);
         elections_deactivate(c);
         net_timer_stop(c->options.loop, &c->settle_timer);
         pipeline_refuse(&c->pipeline, STATUS_NOT_ACTIVE, status_text(STATUS_NOT_ACTIVE));
@@ -281,6 +284,9 @@ static void on_called(struct session *session, struct session_call *call)
         {RPC_STREAM_CONTROL,     handle_stream_control    },
         {RPC_KEY_CONTROL,        handle_key_control       },
         {RPC_SIGNING_KEYS,       handle_signing_keys      },
+        {RPC_LEASE_SYNC,         handle_lease_sync        },
+        {RPC_LEASE_CHECKPOINT,   handle_lease_checkpoint  },
+        {RPC_APP_CONTROL,        handle_app_control       },
         {RPC_RING_CONTROL,       handle_ring_control      },
         {RPC_DATA_KEYS,          handle_data_keys         },
     };
@@ -353,11 +359,14 @@ static void set_defaults(struct controller_options *options)
         size_t offset;
         uint32_t value;
     } defaults[] = {
-        {offsetof(struct controller_options, connections_max),   CONTROLLER_CONNECTIONS_MAX  },
-        {offsetof(struct controller_options, beat_every_ms),     CONTROLLER_BEAT_EVERY_MS    },
-        {offsetof(struct controller_options, broker_timeout_ms), CONTROLLER_BROKER_TIMEOUT_MS},
-        {offsetof(struct controller_options, session_grace_ms),  CONTROLLER_SESSION_GRACE_MS },
-        {offsetof(struct controller_options, compare_entries),   CONTROLLER_COMPARE_ENTRIES  },
+        {offsetof(struct controller_options, connections_max),    CONTROLLER_CONNECTIONS_MAX  },
+        {offsetof(struct controller_options, beat_every_ms),      CONTROLLER_BEAT_EVERY_MS    },
+        {offsetof(struct controller_options, broker_timeout_ms),  CONTROLLER_BROKER_TIMEOUT_MS},
+        {offsetof(struct controller_options, session_grace_ms),   CONTROLLER_SESSION_GRACE_MS },
+        {offsetof(struct controller_options, lease_term_ms),      LEASE_TERM_MS               },
+        {offsetof(struct controller_options, lease_hand_over_ms), LEASE_HAND_OVER_MS          },
+        {offsetof(struct controller_options, lease_moves),        LEASE_MOVES                 },
+        {offsetof(struct controller_options, compare_entries),    CONTROLLER_COMPARE_ENTRIES  },
     };
     for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
         uint32_t *field = (uint32_t *)(void *)((char *)options + defaults[i].offset);
@@ -406,8 +415,12 @@ struct controller *controller_new(const struct controller_options *options)
     c->state_path = malloc(size);
     c->watch = watch_new();
     c->election = election_new();
+    c->leases = leases_new(&(struct lease_limits){.term_ms = c->options.lease_term_ms,
+                                                  .hand_over_ms = c->options.lease_hand_over_ms,
+                                                  .moves = c->options.lease_moves});
     c->scaling = scaling_new(&c->options.scaling);
-    if (c->state_path == NULL || c->scaling == NULL || c->watch == NULL || c->election == NULL) {
+    if (c->state_path == NULL || c->scaling == NULL || c->watch == NULL || c->election == NULL ||
+        c->leases == NULL) {
         controller_close(c);
         controller_free(c);
         return NULL;
@@ -517,6 +530,7 @@ void controller_close(struct controller *c)
     net_timer_stop(c->options.loop, &c->election_timer);
     net_timer_stop(c->options.loop, &c->drops_timer);
     net_timer_stop(c->options.loop, &c->ahead_timer);
+    net_timer_stop(c->options.loop, &c->lease_timer);
     net_timer_stop(c->options.loop, &c->replicas_timer);
     reshards_deactivate(c);
     net_timer_stop(c->options.loop, &c->scaling_timer);
@@ -544,6 +558,8 @@ void controller_free(struct controller *c)
     election_free(c->election);
     scaling_free(c->scaling);
     election_effects_release(&c->effects);
+    leases_free(c->leases);
+    lease_effects_release(&c->lease_effects);
     buf_release(&c->made);
     liveness_release(&c->liveness);
     free(c->state_path);

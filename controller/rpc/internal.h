@@ -3,6 +3,7 @@
 
 #include "controller/db/db.h"
 #include "controller/election/election.h"
+#include "controller/lease/lease.h"
 #include "controller/rpc/agreement.h"
 #include "controller/rpc/liveness.h"
 #include "controller/rpc/pipeline.h"
@@ -77,6 +78,10 @@ struct controller {
         settle_timer;
 
     struct net_timer seals_timer, expiry_timer;
+
+    struct leases *leases;
+    struct lease_effects lease_effects;
+    struct net_timer lease_timer;
 
     struct scaling *scaling;
     struct net_timer scaling_timer;
@@ -212,6 +217,18 @@ NODISCARD enum status hashes_open(struct controller *c, struct error *error);
 /* An entry has been applied; `before` is the index that was applied before it. */
 void hashes_applied(struct controller *c, uint64_t before);
 enum status handle_state_hash(struct controller *c, struct client *client, struct bytes body);
+
+/* Consumer leases. */
+void leases_activate(struct controller *c);
+void leases_deactivate(struct controller *c);
+/* What an entry has changed, when the image has it. */
+void leases_changed(struct controller *c, const struct db_changes *changes);
+/* Carries out the effects gathered so far. */
+void leases_flush(struct controller *c);
+void handle_lease_sync(struct controller *c, struct client *client, struct session_call *call);
+void handle_lease_checkpoint(struct controller *c, struct client *client,
+                             struct session_call *call);
+void handle_app_control(struct controller *c, struct client *client, struct session_call *call);
 
 /* ---- watchers
  * -------------------------------------------------------------------------------------- */

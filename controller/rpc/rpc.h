@@ -39,12 +39,13 @@ struct controller_options {
     const char *dir;  /* state.db and Raft's files; must exist, and be ours alone */
     const char *host; /* to listen on */
     uint16_t port;
-    uint32_t connections_max;               /* 0 for the defaults above, as those below */
+    uint32_t connections_max;                       /* 0 for the defaults above, as those below */
     uint32_t source_connections, source_handshakes; /* of one address; 0: no limit */
-    const struct raft_node_server *servers; /* the initial set, ourselves included */
+    const struct raft_node_server *servers;         /* the initial set, ourselves included */
     uint32_t server_count;
     uint32_t beat_every_ms, broker_timeout_ms, session_grace_ms;
-    uint32_t election_ms, heartbeat_ms;                          /* 0: of raft.h */
+    uint32_t lease_term_ms, lease_hand_over_ms, lease_moves; /* 0: of controller/lease/lease.h */
+    uint32_t election_ms, heartbeat_ms;                      /* 0: of raft.h */
     uint32_t snapshot_entries, snapshot_bytes, trailing_entries; /* ditto */
     uint32_t compare_entries; /* the controllers compare their states so often; 0: the default */
     struct scaling_config scaling; /* window_ms 0: the defaults above */

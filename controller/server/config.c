@@ -61,6 +61,12 @@ static const struct config_key keys[] = {
         "open shards of an on-demand stream at most; 0: shards never follow the load"),
     KEY("compare-entries", CONFIG_U32, compare_entries, "1024",
         "log entries after which the controllers compare their states; the same on all of them"),
+    KEY("lease-term", CONFIG_DURATION, lease_term_ms, "10s",
+        "a consumer's worker that is silent for so long loses its leases"),
+    KEY("lease-hand-over", CONFIG_DURATION, lease_hand_over_ms, "30s",
+        "a worker that is asked for a lease has so long to finish what it has in hand"),
+    KEY("lease-moves", CONFIG_U32, lease_moves, "4",
+        "leases of an application that are moved at a time to balance its workers"),
     KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
     KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
 };
@@ -99,6 +105,8 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
         {"beat-every",       c->beat_every_ms,       10                  },
         {"election-timeout", c->election_timeout_ms, 2 * c->heartbeat_ms },
         {"heartbeat",        c->heartbeat_ms,        1                   },
+        {"lease-term",       c->lease_term_ms,       1000                },
+        {"lease-hand-over",  c->lease_hand_over_ms,  100                 },
     };
     if (c->scaling_window_ms < 500 || c->scaling_idle_ms < 1000 || c->scaling_cooldown_ms == 0) {
         return error_set(error, STATUS_INVALID,
@@ -120,6 +128,9 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     if (c->connections_max == 0 || c->snapshot_entries == 0 || c->trailing_entries == 0) {
         return error_set(error, STATUS_INVALID,
                          "connections-max, snapshot-entries and trailing-entries must not be 0");
+    }
+    if (c->lease_moves == 0 || c->lease_moves > 1000) {
+        return error_set(error, STATUS_INVALID, "lease-moves: must be between 1 and 1000");
     }
     return set_log(c, error);
 }
