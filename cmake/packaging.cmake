@@ -37,13 +37,21 @@ foreach(program IN ITEMS weir weirctl weir-controller weir-broker)
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT ${component})
 endforeach()
 
+# Units and configuration name paths, which are known when it is installed: /etc belongs to the prefix /usr.
 foreach(role IN ITEMS controller broker)
-    configure_file(${CMAKE_SOURCE_DIR}/deploy/systemd/weir-${role}.service.in
-        ${CMAKE_BINARY_DIR}/systemd/weir-${role}.service @ONLY)
-    install(FILES ${CMAKE_BINARY_DIR}/systemd/weir-${role}.service
-        DESTINATION lib/systemd/system COMPONENT weir-${role})
-    install(FILES ${CMAKE_SOURCE_DIR}/deploy/systemd/${role}.conf
-        DESTINATION ${CMAKE_INSTALL_FULL_SYSCONFDIR}/weir COMPONENT weir-${role})
+    install(CODE "
+        set(CMAKE_INSTALL_FULL_BINDIR \${CMAKE_INSTALL_PREFIX}/${CMAKE_INSTALL_BINDIR})
+        set(CMAKE_INSTALL_FULL_SYSCONFDIR \${CMAKE_INSTALL_PREFIX}/etc)
+        if(CMAKE_INSTALL_PREFIX STREQUAL \"/usr\")
+            set(CMAKE_INSTALL_FULL_SYSCONFDIR /etc)
+        endif()
+        configure_file(\"${CMAKE_SOURCE_DIR}/deploy/systemd/weir-${role}.service.in\"
+            \"${CMAKE_BINARY_DIR}/systemd/weir-${role}.service\" @ONLY)
+        file(INSTALL \"${CMAKE_BINARY_DIR}/systemd/weir-${role}.service\"
+            DESTINATION \"\${CMAKE_INSTALL_PREFIX}/lib/systemd/system\")
+        file(INSTALL \"${CMAKE_SOURCE_DIR}/deploy/systemd/${role}.conf\"
+            DESTINATION \"\${CMAKE_INSTALL_FULL_SYSCONFDIR}/weir\")
+        " COMPONENT weir-${role})
 endforeach()
 
 foreach(package IN ITEMS weir weir-controller weir-broker libweir-dev)
@@ -58,6 +66,8 @@ set(CPACK_PACKAGE_CONTACT "Weir maintainers <maintainers@weir.invalid>")
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGE_DIRECTORY ${CMAKE_BINARY_DIR}/packages)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_INSTALL_PREFIX /usr)
+set(CPACK_SET_DESTDIR ON)
 set(CPACK_STRIP_FILES ON)
 set(CPACK_COMPONENTS_ALL weir weir-controller weir-broker libweir-dev)
 set(CPACK_COMPONENTS_GROUPING ONE_PER_GROUP)
@@ -100,7 +110,4 @@ weir_package(weir-broker "distributed stream store: the broker"
 weir_package(libweir-dev "distributed stream store: the C client library" SECTION libdevel
     DEPENDS "libuv1-dev, libprotobuf-c-dev, libssl-dev"
     TEXT "Headers and library for programs that put and read records of a Weir cluster.")
-# The packages' files lie where a Debian package's do only with this prefix; scripts/packages sets it.
-if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
-    include(CPack)
-endif()
+include(CPack)

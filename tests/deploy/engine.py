@@ -69,7 +69,7 @@ def debian_root():
 def packages(folder):
     """Weir's Debian packages, and the libraft that this machine has, into a folder."""
     os.makedirs(folder)
-    made = run(os.path.join(TREE, "scripts", "packages"), os.path.join(TREE, "build", "package"), timeout=900).stdout
+    made = run(os.path.join(TREE, "scripts", "packages"), os.path.join(TREE, "build", "release"), timeout=900).stdout
     for path in made.split():
         shutil.copy(path, folder)
     version = run("dpkg-query", "-W", "-f=${Version}", "libraft0").stdout
