@@ -28,7 +28,7 @@ enum {
     PEER_READS_MAX = 4,                 /* segment reads at a time for one slow follower */
     PEER_READ_BYTES = 1024 * 1024,
     PEER_PRODUCERS_BYTES_MAX = 8 * 1024 * 1024, /* a larger table does not go with an install */
-    BACKLOG_BYTES_MAX = 64 * 1024 * 1024, /* appends that wait for room in the journal */
+    BACKLOG_BYTES_MAX = 64 * 1024 * 1024,       /* appends that wait for room in the journal */
 };
 
 struct peers_options {

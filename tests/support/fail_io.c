@@ -1,5 +1,5 @@
-/* LD_PRELOAD: writes and syncs of a process fail with EIO as soon as the file $FAIL_IO_DIR/PID exists. For tests of
- * processes whose disk goes out (tests/integration/spine.py). */
+/* LD_PRELOAD: writes and syncs of a process fail with EIO as soon as the file $FAIL_IO_DIR/PID
+ * exists. For tests of processes whose disk goes out (tests/integration/spine.py). */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>

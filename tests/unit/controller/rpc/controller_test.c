@@ -236,10 +236,10 @@ static void a_leader_that_resigns_while_it_is_alive_is_replaced(void **state)
     Weir__MetadataUpdate *u = metadata(rig, false);
     uint64_t shard = (uint64_t)u->streams[0]->id << 32;
     weir__metadata_update__free_unpacked(u, NULL);
-    resign(rig, 2, 10, shard, 1);       /* not its leader */
-    resign(rig, 1, 9, shard, 1);        /* of an earlier boot */
-    resign(rig, 1, 10, shard, 7);       /* of an epoch that nobody granted */
-    resign(rig, 1, 10, shard + 99, 1);  /* no such shard */
+    resign(rig, 2, 10, shard, 1);      /* not its leader */
+    resign(rig, 1, 9, shard, 1);       /* of an earlier boot */
+    resign(rig, 1, 10, shard, 7);      /* of an epoch that nobody granted */
+    resign(rig, 1, 10, shard + 99, 1); /* no such shard */
     rig_run_ms(rig, 100);
     expect(rig, "s:ACTIVE 0@1>1 1@1>2 2@1>3;");
     rig->broker[1].mute_fences = true; /* its disk is out: it promises nothing */

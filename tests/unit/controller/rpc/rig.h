@@ -20,10 +20,10 @@ struct rig_broker {
     struct net_timer beat;
     uint32_t disk_gen, reset; /* reports this broker as reset, unless 0 */
     unsigned fences, grants, fresh, drops;
-    bool mute;       /* neither beats nor answers */
-    bool keep_drops; /* does not confirm deletions */
+    bool mute;        /* neither beats nor answers */
+    bool keep_drops;  /* does not confirm deletions */
     bool mute_fences; /* beats, but answers no fence */
-    enum status why; /* of the last session's end */
+    enum status why;  /* of the last session's end */
 };
 
 /* What a call gave. */
