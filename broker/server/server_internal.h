@@ -28,7 +28,8 @@ struct server {
 
     struct net_turn turn;
     struct net_timer deadline, housekeeping, leave_timer;
-    uint64_t leave_until_ms;         /* 0: it stays */
+    uint64_t leave_until_ms, leave_progress_ms; /* 0: it stays; when leave_leading changed last */
+    uint32_t leave_leading;
     uint64_t armed_ms, retention_ms; /* what `deadline` is set to; when retention runs next */
     uint64_t loads_ms;               /* when the controllers hear of loads next */
     uv_signal_t term, interrupt;

@@ -51,6 +51,8 @@ struct program {
     char *const *rest; /* of consume-exec: what stands behind "--"; NULL: nothing */
     const char *worker, *records_max, *answer_within;
     bool push;
+    bool force;         /* of app delete */
+    const char *stream; /* of app reset */
     bool want_help, want_version, json, follow, aggregate, deaggregate, key_random,
         allow_fewer_zones, no_wait, quiet;
     const char *timeout, *give_up, *shards, *retention, *key, *key_field, *delimiter, *ack_log,
@@ -98,6 +100,12 @@ int run_shard_list(struct program *program, const char *const *words);
 int run_shard_split(struct program *program, const char *const *words);
 int run_shard_merge(struct program *program, const char *const *words);
 
+/* apps.c */
+int run_app_list(struct program *program, const char *const *words);
+int run_app_describe(struct program *program, const char *const *words);
+int run_app_reset(struct program *program, const char *const *words);
+int run_app_delete(struct program *program, const char *const *words);
+
 /* limits.c */
 int run_stream_limits(struct program *program, const char *const *words);
 int run_shard_metrics(struct program *program, const char *const *words);
@@ -106,6 +114,18 @@ int run_shard_metrics(struct program *program, const char *const *words);
 int run_cluster_status(struct program *program, const char *const *words);
 int run_broker_list(struct program *program, const char *const *words);
 int run_controller_list(struct program *program, const char *const *words);
+
+/* moves.c */
+int run_moves_list(struct program *program, const char *const *words);
+int run_moves_stop(struct program *program, const char *const *words);
+int run_rebalance(struct program *program, const char *const *words);
+int run_broker_drain(struct program *program, const char *const *words);
+int run_broker_undrain(struct program *program, const char *const *words);
+int run_broker_replace(struct program *program, const char *const *words);
+int run_broker_remove(struct program *program, const char *const *words);
+int run_broker_label(struct program *program, const char *const *words);
+int run_leader_move(struct program *program, const char *const *words);
+int run_leader_balance(struct program *program, const char *const *words);
 
 /* keys.c */
 int run_key_create(struct program *program, const char *const *words);

@@ -9,6 +9,16 @@ static const char usage[] =
     "  weirctl cluster status\n"
     "  weirctl controller list\n"
     "  weirctl broker list\n"
+    "  weirctl broker drain BROKER [--no-wait]\n"
+    "  weirctl broker undrain BROKER\n"
+    "  weirctl broker replace BROKER [--no-wait]\n"
+    "  weirctl broker remove BROKER\n"
+    "  weirctl broker label BROKER zone=ZONE\n"
+    "  weirctl rebalance [--no-wait]\n"
+    "  weirctl moves list\n"
+    "  weirctl moves stop\n"
+    "  weirctl leader move STREAM SHARD BROKER\n"
+    "  weirctl leader balance\n"
     "  weirctl stream list\n"
     "  weirctl stream describe STREAM\n"
     "  weirctl stream create STREAM [--shards N] [--retention HOURS]\n"
@@ -26,6 +36,11 @@ static const char usage[] =
     "  weirctl stream tag STREAM KEY=VALUE\n"
     "  weirctl stream untag STREAM KEY\n"
     "  weirctl consumer register|deregister STREAM NAME\n"
+    "  weirctl app list\n"
+    "  weirctl app describe APP\n"
+    "  weirctl app reset APP --from trim-horizon|latest|at-timestamp TIME\n"
+    "                    [--stream STREAM]\n"
+    "  weirctl app delete APP [--force]\n"
     "  weirctl shard list STREAM\n"
     "  weirctl shard metrics STREAM\n"
     "  weirctl shard split STREAM SHARD [--at HASH_KEY] [--no-wait]\n"
@@ -39,6 +54,19 @@ static const char usage[] =
     "  weirctl keyring delete KEY [--days 7..30]\n"
     "  weirctl keyring alias KEY NAME\n"
     "  weirctl keyring unalias NAME\n"
+    "\n";
+
+static const char moving[] =
+    "broker drain: its replicas move to other brokers, and none comes; undrain takes that\n"
+    "back. broker remove: of a broker without replicas, for good: it may come back with an\n"
+    "empty data directory only. broker replace: of a dead one; its replicas are made anew\n"
+    "elsewhere now, not only after the controllers' replace-after. broker label: its zone,\n"
+    "whatever its configuration says. rebalance: even numbers of replicas, for instance\n"
+    "after a broker was added; moves stop ends that. Progress is shown until it is done;\n"
+    "ending the command does not end the work, and it may be given again. What would\n"
+    "leave replicas less safe is refused, with the reason.\n"
+    "leader move: BROKER leads the shard; writes pause for some milliseconds, which are\n"
+    "told. leader balance: every shard back to the broker that should lead it.\n"
     "\n";
 
 static const char explanation[] =
@@ -58,6 +86,12 @@ static const char explanation[] =
     "else its range is halved. shard merge: one shard instead of two neighbours. The old\n"
     "shards are closed (SEALED) and stay readable until their records expire. For each\n"
     "partition key the records of a closed shard come before those of its children.\n"
+    "\n"
+    "app: applications that consume streams. describe: for each shard who has it, how far\n"
+    "it has got (everything before the checkpoint's sequence number is processed), how far\n"
+    "that is behind the shard's newest record (? or null: nobody who knows has answered),\n"
+    "and why it is stuck. reset: all its shards begin again there; it may run meanwhile.\n"
+    "delete: forgets its checkpoints; --force although it has workers.\n"
     "\n"
     "shard metrics: what the leaders have counted of shards since they began; of streams\n"
     "that have shard metrics enabled (EnableEnhancedMonitoring).\n"
@@ -93,12 +127,26 @@ static const struct command commands[] = {
     {"cluster",    "status",          0, "cluster status [--json]",                                     run_cluster_status    },
     {"controller", "list",            0, "controller list [--json]",                                    run_controller_list   },
     {"broker",     "list",            0, "broker list [--json]",                                        run_broker_list       },
+    {"broker",     "drain",           1, "broker drain BROKER [--no-wait] [--json]",                    run_broker_drain      },
+    {"broker",     "undrain",         1, "broker undrain BROKER [--json]",                              run_broker_undrain    },
+    {"broker",     "replace",         1, "broker replace BROKER [--no-wait] [--json]",                  run_broker_replace    },
+    {"broker",     "remove",          1, "broker remove BROKER [--json]",                               run_broker_remove     },
+    {"broker",     "label",           2, "broker label BROKER zone=ZONE [--json]",                      run_broker_label      },
+    {"rebalance",  NULL,              0, "rebalance [--no-wait] [--json]",                              run_rebalance         },
+    {"moves",      "list",            0, "moves list [--json]",                                         run_moves_list        },
+    {"moves",      "stop",            0, "moves stop [--json]",                                         run_moves_stop        },
+    {"leader",     "move",            3, "leader move STREAM SHARD BROKER [--json]",                    run_leader_move       },
+    {"leader",     "balance",         0, "leader balance [--json]",                                     run_leader_balance    },
     {"stream",     "list",            0, "stream list [--json]",                                        run_stream_list       },
     {"stream",     "describe",        1, "stream describe STREAM [--json]",                             run_stream_describe   },
     {"stream",     "create",          1, "stream create STREAM [--shards N] [...]",                     run_stream_create     },
     {"stream",     "delete",          1, "stream delete STREAM [--no-wait]",                            run_stream_delete     },
     {"stream",     "retention",       2, "stream retention STREAM HOURS",                               run_stream_retention  },
     {"stream",     "reshard",         2, "stream reshard STREAM SHARDS [--no-wait]",                    run_stream_reshard    },
+    {"app",        "list",            0, "app list [--json]",                                           run_app_list          },
+    {"app",        "describe",        1, "app describe APP [--json]",                                   run_app_describe      },
+    {"app",        "reset",           1, "app reset APP --from POSITION [--stream STREAM]",             run_app_reset         },
+    {"app",        "delete",          1, "app delete APP [--force]",                                    run_app_delete        },
     {"shard",      "list",            1, "shard list STREAM [--json]",                                  run_shard_list        },
     {"shard",      "split",           2, "shard split STREAM SHARD [--at HASH_KEY] [--no-wait]",        run_shard_split       },
     {"shard",      "merge",           3, "shard merge STREAM SHARD NEIGHBOUR [--no-wait]",              run_shard_merge       },
@@ -141,7 +189,7 @@ static const struct command commands[] = {
 
 int main(int argc, char **argv)
 {
-    static const char *const help[] = {usage, explanation, NULL};
+    static const char *const help[] = {usage, explanation, moving, NULL};
     return program_main("weirctl", help, commands, sizeof(commands) / sizeof(commands[0]), argc,
                         argv);
 }

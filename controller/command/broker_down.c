@@ -15,7 +15,9 @@ void command_broker_down(struct db *db, const Weir__Command *command, struct db_
     }
     if (broker.alive) {
         broker.alive = false;
+        broker.down_ms = db_meta(db)->time_ms;
         db_broker_put(db, &broker);
+        db_broker_plan_put(db, &broker);
         command_finish_deletions(db); /* what waited for it alone */
     }
 }

@@ -85,6 +85,8 @@ static enum status check_kinds(const Weir__CommandList *list, uint64_t index, st
              command->lease_checkpoint->checkpoint == NULL) ||
             (command->kind_case == WEIR__COMMAND__KIND_APP_CONTROL &&
              command->app_control->control == NULL) ||
+            (command->kind_case == WEIR__COMMAND__KIND_BROKER_CONTROL &&
+             command->broker_control->control == NULL) ||
             (command->kind_case == WEIR__COMMAND__KIND_STREAM_CONTROL &&
              (command->stream_control->control == NULL ||
               command->stream_control->control->kind_case ==

@@ -19,6 +19,18 @@ void command_drop_shard(struct db *db, const struct db_shard *shard)
 {
     drop_replicas(db, shard->id, &shard->cfg);
     drop_replicas(db, shard->id, &shard->prev_cfg);
+    if (shard->move.state != 0) {
+        struct db_shard still = *shard;
+        still.move = (struct db_move){0};
+        db_drop_put(db, shard->move.to.broker, shard->id);
+        bool joined = false;
+        for (uint32_t v = 0; v < shard->cfg.voter_count; v++) {
+            joined = joined || (shard->cfg.voter[v].broker == shard->move.to.broker &&
+                                shard->cfg.voter[v].disk_gen == shard->move.to.disk_gen);
+        }
+        db_broker_load_add(db, joined ? shard->move.from.broker : shard->move.to.broker, -1, 0);
+        db_shard_move_put(db, &still);
+    }
     for (uint32_t v = 0; v < shard->cfg.voter_count; v++) {
         db_broker_load_add(db, shard->cfg.voter[v].broker, -1, 0);
     }

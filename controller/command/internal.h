@@ -24,6 +24,11 @@
     X(shards_sealed, SHARDS_SEALED)           \
     X(expire_shards, EXPIRE_SHARDS)           \
     X(stream_control, STREAM_CONTROL)         \
+    X(move_begin, MOVE_BEGIN)                 \
+    X(move_join, MOVE_JOIN)                   \
+    X(move_end, MOVE_END)                     \
+    X(broker_control, BROKER_CONTROL)         \
+    X(rebalanced, REBALANCED)                 \
     X(stream_settled, STREAM_SETTLED)         \
     X(key_create, KEY_CREATE)                 \
     X(key_enable, KEY_ENABLE)                 \
@@ -72,6 +77,9 @@ void command_reshard_advance(struct db *db, uint32_t stream, struct db_result *r
 
 /* Every broker that holds a replica of the shard owes its deletion; the row is DELETED. */
 void command_drop_shard(struct db *db, const struct db_shard *shard);
+
+/* The shard's row has become stable: its move is done, or goes back to copying (moves.c). */
+void command_move_settled(struct db *db, struct db_shard *row);
 
 /* Removes streams that are DELETING and have no broker alive that still has to drop a shard. What
  * dead brokers owe stays in the drops. */

@@ -5,7 +5,7 @@
 static void add_alive(const struct db_broker *broker, void *context)
 {
     struct place *place = context;
-    if (!broker->alive || place->failed) {
+    if (!broker->alive || broker->mode != DB_BROKER_NORMAL || place->failed) {
         return;
     }
     if (place->count == place->capacity) {

@@ -86,7 +86,17 @@ void command_register_broker(struct db *db, const Weir__Command *command, struct
     }
     struct db_broker before, row = {.id = in->broker};
     bool known = db_broker_get(db, in->broker, &before);
+    if (known && before.mode == DB_BROKER_REMOVED && before.disk_gen == disk.disk_gen) {
+        command_refuse(result, STATUS_STALE,
+                       "broker-%u was removed from the cluster: with an empty data directory it may "
+                       "join anew",
+                       in->broker);
+        return;
+    }
     if (known) {
+        /* Whoever is back is not replaced any more; whoever was removed begins anew. */
+        row.mode = before.mode == DB_BROKER_DRAINING ? DB_BROKER_DRAINING : DB_BROKER_NORMAL;
+        memcpy(row.label, before.label, sizeof(row.label));
         row.replicas = before.replicas;
         row.preferred = before.preferred;
     }
@@ -95,7 +105,8 @@ void command_register_broker(struct db *db, const Weir__Command *command, struct
     row.disk_gen = disk.disk_gen;
     row.alive = true;
     memcpy(row.disk, disk.id, sizeof(row.disk));
-    (void)snprintf(row.zone, sizeof(row.zone), "%s", in->zone);
+    const char *zone = row.label[0] != '\0' ? row.label : in->zone;
+    (void)snprintf(row.zone, sizeof(row.zone), "%s", zone);
     (void)snprintf(row.host, sizeof(row.host), "%s", in->address->host);
     bool same = known && before.alive && before.boot == row.boot &&
                 before.disk_gen == row.disk_gen && before.port == row.port &&
@@ -103,6 +114,9 @@ void command_register_broker(struct db *db, const Weir__Command *command, struct
     if (!same) {
         db_disk_put(db, &disk);
         db_broker_put(db, &row);
+    }
+    if (known && (before.mode != row.mode || before.down_ms != 0)) {
+        db_broker_plan_put(db, &row);
     }
     Weir__RegisterBrokerReply reply = WEIR__REGISTER_BROKER_REPLY__INIT;
     reply.disk_gen = disk.disk_gen;

@@ -15,5 +15,6 @@ void command_stable(struct db *db, const Weir__Command *command, struct db_resul
         row.prev_cfg = (struct db_config){0};
         db_shard_put(db, &row);
         db_shard_configs_put(db, &row);
+        command_move_settled(db, &row);
     }
 }

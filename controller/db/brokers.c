@@ -10,7 +10,10 @@ static void read_broker(struct db *db, sqlite3_stmt *row, struct db_broker *out)
         .alive = db_u32(row, 7) != 0,
         .replicas = db_u32(row, 8),
         .preferred = db_u32(row, 9),
+        .mode = (enum db_broker_mode)db_u32(row, 10),
+        .down_ms = db_u64(row, 12),
     };
+    db_text(row, 11, out->label, sizeof(out->label));
     db_text(row, 1, out->zone, sizeof(out->zone));
     db_text(row, 2, out->host, sizeof(out->host));
     db_blob(db, row, 6, out->disk, sizeof(out->disk));

@@ -33,7 +33,7 @@ enum {
     DB_PRODUCER_BLOCK = 1 << 20,             /* producer ids given out at a time */
     DB_KEY_ID_BYTES = 33,                    /* of access keys, with their zero */
     DB_KEY_NAME_BYTES = 65,
-    DB_RING_ID_BYTES = 37, /* of a key of the key ring, a uuid, with its zero */
+    DB_RING_ID_BYTES = 37,     /* of a key of the key ring, a uuid, with its zero */
     DB_SEALED_MAX = 160,       /* an encrypted secret */
     DB_LEASE_NAME_BYTES = 129, /* of applications and workers, with their zero */
     DB_INCARNATION_BYTES = 16,
@@ -144,6 +144,22 @@ struct db_config {
     struct db_replica voter[DB_VOTERS_MAX];
 };
 
+/* The numbers are those of proto/schema/moves.proto. */
+enum db_broker_mode {
+    DB_BROKER_NORMAL,
+    DB_BROKER_DRAINING, /* its replicas move away, and none comes */
+    DB_BROKER_REPLACED, /* dead, and its replicas are made anew elsewhere, until it is back */
+    DB_BROKER_REMOVED,  /* without replicas; may come back with an empty disk only */
+};
+
+static inline const char *db_broker_mode_name(enum db_broker_mode mode)
+{
+    return mode == DB_BROKER_DRAINING   ? "draining"
+           : mode == DB_BROKER_REPLACED ? "replaced"
+           : mode == DB_BROKER_REMOVED  ? "removed"
+                                        : "";
+}
+
 struct db_broker {
     uint32_t id;
     char zone[ZONE_BYTES];
@@ -155,6 +171,9 @@ struct db_broker {
     bool alive;
     uint32_t replicas;  /* placed on it, over all shards */
     uint32_t preferred; /* shards that it should lead when all is well */
+    enum db_broker_mode mode;
+    char label[ZONE_BYTES]; /* the zone that an administrator gave it; empty: its own word counts */
+    uint64_t down_ms;       /* cluster time when it was found dead; 0: it is alive */
 };
 
 struct db_disk {
@@ -210,6 +229,13 @@ struct db_lineage {
     uint64_t closed_ms;    /* with final_offset: no record is younger */
 };
 
+/* A replica on its way (controller/moves/move.h). */
+struct db_move {
+    uint32_t state; /* enum move_state; 0: none */
+    struct db_replica from, to;
+    uint64_t started_ms;
+};
+
 struct db_shard {
     uint64_t id; /* stream id << 32 | number */
     struct hash_range range;
@@ -223,6 +249,7 @@ struct db_shard {
     uint64_t leader_boot;
     struct db_config cfg, prev_cfg;
     struct db_lineage lineage;
+    struct db_move move;
 };
 
 static inline uint64_t db_shard_id(uint32_t stream, uint32_t number)
@@ -238,6 +265,12 @@ void db_broker_each(struct db *db, void (*visit)(const struct db_broker *broker,
 /* Adds to the counts of a broker's replicas and preferred leaderships; not a change for the watch.
  */
 void db_broker_load_add(struct db *db, uint32_t id, int64_t replicas, int64_t preferred);
+
+/* Only its mode, label and down_ms; db_broker_put() leaves those. */
+void db_broker_plan_put(struct db *db, const struct db_broker *broker);
+/* Whether numbers of replicas are being made even. */
+bool db_rebalancing(struct db *db);
+void db_rebalancing_set(struct db *db, bool rebalancing);
 
 bool db_disk_get(struct db *db, const uint8_t id[DB_DISK_ID_BYTES], struct db_disk *out);
 void db_disk_put(struct db *db, const struct db_disk *disk);
@@ -255,6 +288,9 @@ bool db_shard_get(struct db *db, uint64_t id, struct db_shard *out);
 void db_shard_put(struct db *db, const struct db_shard *shard); /* leaves its configurations */
 void db_shard_configs_put(struct db *db, const struct db_shard *shard); /* only those */
 void db_shard_lineage_put(struct db *db, const struct db_shard *shard); /* only that */
+void db_shard_move_put(struct db *db, const struct db_shard *shard);    /* ditto */
+/* How many replicas are on their way to the broker. */
+uint32_t db_moves_to(struct db *db, uint32_t broker);
 /* The first shard of the stream whose number is at least `from` and whose state is `state`. */
 bool db_shard_in_state(struct db *db, uint32_t stream, uint32_t from, enum db_shard_state state,
                        uint32_t *out_number);
@@ -295,7 +331,8 @@ uint64_t db_key_count(struct db *db);
 void db_key_each(struct db *db, void (*visit)(const struct db_key *key, void *context),
                  void *context);
 void db_token_key_add(struct db *db, struct bytes sealed);
-/* The key ring. NULL: there is no such key, or memory ran out (then db_commit() will not commit). */
+/* The key ring. NULL: there is no such key, or memory ran out (then db_commit() will not commit).
+ */
 Weir__RingKey *db_ring_get(struct db *db, const char *id);
 void db_ring_put(struct db *db, const Weir__RingKey *key);
 void db_ring_delete(struct db *db, const char *id);
@@ -408,6 +445,8 @@ bool db_drop_delete(struct db *db, uint32_t broker, uint64_t shard); /* whether 
 /* Up to `max` shards that `broker` is to drop, ascending, above `after`. */
 size_t db_drops_get(struct db *db, uint32_t broker, uint64_t after, uint64_t *out_shards,
                     size_t max);
+/* How many shards `broker` is to drop; with a shard: whether that one. */
+uint32_t db_drops_count(struct db *db, uint32_t broker, uint64_t shard);
 /* Whether a broker that is alive has still to drop a shard of the stream. */
 bool db_stream_has_drops(struct db *db, uint32_t stream);
 

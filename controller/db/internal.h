@@ -23,7 +23,7 @@ enum db_statement {
 };
 
 extern const char *const db_schema, *const db_schema_account, *const db_schema_lineage,
-                                                                  *const db_schema_leases;
+                                                                  *const db_schema_leases, *const db_schema_moves;
 extern const char *const db_statements[DB_STATEMENT_COUNT];
 
 struct db {
@@ -89,6 +89,9 @@ enum db_kind { DB_KIND_BROKER, DB_KIND_STREAM, DB_KIND_SHARD, DB_KIND_DELETED_ST
 void db_note(struct db *db, enum db_kind kind, uint64_t id);
 /* Keeps them ascending, each once. False: out of memory. */
 bool db_ids_insert(struct db_ids *ids, uint64_t id);
+
+/* moves.c: fills shard->move. */
+void db_move_read(struct db *db, struct db_shard *shard);
 
 /* lineage.c: fills shard->lineage. */
 void db_lineage_read(struct db *db, struct db_shard *shard);

@@ -49,6 +49,7 @@ static bool shard_next(struct db *db, uint64_t first, uint64_t end, struct db_sh
     (void)sqlite3_reset(get);
     read_configs(db, &shard);
     db_lineage_read(db, &shard);
+    db_move_read(db, &shard);
     if (db->failed) {
         return false;
     }

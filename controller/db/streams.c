@@ -55,8 +55,8 @@ void db_stream_delete(struct db *db, uint32_t id)
 {
     db_note(db, DB_KIND_DELETED_STREAM, id);
     const enum db_statement statements[] = {DB_SHARDS_DELETE, DB_REPLICAS_DELETE_RANGE,
-                                            DB_LINEAGES_DELETE};
-    for (size_t i = 0; i < 3; i++) {
+                                            DB_LINEAGES_DELETE, DB_MOVES_DELETE};
+    for (size_t i = 0; i < 4; i++) {
         sqlite3_stmt *range = db_use(db, statements[i]);
         db_bind_u64(range, 1, db_shard_id(id, 0));
         db_bind_u64(range, 2, db_shard_id(id + 1, 0));

@@ -201,12 +201,15 @@ static void fsm_changed(void *data, bool active, uint64_t term, uint32_t leader)
         keys_activate(c);
         ring_activate(c);
         settle_activate(c);
+        moves_activate(c);
         leases_activate(c);
         scaling_activate(c);
     } else if (!active && c->active) {
         c->active = false;
         brokers_deactivate(c);
         reshards_deactivate(c);
+        moves_deactivate(c);
+        leaders_deactivate(c);
         scaling_deactivate(c);
         leases_deactivate(c);
         elections_deactivate(c);
@@ -282,6 +285,9 @@ static void on_called(struct session *session, struct session_call *call)
         {RPC_CHANGE_RETENTION,   handle_change_retention  },
         {RPC_RESHARD,            handle_reshard           },
         {RPC_STREAM_CONTROL,     handle_stream_control    },
+        {RPC_BROKER_CONTROL,     handle_broker_control    },
+        {RPC_LEADER_CONTROL,     handle_leader_control    },
+        {RPC_MOVES_STATUS,       handle_moves_status      },
         {RPC_KEY_CONTROL,        handle_key_control       },
         {RPC_SIGNING_KEYS,       handle_signing_keys      },
         {RPC_LEASE_SYNC,         handle_lease_sync        },
@@ -315,6 +321,7 @@ static void on_messaged(struct session *session, enum rpc_method method, struct 
         {RPC_BROKER_BEAT,    handle_beat          },
         {RPC_FENCE_REPORT,   handle_fence_report  },
         {RPC_LEADING,        handle_leading       },
+        {RPC_LEARNED,        handle_learned       },
         {RPC_RESIGN,         handle_resign        },
         {RPC_SHARDS_DROPPED, handle_shards_dropped},
         {RPC_SHARDS_SEALED,  handle_shards_sealed },
@@ -359,6 +366,7 @@ static void set_defaults(struct controller_options *options)
         size_t offset;
         uint32_t value;
     } defaults[] = {
+        {offsetof(struct controller_options, moves_at_once),     CONTROLLER_MOVES_AT_ONCE    },
         {offsetof(struct controller_options, connections_max),    CONTROLLER_CONNECTIONS_MAX  },
         {offsetof(struct controller_options, beat_every_ms),      CONTROLLER_BEAT_EVERY_MS    },
         {offsetof(struct controller_options, broker_timeout_ms),  CONTROLLER_BROKER_TIMEOUT_MS},
@@ -371,6 +379,9 @@ static void set_defaults(struct controller_options *options)
     for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
         uint32_t *field = (uint32_t *)(void *)((char *)options + defaults[i].offset);
         *field = *field == 0 ? defaults[i].value : *field;
+    }
+    if (options->replace_after_ms == 0) {
+        options->replace_after_ms = CONTROLLER_REPLACE_AFTER_MS;
     }
     if (options->scaling.window_ms == 0) {
         options->scaling = (struct scaling_config){.window_ms = CONTROLLER_SCALING_WINDOW_MS,
@@ -409,6 +420,7 @@ struct controller *controller_new(const struct controller_options *options)
     c->nobody.controller = c;
     list_init(&c->clients);
     list_init(&c->watchers);
+    list_init(&c->leader_calls);
     net_turn_init(&c->turn, turn_fired);
     pipeline_init(&c->pipeline);
     liveness_init(&c->liveness, c->options.broker_timeout_ms, c->options.session_grace_ms);
@@ -533,6 +545,8 @@ void controller_close(struct controller *c)
     net_timer_stop(c->options.loop, &c->lease_timer);
     net_timer_stop(c->options.loop, &c->replicas_timer);
     reshards_deactivate(c);
+    moves_deactivate(c);
+    leaders_deactivate(c);
     net_timer_stop(c->options.loop, &c->scaling_timer);
     net_timer_stop(c->options.loop, &c->settle_timer);
     net_timer_stop(c->options.loop, &c->hashes_timer);

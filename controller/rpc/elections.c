@@ -140,6 +140,7 @@ enum status handle_leading(struct controller *c, struct client *client, struct b
                                                    .boot = leading->boot,
                                                    .shard = leading->shards[i]->shard,
                                                    .epoch = leading->shards[i]->epoch});
+        leaders_opened(c, leading->shards[i]->shard);
     }
     weir__leading__free_unpacked(leading, NULL);
     return STATUS_OK;
@@ -159,7 +160,9 @@ enum status handle_resign(struct controller *c, struct client *client, struct by
                                                    .shard = resign->shards[i]->shard,
                                                    .epoch = resign->shards[i]->epoch,
                                                    .promised = resign->shards[i]->promised,
-                                                   .stalled = resign->shards[i]->promised == 0});
+                                                   .heir = resign->shards[i]->heir,
+                                                   .stalled = resign->shards[i]->promised == 0 &&
+                                                              resign->shards[i]->heir == 0});
     }
     weir__resign__free_unpacked(resign, NULL);
     return STATUS_OK;

@@ -32,6 +32,13 @@ enum {
     SETTLE_MS = 20,
     SETTLE_WAIT_MS = 2000, /* for a broker that does not read */
     SIGNING_DATES_MAX = 4,
+    MOVES_EVERY_MS = 200,
+    MOVES_PATIENCE_MS = 2000, /* of a controller that has just become active */
+    MOVES_TEXT_BYTES = 160,
+    LEADERS_EVERY_MS = 20,
+    LEADERS_ASK_MS = 300,
+    LEADERS_AT_ONCE = 64,
+    LEADERS_DEADLINE_MS = 20 * 1000,
     SCALING_LOOK_MS_MAX = 1000,
     SHARD_LOADS_MAX = 4000, /* of one message */
 };
@@ -77,7 +84,11 @@ struct controller {
     struct net_timer liveness_timer, election_timer, drops_timer, ahead_timer, replicas_timer,
         settle_timer;
 
-    struct net_timer seals_timer, expiry_timer;
+    struct net_timer seals_timer, expiry_timer, moves_timer, leaders_timer;
+    uint64_t moves_from_ms;  /* when the first plan is made */
+    uint32_t moves_missing;  /* replicas that should move and do not yet */
+    char moves_wait_for[MOVES_TEXT_BYTES];
+    struct list leader_calls; /* leaders.c */
 
     struct leases *leases;
     struct lease_effects lease_effects;
@@ -157,6 +168,16 @@ enum status handle_shards_sealed(struct controller *c, struct client *client, st
 enum status handle_shard_loads(struct controller *c, struct client *client, struct bytes body);
 void scaling_activate(struct controller *c);
 void scaling_deactivate(struct controller *c);
+enum status handle_learned(struct controller *c, struct client *client, struct bytes body);
+void handle_broker_control(struct controller *c, struct client *client, struct session_call *call);
+void handle_leader_control(struct controller *c, struct client *client, struct session_call *call);
+void handle_moves_status(struct controller *c, struct client *client, struct session_call *call);
+void moves_activate(struct controller *c);
+void moves_deactivate(struct controller *c);
+/* Asks the shard's leader to let that voter lead; whether it was sent. */
+bool moves_send_handover(const struct controller *c, const struct db_shard *row, uint32_t heir);
+void leaders_deactivate(struct controller *c);
+void leaders_opened(struct controller *c, uint64_t shard);
 enum status handle_shards_dropped(struct controller *c, struct client *client, struct bytes body);
 
 /* ---- commands

@@ -24,6 +24,8 @@ enum {
     CONTROLLER_SESSION_GRACE_MS = 300,
     CONTROLLER_CONNECTIONS_MAX = 4096,
     CONTROLLER_COMPARE_ENTRIES = 1024,
+    CONTROLLER_REPLACE_AFTER_MS = 15 * 60 * 1000,
+    CONTROLLER_MOVES_AT_ONCE = 8,
     CONTROLLER_SCALING_WINDOW_MS = 60 * 1000,
     CONTROLLER_SCALING_IDLE_MS = 6 * 60 * 60 * 1000,
     CONTROLLER_SCALING_COOLDOWN_MS = 60 * 1000,
@@ -48,6 +50,8 @@ struct controller_options {
     uint32_t election_ms, heartbeat_ms;                      /* 0: of raft.h */
     uint32_t snapshot_entries, snapshot_bytes, trailing_entries; /* ditto */
     uint32_t compare_entries; /* the controllers compare their states so often; 0: the default */
+    uint64_t replace_after_ms; /* replicas of a broker that is dead for so long move; 0: 15 min */
+    uint32_t moves_at_once;    /* replicas on their way; 0: the default */
     struct scaling_config scaling; /* window_ms 0: the defaults above */
     /* The controller cannot go on: the process must end soon, with this code. */
     void (*failed)(void *data, int exit_code, const struct error *why);

@@ -59,6 +59,10 @@ static const struct config_key keys[] = {
         "time between two steps of an on-demand stream"),
     KEY("scaling-shards-max", CONFIG_U32, scaling_shards_max, "200",
         "open shards of an on-demand stream at most; 0: shards never follow the load"),
+    KEY("replace-after", CONFIG_DURATION, replace_after_ms, "15m",
+        "replicas of a broker that is dead for so long are made anew on others"),
+    KEY("moves-at-once", CONFIG_U32, moves_at_once, "8",
+        "replicas that move from broker to broker at a time"),
     KEY("compare-entries", CONFIG_U32, compare_entries, "1024",
         "log entries after which the controllers compare their states; the same on all of them"),
     KEY("lease-term", CONFIG_DURATION, lease_term_ms, "10s",
@@ -128,6 +132,12 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     if (c->connections_max == 0 || c->snapshot_entries == 0 || c->trailing_entries == 0) {
         return error_set(error, STATUS_INVALID,
                          "connections-max, snapshot-entries and trailing-entries must not be 0");
+    }
+    if (c->replace_after_ms < 1000) {
+        return error_set(error, STATUS_INVALID, "replace-after: less than a second");
+    }
+    if (c->moves_at_once == 0 || c->moves_at_once > 1000) {
+        return error_set(error, STATUS_INVALID, "moves-at-once: must be between 1 and 1000");
     }
     if (c->lease_moves == 0 || c->lease_moves > 1000) {
         return error_set(error, STATUS_INVALID, "lease-moves: must be between 1 and 1000");

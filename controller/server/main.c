@@ -127,6 +127,8 @@ static enum status open_controller(struct server *server, struct error *error)
         .lease_term_ms = (uint32_t)config->lease_term_ms,
         .lease_hand_over_ms = (uint32_t)config->lease_hand_over_ms,
         .lease_moves = config->lease_moves,
+        .replace_after_ms = config->replace_after_ms,
+        .moves_at_once = config->moves_at_once,
         .broker_timeout_ms = (uint32_t)config->broker_timeout_ms,
         .session_grace_ms = (uint32_t)config->session_grace_ms,
         .election_ms = (uint32_t)config->election_timeout_ms,

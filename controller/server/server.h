@@ -25,6 +25,8 @@ struct server_config {
     uint64_t snapshot_bytes;
     uint64_t lease_term_ms, lease_hand_over_ms;
     uint32_t lease_moves;
+    uint64_t replace_after_ms;
+    uint32_t moves_at_once;
     uint64_t scaling_window_ms, scaling_idle_ms, scaling_cooldown_ms;
     uint32_t scaling_shards_max;
     char *log_level, *log_format;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "controller/moves/move.h"
 #include "controller/watch/internal.h"
 
 /* Which rows an update has: all, or those of the ids; or one stream's. */
@@ -115,12 +116,13 @@ struct shard_message {
     Weir__ReplicaId *voters[2][DB_VOTERS_MAX];
     uint8_t first[HASH_KEY_BYTES], last[HASH_KEY_BYTES];
     uint32_t parents[DB_PARENTS_MAX];
+    Weir__ReplicaId learner, *learners;
 };
 
 struct broker_message {
     Weir__BrokerInfo info;
     Weir__Address address;
-    char name[NODE_NAME_BYTES], zone[ZONE_BYTES], host[HOST_BYTES];
+    char name[NODE_NAME_BYTES], zone[ZONE_BYTES], host[HOST_BYTES], mode[16];
 };
 
 struct stream_message {
@@ -193,6 +195,14 @@ static void fill_shard(struct shard_message *message, const struct db_shard *sha
     info->config = fill_config(message, 0, &shard->cfg);
     info->prev_config = fill_config(message, 1, &shard->prev_cfg);
     info->generation = shard->generation;
+    if (shard->move.state == MOVE_COPYING) {
+        weir__replica_id__init(&message->learner);
+        message->learner.broker = shard->move.to.broker;
+        message->learner.disk_gen = shard->move.to.disk_gen;
+        message->learners = &message->learner;
+        info->learners = &message->learners;
+        info->n_learners = 1;
+    }
 }
 
 static void fill_stream(const struct watch *watch, struct stream_message *message,
@@ -231,6 +241,8 @@ static void fill_broker(struct broker_message *message, const struct db_broker *
     info->boot = broker->boot;
     info->disk_gen = broker->disk_gen;
     info->alive = broker->alive;
+    (void)snprintf(message->mode, sizeof(message->mode), "%s", db_broker_mode_name(broker->mode));
+    info->mode = message->mode;
 }
 
 /* ---- parts

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <weir/admin.h>
+#include <weir/app.h>
 #include <weir/client.h>
 #include <weir/consumer.h>
 #include <weir/control.h>
 #include <weir/keyring.h>
 #include <weir/keys.h>
+#include <weir/moves.h>
 #include <weir/producer.h>
 #include <weir/reader.h>
 #include <weir/status.h>
