@@ -133,6 +133,8 @@ NODISCARD static enum status parse(struct program *p, int argc, char **argv, str
         args_value("--records-max", &p->records_max),
         args_value("--answer-within", &p->answer_within),
         args_flag("--push", &p->push),
+        args_flag("--force", &p->force),
+        args_value("--stream", &p->stream),
         args_value("--write-bytes", &p->limits.write_bytes),
         args_value("--write-records", &p->limits.write_records),
         args_value("--read-bytes", &p->limits.read_bytes),

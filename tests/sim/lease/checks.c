@@ -175,7 +175,10 @@ static void check_processed(struct world *w, size_t at)
     uint64_t since = track->bad_since_ms;
     since = since < w->active_since_ms ? w->active_since_ms : since;
     since = since < takers ? takers : since;
-    if (w->now_ms > since + 3 * (uint64_t)TERM_MS) {
+    /* Each owner that falls silent in its turn, or does not start it, costs a term. */
+    uint64_t all = since;
+    since = track->worker != 0 && since < track->owned_ms ? track->owned_ms : since;
+    if (w->now_ms > since + 3 * (uint64_t)TERM_MS || w->now_ms > all + 6 * (uint64_t)TERM_MS) {
         violate(w, "U", "nobody processes shard %u/%u (counter %llu) since %llu ms",
                 (unsigned)(w->shard[at] >> 32), (unsigned)w->shard[at],
                 (unsigned long long)track->counter,
