@@ -36,6 +36,11 @@ static void digest_add(struct digest *d, const struct batch_header *h, struct by
     s->batches++;
     s->records += h->count;
     s->bytes += batch.size;
+    if ((h->flags & BATCH_ENCRYPTED) != 0) {
+        s->first_key = s->encrypted == 0 ? h->key_id : s->first_key;
+        s->last_key = h->key_id;
+        s->encrypted++;
+    }
     s->bytes_crc = crc32c(s->bytes_crc, batch.data, batch.size);
     if (EVP_DigestUpdate(d->sha, batch.data, batch.size) != 1) {
         s->corrupt = true;

@@ -28,6 +28,10 @@ static void print_shard(void *context, const struct log_summary *s)
            s->commit_hint, s->last_epoch, s->last_crc, s->promised, s->disk_gen,
            s->uncertain ? "true" : "false", s->corrupt ? "true" : "false", s->batches, s->records,
            s->bytes, s->bytes_crc);
+    if (s->encrypted > 0) {
+        printf("\"encrypted\": {\"batches\": %" PRIu64 ", \"first_key\": %u, \"last_key\": %u}, ",
+               s->encrypted, s->first_key, s->last_key);
+    }
     print_hex("sha256", s->bytes_sha256, sizeof(s->bytes_sha256));
     printf("}");
     *any = true;

@@ -139,9 +139,9 @@ NODISCARD enum status store_delete_shard(struct store *store, struct shard_log *
                                          bool quarantine, uint64_t *out_lsn);
 
 /* What lies in quarantine/. With a clock (wall_ms not 0) also stamps what has newly come there, and
- * removes what was stamped at least keep_ms before; some at a call. `each` may be NULL: it is called
- * with the shard of every thing there, perhaps several times. Blocks: for once a minute, not for
- * the append path. NO_MEMORY, IO. */
+ * removes what was stamped at least keep_ms before; some at a call. `each` may be NULL: it is
+ * called with the shard of every thing there, perhaps several times. Blocks: for once a minute, not
+ * for the append path. NO_MEMORY, IO. */
 struct quarantine_info {
     uint32_t count;     /* that stay there */
     uint32_t removed;   /* by this call */
@@ -277,8 +277,8 @@ NODISCARD enum status shard_log_put_producers(struct shard_log *log, uint64_t ba
 NODISCARD enum status shard_log_get_producers(struct shard_log *log, struct buf *out,
                                               uint64_t *out_base);
 
-/* The one that was written at this base: what an installed copy takes along. NOT_FOUND, CORRUPT, IO,
- * NO_MEMORY. Blocks for one small file. */
+/* The one that was written at this base: what an installed copy takes along. NOT_FOUND, CORRUPT,
+ * IO, NO_MEMORY. Blocks for one small file. */
 NODISCARD enum status shard_log_producers_at(struct shard_log *log, uint64_t base, struct buf *out);
 
 /* What a stopped broker's directory holds, without changing it; one call of `each` per shard. */
@@ -286,6 +286,8 @@ struct log_summary {
     uint64_t shard, log_start, end, commit_hint, batches, records, bytes;
     uint32_t last_epoch, last_crc, promised, disk_gen;
     bool uncertain, corrupt;
+    uint64_t encrypted;           /* batches */
+    uint32_t first_key, last_key; /* data key versions of the first and the last of them */
     uint32_t bytes_crc;       /* CRC-32C over all batches from the first at or above log_start */
     uint8_t bytes_sha256[32]; /* of the same */
 };

@@ -294,7 +294,8 @@ NODISCARD static enum status take_read(struct weir_reader *reader, struct bytes 
 static bool is_final(enum status status)
 {
     return status == STATUS_INVALID || status == STATUS_DENIED || status == STATUS_UNSUPPORTED ||
-           status == STATUS_WRONG_CLUSTER || status == STATUS_NO_MEMORY;
+           status == STATUS_WRONG_CLUSTER || status == STATUS_NO_MEMORY ||
+           (status_is_of_key(status) && status != STATUS_KEY_UNAVAILABLE);
 }
 
 static void take_failure(struct weir_reader *reader, enum reader_question asked, enum status status,

@@ -2,8 +2,8 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "controller/command/ring.h"
 #include "controller/command/stream_control.h"
+#include "controller/ring/ring.h"
 
 /* Longer than any stream keeps records: data keys that ended before may go. */
 #define DATA_KEY_KEPT_MS ((uint64_t)(COMMAND_RETENTION_HOURS_MAX + 48) * 60 * 60 * 1000)

@@ -1,94 +1,16 @@
 /* The key ring: keys are made, switched, rotated, named and destroyed. */
-#include "controller/command/ring.h"
-
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "controller/command/attributes.h"
 #include "controller/command/internal.h"
+#include "controller/ring/ring.h"
 
-/* ---- finding ---- */
-
-void ring_key_free(Weir__RingKey **key)
+static void count_key(const Weir__RingKey *key, void *context)
 {
-    weir__ring_key__free_unpacked(*key, NULL);
-}
-
-struct search {
-    struct db *db;
-    const char *alias;
-    char id[DB_RING_ID_BYTES]; /* "": not found */
-    uint32_t keys;
-};
-
-static void match_alias(const Weir__RingKey *key, void *context)
-{
-    struct search *search = context;
-    search->keys++;
-    for (size_t i = 0; search->alias != NULL && i < key->n_aliases; i++) {
-        if (strcmp(key->aliases[i], search->alias) == 0) {
-            (void)snprintf(search->id, sizeof(search->id), "%s", key->id);
-        }
-    }
-}
-
-/* Without the part of an ARN before the resource; NULL: of another account or region. */
-static const char *without_arn(struct db *db, const char *name)
-{
-    if (strncmp(name, "arn:", 4) != 0) {
-        return name;
-    }
-    AUTO(settings_free) Weir__ClusterSettings *settings = db_settings_get(db);
-    char prefix[128];
-    if (settings == NULL) {
-        return NULL;
-    }
-    (void)snprintf(prefix, sizeof(prefix), "arn:aws:kms:%s:%s:", settings_region(settings),
-                   settings_account(settings));
-    size_t length = strlen(prefix);
-    if (strncmp(name, prefix, length) != 0) {
-        return NULL;
-    }
-    name += length;
-    return strncmp(name, "key/", 4) == 0 ? name + 4 : strncmp(name, "alias/", 6) == 0 ? name : NULL;
-}
-
-Weir__RingKey *ring_find(struct db *db, const char *name)
-{
-    struct search search = {.db = db};
-    name = without_arn(db, name);
-    if (name == NULL) {
-        return NULL;
-    }
-    if (strncmp(name, "alias/", 6) == 0) {
-        search.alias = name;
-        db_ring_each(db, match_alias, &search);
-        name = search.id;
-    }
-    return db_ring_get(db, name);
-}
-
-enum status ring_key_usable(const Weir__RingKey *key)
-{
-    return key->state == WEIR__RING_KEY__STATE__ENABLED    ? STATUS_OK
-           : key->state == WEIR__RING_KEY__STATE__DISABLED ? STATUS_KEY_DISABLED
-                                                           : STATUS_KEY_STATE;
-}
-
-const Weir__RingKeyVersion *ring_key_newest(const Weir__RingKey *key)
-{
-    return key->n_versions == 0 ? NULL : key->versions[key->n_versions - 1];
-}
-
-bool ring_key_wrapped_newest(const Weir__RingKey *key, const Weir__StreamAttributes *attributes)
-{
-    const Weir__RingKeyVersion *version = ring_key_newest(key);
-    if (version == NULL || attributes->n_data_keys == 0) {
-        return false;
-    }
-    const Weir__DataKey *newest = attributes->data_keys[attributes->n_data_keys - 1];
-    return strcmp(newest->ring_key, key->id) == 0 && newest->ring_version == version->version;
+    (void)key;
+    (*(uint32_t *)context)++;
 }
 
 /* ---- answers ---- */
@@ -218,20 +140,22 @@ static bool sealed_is_good(const ProtobufCBinaryData *sealed, struct db_result *
 
 static void create(struct db *db, const Weir__CmdRing *in, struct db_result *result)
 {
-    struct search search = {.db = db, .alias = in->alias[0] != '\0' ? in->alias : NULL};
-    db_ring_each(db, match_alias, &search);
+    uint32_t keys = 0;
+    db_ring_each(db, count_key, &keys);
     if (!sealed_is_good(&in->sealed, result) ||
         (in->alias[0] != '\0' && !alias_is_good(in->alias, in->first, result))) {
         return;
     }
     AUTO(ring_key_free) Weir__RingKey *there = db_ring_get(db, in->key);
+    AUTO(ring_key_free)
+    Weir__RingKey *named = in->alias[0] != '\0' ? ring_find(db, in->alias) : NULL;
     if (!id_is_good(in->key) || strlen(in->description) > RING_DESCRIPTION_MAX) {
         command_refuse(result, STATUS_INVALID, "a description has at most %d characters",
                        RING_DESCRIPTION_MAX);
-    } else if (there != NULL || search.id[0] != '\0' || (in->first && search.keys > 0)) {
+    } else if (there != NULL || named != NULL || (in->first && keys > 0)) {
         command_refuse(result, STATUS_EXISTS, "the key ring has %s already",
                        in->alias[0] != '\0' ? in->alias : in->key);
-    } else if (search.keys >= RING_KEYS_MAX) {
+    } else if (keys >= RING_KEYS_MAX) {
         command_refuse(result, STATUS_LIMIT, "the key ring has %d keys: delete one first",
                        RING_KEYS_MAX);
     } else {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "controller/command/ring.h"
+#include "controller/ring/ring.h"
 #include "controller/rpc/internal.h"
 #include "controller/secret/secret.h"
 

@@ -5,7 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/trace.h"
-#include "controller/command/ring.h"
+#include "controller/ring/ring.h"
 #include "controller/rpc/internal.h"
 #include "controller/secret/secret.h"
 

@@ -1,4 +1,7 @@
-/* The cluster's key ring: finding keys, and what their states allow (docs/security.md). */
+/* The cluster's key ring: finding keys, and what their states allow (docs/security.md). Commands
+ * change it (controller/command), calls use it (controller/rpc).
+ *
+ * Thread: that of the database. */
 #pragma once
 
 #include "controller/db/db.h"
