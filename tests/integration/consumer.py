@@ -1,0 +1,437 @@
+#!/usr/bin/env python3
+"""Consumers of real processes: workers that are killed and frozen, controllers that change, shards that split and merge.
+
+Every record must be processed, per key in order; what is processed again was not checkpointed; a worker that has lost a
+shard checkpoints nothing. Record processors in Python run unchanged under weir consume-exec.
+
+usage: consumer.py --bin DIR [--seconds N] [--only NAME]"""
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from cluster import TREE, Cluster, Failed, expect, run_all
+
+KEYS = 200
+SHARDS = 32
+WORKERS = 6
+NONE = 2 ** 64 - 1
+
+# A processor in the style of amazon_kclpy's, without it: the protocol alone.
+PROCESSOR = r'''
+import base64, json, os, sys
+out, crash_at = sys.argv[1], int(sys.argv[2])
+shard, seen = None, 0
+def say(message):
+    sys.stdout.write("\n" + json.dumps(message) + "\n"); sys.stdout.flush()
+def checkpoint(number=None):
+    say({"action": "checkpoint", "sequenceNumber": number, "subSequenceNumber": None})
+    answer = json.loads(sys.stdin.readline())
+    assert answer["action"] == "checkpoint" and answer["error"] is None, answer
+for line in sys.stdin:
+    message = json.loads(line)
+    action = message["action"]
+    if action == "initialize":
+        shard = message["shardId"]
+    elif action == "processRecords":
+        with open(out, "a") as file:
+            for record in message["records"]:
+                file.write("%s %s %s %s\n" % (shard, record["sequenceNumber"], record["partitionKey"],
+                                              base64.b64decode(record["data"]).decode()))
+        seen += len(message["records"])
+        if crash_at and seen >= crash_at and not os.path.exists(out + ".crashed-" + shard):
+            open(out + ".crashed-" + shard, "w").close()
+            os._exit(3)
+        checkpoint(message["records"][-1]["sequenceNumber"])
+    elif action in ("shardEnded", "shutdownRequested"):
+        checkpoint()
+    say({"action": "status", "responseFor": action})
+'''
+
+
+class Worker:
+    def __init__(self, cluster, app, stream, log, *options):
+        self.log = log
+        self.process = subprocess.Popen(["weir-consume-worker", app, stream, log, *options], env=cluster.env)
+        self.stopped_once = False
+
+    def kill(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+    def end(self):
+        self.process.send_signal(signal.SIGCONT)
+        self.process.terminate()
+        try:
+            self.process.wait(timeout=40)
+        except subprocess.TimeoutExpired as late:
+            self.process.kill()
+            raise Failed(f"{self.log}: it did not stop") from late
+
+
+class Load(threading.Thread):
+    """Numbered records of many keys, until told to end; what was acknowledged is counted by key."""
+
+    def __init__(self, cluster, stream, rate):
+        super().__init__()
+        self.cluster, self.rate = cluster, rate
+        self.over = threading.Event()
+        self.next = [0] * KEYS
+        self.put = subprocess.Popen(["weir", "put", stream, "--key-field", "1", "--quiet"], env=cluster.env,
+                                    stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def run(self):
+        random_keys = random.Random(1)
+        begin, done = time.monotonic(), 0
+        while not self.over.is_set():
+            due = int((time.monotonic() - begin) * self.rate)
+            lines = []
+            while done < due:
+                key = random_keys.randrange(KEYS)
+                lines.append(f"k{key} {self.next[key]}\n")
+                self.next[key] += 1
+                done += 1
+            self.put.stdin.write("".join(lines))
+            self.put.stdin.flush()
+            time.sleep(0.02)
+
+    def finish(self):
+        self.over.set()
+        self.join()
+        _, said = self.put.communicate(timeout=60)
+        expect(self.put.returncode == 0, f"not everything was stored: {said}")
+        return sum(self.next)
+
+
+def read_events(logs):
+    """All lines of all workers by time: (ns, worker, kind, shard, offset, rest)."""
+    events = []
+    for worker, log in enumerate(logs):
+        if not os.path.exists(log):
+            continue
+        with open(log, "rb") as file:
+            for line in file.read().split(b"\n"):
+                parts = line.decode().split(" ")
+                if len(parts) >= 3:
+                    offset = int(parts[3]) if len(parts) > 3 and parts[3] else 0
+                    events.append((int(parts[0]), worker, parts[1], int(parts[2]), offset, parts[4:]))
+    events.sort(key=lambda event: event[0])
+    return events
+
+
+def processed(events):
+    return {(event[5][0], int(event[5][2])) for event in events if event[2] == "R"}
+
+
+def check_order(events, produced):
+    """The first time that a record is processed comes after the first time of the one before it of its key."""
+    newest, again = {}, 0
+    for _, worker, kind, shard, _, rest in events:
+        if kind != "R":
+            continue
+        key, number = rest[0], int(rest[2])
+        known = newest.get(key, -1)
+        expect(number <= known + 1, f"{key}: {number} was processed by worker {worker} before {known + 1} (shard {shard})")
+        again += number <= known
+        newest[key] = max(known, number)
+    for key, count in enumerate(produced):
+        expect(newest.get(f"k{key}", -1) == count - 1, f"k{key}: {newest.get(f'k{key}', -1) + 1} of {count} were processed")
+    return again
+
+
+def check_fences(events, parents):
+    """A tenure begins at the newest checkpoint stored before it, or behind; who had the shard before stores none after."""
+    stored, owner, ended = {}, {}, set()
+    for _, worker, kind, shard, offset, rest in events:
+        if kind == "I":
+            expect(offset >= stored.get(shard, 0),
+                   f"shard {shard} began again at {offset} at worker {worker}, and {stored.get(shard)} was checkpointed")
+            for parent in parents.get(shard, ()):
+                expect(parent in ended, f"shard {shard} began before the end of its parent {parent} was checkpointed")
+            owner[shard] = worker
+        elif kind == "C" and rest[0] == "OK":
+            expect(owner[shard] == worker, f"worker {worker} checkpointed shard {shard}, which {owner[shard]} has")
+            if offset == NONE:
+                ended.add(shard)
+            stored[shard] = max(stored.get(shard, 0), offset)
+    return len(ended)
+
+
+def number_of(shard):
+    return int(shard.removeprefix("shardId-"))
+
+
+def reshard(cluster, rng):
+    """One split or merge; a stream that is being changed already is left alone."""
+    open_shards = [s for s in cluster.shards("orders") if s["state"] == "ACTIVE"]
+    open_shards.sort(key=lambda s: int(s["hash_first"]))
+    at = rng.randrange(len(open_shards) - 1)
+    if rng.random() < 0.5:
+        command = ["weirctl", "shard", "split", "orders", open_shards[at]["id"]]
+    else:
+        command = ["weirctl", "shard", "merge", "orders", open_shards[at]["id"], open_shards[at + 1]["id"]]
+    return cluster.run(*command, check=False).returncode == 0
+
+
+def trouble(cluster, rng, workers, make, seconds):
+    """Kills and freezes workers, kills the active controller, splits and merges."""
+    end = time.monotonic() + seconds
+    frozen, did = {}, {"killed": 0, "frozen": 0, "resharded": 0, "controllers": 0}
+    controller_at = time.monotonic() + seconds / 3
+    while time.monotonic() < end:
+        time.sleep(1.2)
+        for worker, until in list(frozen.items()):
+            if time.monotonic() > until:
+                workers[worker].process.send_signal(signal.SIGCONT)
+                del frozen[worker]
+        free = [w for w in range(WORKERS) if w not in frozen]
+        choice = rng.random()
+        if controller_at and time.monotonic() > controller_at:
+            name = cluster.active_controller()
+            cluster.local("kill", name)
+            time.sleep(2)
+            cluster.local("start", name)
+            controller_at = 0
+            did["controllers"] += 1
+        elif choice < 0.3 and len(free) > 2:
+            worker = rng.choice(free)
+            workers[worker].kill()
+            workers[worker] = make()
+            did["killed"] += 1
+        elif choice < 0.55 and len(free) > 3:
+            worker = rng.choice(free)
+            workers[worker].process.send_signal(signal.SIGSTOP)
+            frozen[worker] = time.monotonic() + rng.choice([1, 5])
+            did["frozen"] += 1
+        else:
+            did["resharded"] += reshard(cluster, rng)
+    for worker in frozen:
+        workers[worker].process.send_signal(signal.SIGCONT)
+    return did
+
+
+def wait_for_all(logs, total, seconds):
+    end = time.monotonic() + seconds
+    have = 0
+    while time.monotonic() < end:
+        have = len(processed(read_events(logs)))
+        if have >= total:
+            return
+        time.sleep(0.5)
+    raise Failed(f"{have} of {total} records were processed {seconds} s after the last was put")
+
+
+def chaos(options):
+    rng = random.Random(options.seed)
+    with Cluster(options.bin, controller_settings=("lease-term=3s",)) as cluster:
+        cluster.create("orders", SHARDS)
+        logs, workers = [], []
+
+        def make():
+            logs.append(os.path.join(cluster.dir, f"worker-{len(logs)}.log"))
+            more = ("push",) if len(logs) % 2 else ()
+            return Worker(cluster, "billing", "orders", logs[-1], "sleep-us", "2000", "every", "3", "records-max", "50", *more)
+
+        load = Load(cluster, "orders", 1500)
+        try:
+            workers += [make() for _ in range(WORKERS)]
+            load.start()
+            did = trouble(cluster, rng, workers, make, options.seconds)
+            total = load.finish()
+            wait_for_all(logs, total, 40)
+            for worker in workers:
+                worker.end()
+        finally:
+            load.over.set()
+            if load.put.poll() is None:
+                load.put.kill()
+            for worker in workers:
+                if worker.process.poll() is None:
+                    worker.kill()
+        events = read_events(logs)
+        again = check_order(events, load.next)
+        parents = {number_of(s["id"]): [number_of(p) for p in s["parents"]] for s in cluster.shards("orders")}
+        ended = check_fences(events, parents)
+        cluster.no_reports()
+        expect(did["killed"] and did["frozen"] and did["controllers"], f"not everything happened: {did}")
+        return f"{total} records, {again} of them again, {ended} shards ended, seed {options.seed}, {did}"
+
+
+def lines_of(path):
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def wait_lines(path, count, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and len(set(lines_of(path))) < count:
+        time.sleep(0.2)
+    have = len(set(lines_of(path)))
+    expect(have >= count, f"{have} of {count} records reached the record processor")
+
+
+def exec_processor(options):
+    with Cluster(options.bin) as cluster:
+        cluster.create("orders", 4)
+        script, out = os.path.join(cluster.dir, "processor.py"), os.path.join(cluster.dir, "processed")
+        with open(script, "w", encoding="utf-8") as file:
+            file.write(PROCESSOR)
+        cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet",
+                    stdin="".join(f"k{i % 50} {i}\n" for i in range(4000)))
+        command = ["weir", "consume-exec", "billing", "orders", "--records-max", "100", "--answer-within", "20s", "--",
+                   sys.executable, script, out, "500"]
+        with open(os.path.join(cluster.dir, "errors"), "w", encoding="utf-8") as errors:
+            with subprocess.Popen(command, env=cluster.env, stderr=errors) as process:
+                try:
+                    wait_lines(out, 4000, 20)
+                    cluster.run("weirctl", "shard", "split", "orders", "0")
+                    cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet",
+                                stdin="".join(f"k{i % 50} {i}\n" for i in range(4000, 6000)))
+                    wait_lines(out, 6000, 20)
+                finally:
+                    process.terminate()
+                    process.wait(timeout=30)
+                expect(process.returncode == 0, f"consume-exec exited {process.returncode}")
+        said = "\n".join(lines_of(os.path.join(cluster.dir, "errors")))
+        crashed = [name for name in os.listdir(cluster.dir) if ".crashed-" in name]
+        expect(len(crashed) >= 4, f"only {len(crashed)} of the record processors crashed: {said}")
+        expect("it exited with code 3" in said, f"nothing was said of the crash: {said}")
+        lines = lines_of(out)
+        newest = {}
+        for line in lines:
+            _, _, key, text = line.split(" ", 3)
+            number = int(text.split(" ")[1])
+            expect(number <= newest.get(key, number - 50) + 50, f"{key}: {number} came before {newest.get(key, -50) + 50}")
+            newest[key] = max(newest.get(key, -1), number)
+        again = len(lines) - len(set(lines))
+        expect(again <= 100 * len(crashed), f"{again} records were processed again after {len(crashed)} crashes")
+        return f"our own processor; {len(crashed)} crashes, {again} records again"
+
+
+KCLPY = r'''
+import sys
+sys.path.insert(0, sys.argv[1])
+from amazon_kclpy import kcl
+from amazon_kclpy.v3 import processor
+class Processor(processor.RecordProcessorBase):
+    def initialize(self, given):
+        self.shard = given.shard_id
+    def process_records(self, given):
+        with open(sys.argv[2], "a") as file:
+            for record in given.records:
+                file.write("%s %s\n" % (record.partition_key, record.binary_data.decode()))
+        last = given.records[-1]
+        given.checkpointer.checkpoint(last.sequence_number, last.sub_sequence_number)
+    def lease_lost(self, given):
+        pass
+    def shard_ended(self, given):
+        given.checkpointer.checkpoint()
+    def shutdown_requested(self, given):
+        given.checkpointer.checkpoint()
+kcl.KCLProcess(Processor()).run()
+'''
+
+
+def fetch_kclpy():
+    """Where amazon_kclpy's source is (its installation would want Java), kept in build/; or why it is not to be had."""
+    directory = os.path.join(TREE, "build", "kclpy")
+    source = os.path.join(directory, "amazon_kclpy-3.2.0")
+    if os.path.isdir(source):
+        return source, ""
+    result = subprocess.run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", directory,
+                             "amazon_kclpy==3.2.0"], capture_output=True, text=True, timeout=60, check=False)
+    if not os.path.exists(source + ".tar.gz"):
+        return "", f"skipped: the package index cannot be reached ({result.stderr.strip()[-80:]})"
+    subprocess.run(["tar", "-xzf", source + ".tar.gz", "-C", directory], check=True)
+    return source, ""
+
+
+def exec_kclpy(options):
+    with Cluster(options.bin) as cluster:
+        source, reason = fetch_kclpy()
+        if reason:
+            return reason
+        cluster.create("orders", 2)
+        script, out = os.path.join(cluster.dir, "kclpy.py"), os.path.join(cluster.dir, "processed")
+        with open(script, "w", encoding="utf-8") as file:
+            file.write(KCLPY)
+        cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet", "--aggregate",
+                    stdin="".join(f"k{i % 50} {i}\n" for i in range(3000)))
+        command = ["weir", "consume-exec", "billing", "orders", "--push", "--", sys.executable, script, source, out]
+        with subprocess.Popen(command, env=cluster.env) as process:
+            try:
+                wait_lines(out, 3000, 30)
+            finally:
+                process.terminate()
+                process.wait(timeout=30)
+        expect(len(lines_of(out)) == 3000, f"{len(lines_of(out))} records for 3000")
+        rest = cluster.run("timeout", "3", "weir", "consume", "billing", "orders", "--quiet", check=False).stdout
+        expect(rest == "", f"after its last checkpoint there was more: {rest[:100]}")
+        return "amazon_kclpy 3.2.0, aggregated records, push"
+
+
+def terminal(options):
+    with Cluster(options.bin) as cluster:
+        cluster.create("orders", 3)
+        cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet", stdin="".join(f"k{i} {i}\n" for i in range(900)))
+        first = cluster.run("weir", "consume", "print", "orders", "--json", "--count", "400").stdout.splitlines()
+        second = cluster.run("weir", "consume", "print", "orders", "--json", "--count", "500", "--push").stdout.splitlines()
+        rows = [json.loads(line) for line in first + second]
+        expect(len(first) == 400 and len({row["data"] for row in rows}) == 900, f"{len(first)} and {len(second)} records")
+        for arguments, sentence in ((("no-such",), "no-such"), (("orders", "--from", "nowhere"), "trim-horizon"),
+                                    (("orders", "--records-max", "0"), "--records-max")):
+            result = cluster.run("weir", "consume", "print-2", *arguments, check=False)
+            expect(result.returncode != 0 and sentence in result.stderr, f"{arguments}: {result.stderr}")
+        a = subprocess.Popen(["weir", "consume", "print", "orders", "--worker", "one"], env=cluster.env,
+                             stderr=subprocess.PIPE, text=True)
+        time.sleep(1)
+        b = subprocess.Popen(["weir", "consume", "print", "orders", "--worker", "one"], env=cluster.env)
+        _, said = a.communicate(timeout=20)
+        b.terminate()
+        b.wait(timeout=30)
+        expect(a.returncode != 0 and said, "a worker whose name was taken went on")
+        return said.strip().splitlines()[-1]
+
+
+def wordcount(options):
+    with Cluster(options.bin) as cluster:
+        cluster.create("words", 3)
+        cluster.run("weir", "put", "words", "--key-random", "--quiet", stdin="the weir, the water\n" * 500)
+        out = os.path.join(cluster.dir, "counts")
+        with open(out, "w", encoding="utf-8") as file:
+            workers = [subprocess.Popen(["weir-wordcount", "count", "words"], env=cluster.env, stdout=file) for _ in range(2)]
+            time.sleep(4)
+            for worker in workers:
+                worker.terminate()
+            codes = [worker.wait(timeout=30) for worker in workers]
+        expect(codes == [0, 0], f"exit codes {codes}")
+        counts = {}
+        for line in lines_of(out):
+            word, count = line.split(" ")
+            counts[word] = counts.get(word, 0) + int(count)
+        expect(counts == {"the": 1000, "weir": 500, "water": 500}, f"counted {counts}")
+        return "two workers"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=int(time.time()) % 100000)
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    options.bin = os.path.abspath(options.bin)
+    tests = [("terminal", terminal), ("wordcount", wordcount), ("chaos", chaos), ("exec", exec_processor), ("kclpy", exec_kclpy)]
+    return run_all([(name, lambda test=test: test(options)) for name, test in tests if options.only in name])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
