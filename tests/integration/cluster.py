@@ -23,13 +23,14 @@ def expect(condition, sentence):
 class Cluster:
     """with Cluster(bin_dir) as c: c.run("weirctl", "cluster", "status")"""
 
-    def __init__(self, bin_dir, controllers=3, brokers=3, settings=(), controller_settings=(), directory=None, wait=True):
+    def __init__(self, bin_dir, controllers=3, brokers=3, settings=(), controller_settings=(), directory=None, wait=True,
+                 cleartext=False):
         self.bin = os.path.abspath(bin_dir)
         self.own_directory = directory is None
         self.dir = directory or tempfile.mkdtemp(prefix="weir-test-")
         self.controllers, self.brokers = controllers, brokers
         self.settings, self.controller_settings = settings, controller_settings
-        self.wait = wait
+        self.wait, self.cleartext = wait, cleartext
         self.env = None
 
     def __enter__(self):
@@ -61,6 +62,7 @@ class Cluster:
                    str(self.brokers)]
         if os.environ.get("WEIR_TEST_BASE_PORT"):
             command += ["--base-port", os.environ["WEIR_TEST_BASE_PORT"]]
+        command += ["--cleartext"] if self.cleartext else []
         for line in self.settings:
             command += ["--set", line]
         for line in self.controller_settings:
