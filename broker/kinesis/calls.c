@@ -7,15 +7,6 @@
 
 enum { RATE_MAX = 1000000 };
 
-static const struct {
-    const char *name;
-    uint32_t rate; /* of AWS; 0: none is published, or it is one of shards */
-} operations[API_OPERATIONS] = {
-#define OPERATION(name, handler, input, output, answer, resource, rate) \
-    [API_##name] = {#name, rate},
-#include "broker/gateway/api.def"
-};
-
 static void set(struct calls *calls, uint32_t operation, uint32_t rate)
 {
     calls->operation[operation].rate = rate;
@@ -40,8 +31,8 @@ NODISCARD static enum status set_one(struct calls *calls, const char *text, cons
                          (int)(end - text), text, RATE_MAX);
     }
     for (uint32_t i = 0; i < API_OPERATIONS; i++) {
-        if (strlen(operations[i].name) == (size_t)(equals - text) &&
-            strncmp(operations[i].name, text, (size_t)(equals - text)) == 0) {
+        if (strlen(api_operations[i].name) == (size_t)(equals - text) &&
+            strncmp(api_operations[i].name, text, (size_t)(equals - text)) == 0) {
             set(calls, i, (uint32_t)rate);
             return STATUS_OK;
         }
@@ -54,7 +45,7 @@ enum status calls_init(struct calls *calls, const char *text, struct error *erro
 {
     bool off = strcmp(text, "off") == 0;
     for (uint32_t i = 0; i < API_OPERATIONS; i++) {
-        set(calls, i, off ? 0 : operations[i].rate);
+        set(calls, i, off ? 0 : api_operations[i].rate);
     }
     if (off || strcmp(text, "aws") == 0) {
         return STATUS_OK;

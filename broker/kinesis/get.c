@@ -120,8 +120,12 @@ static void resolve(struct request *r, struct get *get)
     weir__resolve__init(message);
     message->shard = get->records.shard;
     message->type = WEIR__POSITION_TYPE__POSITION_TRIM_HORIZON;
-    *reach = (struct reach){
-        .r = r, .shard = get->records.shard, .method = RPC_RESOLVE, .done = resolved, .owner = get};
+    *reach = (struct reach){.r = r,
+                            .shard = get->records.shard,
+                            .method = RPC_RESOLVE,
+                            .any_replica = true,
+                            .done = resolved,
+                            .owner = get};
     reach_start(reach, &message->base, (struct bytes){0});
 }
 
@@ -172,8 +176,12 @@ static void read_more(struct request *r, struct get *get)
     message->max_records = wanted + 1;
     message->limit = get->reads == 0 ? WEIR__READ__LIMIT__CALL : WEIR__READ__LIMIT__CONTINUED;
     get->reads++;
-    *reach = (struct reach){
-        .r = r, .shard = get->records.shard, .method = RPC_READ, .done = was_read, .owner = get};
+    *reach = (struct reach){.r = r,
+                            .shard = get->records.shard,
+                            .method = RPC_READ,
+                            .any_replica = true,
+                            .done = was_read,
+                            .owner = get};
     reach_start(reach, &message->base, (struct bytes){0});
 }
 

@@ -47,7 +47,7 @@ struct request {
     struct arena arena;
     struct sigv4_result caller;
     uint8_t body_hash[32]; /* SHA-256 */
-    uint32_t key_tries; /* how often it waited for its key */
+    uint32_t key_tries;    /* how often it waited for its key */
     enum api_encoding encoding;
     enum api_operation_id operation; /* API_OPERATIONS until it is known */
     const struct value *input;
@@ -207,14 +207,18 @@ struct reach_reply {
     uint32_t piece_count;
 };
 
-/* One call to a shard's leader, at this or another broker, again and again until it answers or the
- * request's time is over. Lives in the arena of its request; what it sends must, too. */
+/* One call to a shard's leader (or another replica), at this or another broker, again and again
+ * until it answers or the request's time is over. Lives in the arena of its request; what it sends
+ * must, too. */
 struct reach {
     struct request *r;
     uint64_t shard;
     uint64_t deadline_ms; /* 0: the request's */
     uint32_t patience_ms; /* how long one attempt may take, when longer than usual */
     enum rpc_method method;
+    /* While the leader does not answer, any replica may: it has what it knows as committed
+     * (docs/replication.md 2.10). */
+    bool any_replica;
     void (*done)(struct reach *reach, const struct reach_reply *reply); /* may come from inside */
     void *owner;
     struct arena *arena; /* for its messages; NULL: the request's */

@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "broker/kinesis/internal.h"
 
-enum { RETRY_MS_MAX = 200 };
+enum { RETRY_MS_MAX = 200, IMPATIENCE_MS = 700 /* with a leader, when a replica would do */ };
 
 static void go(struct reach *reach);
 
@@ -77,7 +77,9 @@ static void retry_or_fail(struct reach *reach, enum status status, const char *t
         wait_ms = 1; /* somebody knows who leads */
     }
     reach->leader = leader;
-    if (!may_retry(reach, status) || r->k->closing || now_ms + wait_ms >= reach->deadline_ms) {
+    bool elsewhere = reach->any_replica && status == STATUS_CORRUPT;
+    if ((!may_retry(reach, status) && !elsewhere) || r->k->closing ||
+        now_ms + wait_ms >= reach->deadline_ms) {
         fail(reach, status, text);
     } else if (net_timer_start(r->k->options.loop, &reach->timer, now_ms + wait_ms, again) !=
                STATUS_OK) {
@@ -106,6 +108,9 @@ static void go_remote(struct reach *reach, struct session *session)
     uint64_t now_ms = request_now_ms(r);
     uint64_t left_ms = reach->deadline_ms > now_ms ? reach->deadline_ms - now_ms : 1;
     uint32_t timeout_ms = left_ms < ATTEMPT_MS ? (uint32_t)left_ms : (uint32_t)ATTEMPT_MS;
+    if (reach->any_replica && timeout_ms > IMPATIENCE_MS) {
+        timeout_ms = IMPATIENCE_MS;
+    }
     if (reach->patience_ms > timeout_ms) {
         timeout_ms = reach->patience_ms;
     }
@@ -163,14 +168,30 @@ static void go_local(struct reach *reach)
 
 /* ---- either ---- */
 
-static void go(struct reach *reach)
+/* Whom to ask now: the leader at every other attempt, and its followers in turn between, if they
+ * will do and the leader has failed once. 0: nobody is known. */
+static uint32_t choose(const struct reach *reach, const struct route_shard *shard)
 {
-    const struct kinesis_options *options = &reach->r->k->options;
-    const struct route_shard *shard = route_shard(options->route, reach->shard);
     uint32_t leader = reach->leader;
     if (leader == 0 && shard != NULL) {
         leader = shard->leader_broker;
     }
+    bool follower = reach->any_replica && shard != NULL && shard->replica_count > 0 &&
+                    (leader == 0 || reach->attempts % 2 == 1);
+    if (!follower) {
+        return leader;
+    }
+    uint32_t turn = leader == 0 ? reach->attempts : reach->attempts / 2;
+    uint32_t count = shard->replica_count;
+    uint32_t broker = shard->replica_brokers[turn % count];
+    return broker == leader && count > 1 ? shard->replica_brokers[(turn + 1) % count] : broker;
+}
+
+static void go(struct reach *reach)
+{
+    const struct kinesis_options *options = &reach->r->k->options;
+    const struct route_shard *shard = route_shard(options->route, reach->shard);
+    uint32_t leader = choose(reach, shard);
     reach->attempts++;
     if (leader == options->broker) {
         go_local(reach);

@@ -400,6 +400,36 @@ def iterators_survive_a_restart(api):
 
 # ---- strangers ----
 
+def reads_go_on_without_a_leader(api):
+    """Nobody can elect one: followers give what they know as committed."""
+    cluster = api.cluster
+    api.create("orphan", 1)
+    for i in range(50):
+        api.any().put_record(StreamName="orphan", Data=b"%d" % i, PartitionKey="k")
+    iterator = api.iterator("orphan")
+    time.sleep(0.5)  # for the followers to hear of the last commit
+    leader = leader_of(api, "orphan")
+    left = [c for c, name in zip(api.clients, ("broker-1", "broker-2", "broker-3")) if name != leader]
+    controllers = [name for name in cluster.names() if name.startswith("controller")]
+    for name in controllers:
+        cluster.local("stop", name)
+    try:
+        cluster.local("kill", leader)
+        for client in left:
+            begin, got, at = time.monotonic(), [], iterator
+            while len(got) < 50 and time.monotonic() - begin < 20:
+                page = client.get_records(ShardIterator=at)
+                got, at = got + page["Records"], page["NextShardIterator"]
+            expect([int(r["Data"]) for r in got] == list(range(50)), f"{len(got)} of 50 records without a leader")
+    finally:
+        for name in controllers:
+            cluster.local("cont", name)
+        cluster.local("start", leader)
+    api.wait_serving()
+    api.any().put_record(StreamName="orphan", Data=b"50", PartitionKey="k")
+    expect(len(api.read(iterator)[0]) == 51, "what was written before and after")
+
+
 def changed_tokens_are_refused(api):
     api.create("sealed")
     raw = bytearray(base64.b64decode(api.iterator("sealed")))
@@ -434,6 +464,7 @@ def main():
              ("a subscription survives a leader", subscription_survives_a_leader),
              ("retries are not duplicates", retries_are_not_duplicates),
              ("iterators survive a restart", iterators_survive_a_restart),
+             ("reads go on without a leader", reads_go_on_without_a_leader),
              ("changed tokens are refused", changed_tokens_are_refused)]
     with Cluster(arguments.bin) as cluster:
         api = Api(cluster)

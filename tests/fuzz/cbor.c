@@ -1,0 +1,9 @@
+/* Bodies in CBOR: see codec.h. */
+#include "tests/fuzz/codec.h"
+#include "tests/fuzz/fuzz.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    codec_check(API_CBOR, data, size);
+    return 0;
+}
