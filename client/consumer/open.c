@@ -178,7 +178,7 @@ NODISCARD static enum status open_async(struct weir_client *client,
                                         weir_consumer_opened_fn *opened, void *context,
                                         struct error *error)
 {
-    struct weir_consumer *consumer;
+    struct weir_consumer *consumer = NULL; /* gcc cannot see that it is set */
     enum status status = make(client, options, processor, &consumer, error);
     if (status != STATUS_OK) {
         return status;
