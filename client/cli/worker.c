@@ -82,7 +82,7 @@ enum status worker_options(const struct program *program, const char *applicatio
                            const char *streams, struct worker_names *names,
                            struct weir_consumer_options *out, struct error *error)
 {
-    size_t count;
+    size_t count = 0; /* gcc cannot see that it is set */
     enum status status = take_streams(streams, names, &count, error);
     if (status != STATUS_OK) {
         return status;
