@@ -45,6 +45,10 @@ enum status shard_hand_over(struct shard *shard, struct replica_id heir)
     if (shard->role != REPLICA_LEADING) {
         return STATUS_NOT_LEADER;
     }
+    struct replica_slot slot;
+    if (heir.broker == 0 && replica_slot(shard->replica, &slot) == STATUS_BUSY) {
+        return STATUS_OK; /* it is under way */
+    }
     struct replica_id to = heir.broker == 0 ? best_heir(shard) : heir;
     if (to.broker == 0) {
         return STATUS_BUSY;

@@ -228,6 +228,20 @@ static void carry_out(struct host *h, const struct replica_effect *e,
         h->log_start = e->end;
         say(h, "log start %d\n", (int)e->end);
         break;
+    case REPLICA_DO_INSTALL:
+        say(h, "install at %d\n", (int)e->end);
+        h->batches = 0;
+        h->log_start = e->end;
+        /* What ends there is gone; its point is all that is left of it. */
+        h->batch[h->batches++] = (struct replica_batch){
+            .base = e->end - 1, .count = 1, .epoch = e->epoch, .crc = e->crc, .bytes = 100};
+        break;
+    case REPLICA_DO_LEARNED:
+        say(h, "learned %u\n", e->to.broker);
+        break;
+    case REPLICA_DO_HANDED:
+        say(h, "handed to %u in %u\n", e->to.broker, e->epoch);
+        break;
     case REPLICA_DO_HALT:
         say(h, "halt\n");
         break;

@@ -206,7 +206,7 @@ static void two_fenced_followers_end_a_leadership_one_does_not(void **state)
     assert_string_equal(grant(&A, 1), "STALE"); /* a late copy does not revive it */
 }
 
-static void a_follower_below_our_log_start_waits_for_a_copy(void **state)
+static void a_follower_below_our_log_start_is_sent_a_copy(void **state)
 {
     (void)state;
     struct wire wire;
@@ -215,7 +215,7 @@ static void a_follower_below_our_log_start_waits_for_a_copy(void **state)
     synced(&A);
     replicate(&A, &B);
     step(&A, (struct replica_input){.type = REPLICA_RETAIN, .offset = 2});
-    assert_string_equal(next_append(&A, &C, &wire), "NOT_FOUND");
+    assert_string_equal(next_append(&A, &C, &wire), "(1, 2) + 0, commit 2");
     assert_true(view_of(&A).member[1].needs_copy);
     assert_string_equal(propose(&A, 1), "write up to 3\nwake 2\n");
     synced(&A);
@@ -294,7 +294,7 @@ int main(void)
         TEST(a_new_boot_must_show_again_what_it_holds),
         TEST(a_leader_that_cannot_commit_refuses_proposals),
         TEST(two_fenced_followers_end_a_leadership_one_does_not),
-        TEST(a_follower_below_our_log_start_waits_for_a_copy),
+        TEST(a_follower_below_our_log_start_is_sent_a_copy),
         TEST(the_window_bounds_what_is_unacknowledged),
         TEST(a_send_that_was_overtaken_is_forgotten),
         TEST(epoch_start_is_asked_for_again_until_it_is_proposed),
