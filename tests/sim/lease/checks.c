@@ -48,9 +48,15 @@ static void check_taken(struct world *w, const struct track *track, uint64_t sha
         uint64_t listed = track->listed_ms > track->owned_ms ? track->listed_ms : track->owned_ms;
         bool asked =
             track->asked_since_ms != 0 && w->now_ms + 200 >= track->asked_since_ms + HAND_OVER_MS;
-        if (!asked && w->now_ms < listed + TERM_MS) {
-            violate(w, "T", "%s processes shard %u/%u and lost it", worker->name,
-                    (unsigned)(shard >> 32), (unsigned)shard);
+        bool late = track->late_ms != 0 && w->now_ms < track->late_ms + 1500;
+        if (!asked && !late && w->now_ms < listed + TERM_MS) {
+            violate(w, "T",
+                    "%s processes shard %u/%u and lost it: listed %llu ms ago, had it for %llu ms, "
+                    "asked %llu ms ago",
+                    worker->name, (unsigned)(shard >> 32), (unsigned)shard,
+                    (unsigned long long)(w->now_ms - track->listed_ms),
+                    (unsigned long long)(w->now_ms - track->owned_ms),
+                    (unsigned long long)(w->now_ms - track->asked_since_ms));
         }
     }
 }

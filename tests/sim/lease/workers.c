@@ -162,7 +162,11 @@ static void sync_reply(struct world *w, struct mail *mail)
     }
     for (size_t i = 0; status == STATUS_OK && i < mail->count; i++) {
         struct track *track = &w->track[world_shard(w, mail->shards[i])];
-        track->listed_ms = track->counter == mail->counters[i] ? w->now_ms : track->listed_ms;
+        if (track->counter == mail->counters[i]) {
+            uint64_t last = track->listed_ms > track->owned_ms ? track->listed_ms : track->owned_ms;
+            track->late_ms = w->now_ms >= last + TERM_MS ? w->now_ms : track->late_ms;
+            track->listed_ms = w->now_ms;
+        }
     }
     lease_answer_release(&answer);
     if (!w->quiet && rng_once_in(&w->rng, 40)) {

@@ -82,6 +82,7 @@ struct track { /* of a shard, what the checks remember */
     uint64_t bad_since_ms;   /* nobody who is well processes it; 0: somebody does */
     uint64_t asked_since_ms; /* its owner was asked for it; 0: not */
     uint64_t owned_ms, listed_ms;
+    uint64_t late_ms; /* it was listed after a term or more: its end may be under way */
     uint64_t bytes_per_s;
     uint64_t closed_ms, gone_ms; /* 0: open; kept */
     uint32_t parent_count;
