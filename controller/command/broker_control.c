@@ -121,11 +121,11 @@ static void remove_broker(struct db *db, struct db_broker *broker, struct db_res
     db_shard_each(db, 0, add_held, &held);
     uint32_t drops = broker->alive ? db_drops_count(db, broker->id, 0) : 0;
     if (held.shards + db_moves_to(db, broker->id) > 0) {
-        command_refuse(result, STATUS_BUSY, "broker-%u has %u replicas: %s it first", broker->id,
+        command_refuse(result, STATUS_IN_USE, "broker-%u has %u replicas: %s it first", broker->id,
                        held.shards + db_moves_to(db, broker->id),
                        broker->alive ? "drain" : "replace");
     } else if (drops > 0) {
-        command_refuse(result, STATUS_BUSY, "broker-%u still deletes %u replicas: try again soon",
+        command_refuse(result, STATUS_IN_USE, "broker-%u still deletes %u replicas: try again soon",
                        broker->id, drops);
     } else if (broker->mode != DB_BROKER_REMOVED) {
         broker->mode = DB_BROKER_REMOVED;

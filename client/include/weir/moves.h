@@ -3,7 +3,7 @@
  *
  * What is asked is kept by the controllers, goes on by itself, and is safe to ask again. Errors
  * beside those of <weir/admin.h>: NOT_FOUND (no such broker, stream or shard), PLACEMENT (it would
- * leave replicas less safe than they are: the sentence says why), BUSY (the broker still has
+ * leave replicas less safe than they are: the sentence says why), IN_USE (the broker still has
  * replicas), INVALID. */
 #pragma once
 
