@@ -16,12 +16,12 @@ struct lease {
     /* A hand-over under way. */
     bool asked;
     uint64_t asked_until_ms;
-    uint64_t heir;  /* worker that shall have it next; 0: whoever fits */
-    uint64_t avoid; /* worker that has given it up, or did not take it; 0: none */
+    uint64_t heir;            /* worker that shall have it next; 0: whoever fits */
+    uint64_t avoid;           /* worker that has given it up, or did not take it; 0: none */
     uint64_t avoid_until_ms;  /* while somebody else can have it … */
     uint64_t avoid_wholly_ms; /* … and whoever is there */
-    uint64_t calm_ms;  /* not moved to balance before */
-    uint64_t finisher; /* finished: who has read it to the end */
+    uint64_t calm_ms;         /* not moved to balance before */
+    uint64_t finisher;        /* finished: who has read it to the end */
     struct lease *next_of_owner;
 };
 
