@@ -80,9 +80,11 @@ static void note_latencies(struct worker *worker, const struct weir_delivery *de
     (void)pthread_mutex_lock(&worker->lock);
     for (size_t i = 0; i < delivery->count && worker->latency_count < LATENCIES_MAX; i++) {
         const struct weir_read_record *record = &delivery->records[i];
-        uint64_t put;
-        memcpy(&put, record->data, sizeof(put));
-        worker->latencies[worker->latency_count++] = (uint32_t)((now - put) / 1000);
+        uint64_t put_us = 0;
+        if (record->data_size >= 16) {
+            memcpy(&put_us, record->data + 8, sizeof(put_us));
+        }
+        worker->latencies[worker->latency_count++] = (uint32_t)(now / 1000 - put_us);
     }
     (void)pthread_mutex_unlock(&worker->lock);
 }
@@ -174,6 +176,16 @@ static void report(struct worker *worker)
     write_out(worker, line, (size_t)size);
 }
 
+static void count(struct worker *worker)
+{
+    (void)pthread_mutex_lock(&worker->lock);
+    size_t n = worker->latency_count;
+    (void)pthread_mutex_unlock(&worker->lock);
+    char line[64];
+    int size = snprintf(line, sizeof(line), "%" PRIu64 " N %zu\n", now_ns(), n);
+    write_out(worker, line, (size_t)size);
+}
+
 static void take_options(int argc, char **argv, struct worker *worker,
                          struct weir_consumer_options *options)
 {
@@ -232,8 +244,12 @@ int main(int argc, char **argv)
         (void)fprintf(stderr, "weir-consume-worker: %s\n", worker.log < 0 ? argv[3] : error.text);
         return 1;
     }
-    int number;
-    (void)sigwait(&signals, &number);
+    const struct timespec second = {.tv_sec = 1};
+    while (sigtimedwait(&signals, NULL, &second) < 0) {
+        if (worker.quiet) {
+            count(&worker);
+        }
+    }
     weir_consumer_close(consumer);
     weir_client_close(client);
     if (worker.quiet) {
