@@ -241,12 +241,20 @@ void controller_tick(struct world *w)
     }
     for (size_t i = 0; i < w->effects.count && w->command_count < COMMANDS_MAX / 2; i++) {
         bool lost = !w->quiet && rng_once_in(&w->rng, 50);
+        if (!w->quiet && w->late_at_ms == 0 && rng_once_in(&w->rng, 10)) {
+            w->late = w->effects.effect[i];
+            w->late_at_ms = w->now_ms + rng_between(&w->rng, 500, 8000);
+        }
         for (int k = lost ? 1 : 0; k < 2; k++) {
             carry_out(w, &w->effects.effect[i]);
             if (w->quiet || !rng_once_in(&w->rng, 30)) { /* else twice */
                 break;
             }
         }
+    }
+    if (w->late_at_ms != 0 && w->now_ms >= w->late_at_ms) {
+        w->late_at_ms = 0;
+        carry_out(w, &w->late);
     }
     lease_effects_clear(&w->effects);
 }

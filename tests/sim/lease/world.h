@@ -95,6 +95,8 @@ struct world {
     struct db *db;
     struct leases *leases;
     struct lease_effects effects;
+    struct lease_effect late; /* proposed once more, long after its time */
+    uint64_t late_at_ms;      /* 0: none */
     bool active, quiet;
     uint64_t active_since_ms, change_ms, reshard_ms, reset_ms;
     struct sim_worker worker[WORKERS];
