@@ -78,7 +78,7 @@ static enum weir_processed call_program(struct weir_lease *lease)
         return WEIR_PROCESSED;
     case JOB_NONE:
     default:
-        CHECK(!"a job without a callback");
+        CHECK(false); /* a job without a callback */
     }
     return WEIR_PROCESSED;
 }

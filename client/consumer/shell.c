@@ -112,7 +112,7 @@ static bool act(struct weir_consumer *consumer, const struct core_effect *effect
         stopped(consumer);
         return false;
     default:
-        CHECK(!"an effect that does not exist");
+        CHECK(false); /* no such effect */
     }
     return true;
 }
