@@ -1,5 +1,7 @@
-/* The worker's core: leases that come, are lost, handed over and finished; what runs, what is read
- * ahead, what may be checkpointed. */
+/* A worker's core, and a shell that writes down what it was told and answers when the test says so.
+ */
+#pragma once
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
