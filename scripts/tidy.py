@@ -30,20 +30,26 @@ LAYERS = {
                       "broker/api", "broker/kinesis", "broker/journal", "broker/log", "broker/replica"],
     "controller/election": ["broker/replica"],
     "controller/placement": [],
+    "controller/moves": ["controller/election"],
+    "controller/row": ["controller/db", "controller/election", "controller/moves"],
     "controller/db": ["proto/wire", "proto/schema"],
-    "controller/command": ["proto/wire", "proto/schema", "controller/db", "controller/placement"],
-    "controller/watch": ["proto/rpc", "proto/net", "proto/schema", "controller/db", "controller/command"],
+    "controller/command": ["proto/wire", "proto/schema", "controller/db", "controller/placement", "controller/election",
+                           "controller/moves", "controller/row"],
+    "controller/watch": ["proto/rpc", "proto/net", "proto/schema", "controller/db", "controller/command",
+                         "controller/moves"],
     "controller/raft": ["proto/wire", "proto/rpc", "proto/net", "proto/schema"],
     "controller/rpc": ["proto/wire", "proto/rpc", "proto/net", "proto/schema", "controller/db", "controller/command",
-                       "controller/watch", "controller/raft", "controller/election", "controller/placement"],
+                       "controller/watch", "controller/raft", "controller/election", "controller/placement",
+                       "controller/moves", "controller/row"],
     "controller/server": ["proto/wire", "proto/rpc", "proto/net", "proto/schema", "controller/db",
                           "controller/command", "controller/watch", "controller/raft", "controller/election",
                           "controller/placement", "controller/rpc"],
 }
 # Folders whose headers are small and all public.
-OPEN = ("base", "proto/wire", "proto/rpc", "proto/net", "proto/schema")
+OPEN = ("base", "proto/wire", "proto/rpc", "proto/net", "proto/schema", "controller/moves")
 CLIENT_MAY = ("base/", "proto/", "client/", "weir/")
-PURE = ("broker/replica/", "proto/wire/", "proto/rpc/", "controller/election/", "controller/placement/")
+PURE = ("broker/replica/", "proto/wire/", "proto/rpc/", "controller/election/", "controller/placement/",
+        "controller/moves/")
 IMPURE = r"#\s*include <(uv|sqlite3|liburing|openssl/.*|time|pthread|unistd|sys/.*)\.?h?>"
 BANNED = {"strcpy": "bytes", "strcat": "bytes", "sprintf": "snprintf", "atoi": "a parser that can fail",
           "rand": "rng_next", "time": "the clock you were given", "gettimeofday": "the clock you were given",

@@ -265,7 +265,8 @@ int run_leader_move(struct program *program, const char *const *words)
     unsigned long shard = strtoul(digits, &end, 10);
     uint32_t broker = broker_number(words[2]);
     if (digits[0] < '0' || digits[0] > '9' || *end != '\0' || shard > UINT32_MAX) {
-        return program_fail(program, WEIR_INVALID, "a shard is named like shardId-000000000003, or just 3");
+        return program_fail(program, WEIR_INVALID,
+                            "a shard is named like shardId-000000000003, or just 3");
     }
     if (broker == 0) {
         return bad_broker(program, words[2]);

@@ -5,7 +5,7 @@
 
 #include "base/limits.h"
 #include "controller/command/internal.h"
-#include "controller/command/row.h"
+#include "controller/row/row.h"
 #include "controller/moves/plan.h"
 
 enum { BROKERS_SEEN_MAX = 1024 };

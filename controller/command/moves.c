@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "controller/command/internal.h"
-#include "controller/command/row.h"
+#include "controller/row/row.h"
 #include "controller/moves/plan.h"
 
 static uint32_t find_voter(const struct db_config *cfg, uint32_t broker)

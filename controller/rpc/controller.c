@@ -366,7 +366,7 @@ static void set_defaults(struct controller_options *options)
         size_t offset;
         uint32_t value;
     } defaults[] = {
-        {offsetof(struct controller_options, moves_at_once),     CONTROLLER_MOVES_AT_ONCE    },
+        {offsetof(struct controller_options, moves_at_once),      CONTROLLER_MOVES_AT_ONCE    },
         {offsetof(struct controller_options, connections_max),    CONTROLLER_CONNECTIONS_MAX  },
         {offsetof(struct controller_options, beat_every_ms),      CONTROLLER_BEAT_EVERY_MS    },
         {offsetof(struct controller_options, broker_timeout_ms),  CONTROLLER_BROKER_TIMEOUT_MS},

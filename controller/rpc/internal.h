@@ -85,8 +85,8 @@ struct controller {
         settle_timer;
 
     struct net_timer seals_timer, expiry_timer, moves_timer, leaders_timer;
-    uint64_t moves_from_ms;  /* when the first plan is made */
-    uint32_t moves_missing;  /* replicas that should move and do not yet */
+    uint64_t moves_from_ms; /* when the first plan is made */
+    uint32_t moves_missing; /* replicas that should move and do not yet */
     char moves_wait_for[MOVES_TEXT_BYTES];
     struct list leader_calls; /* leaders.c */
 

@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/trace.h"
-#include "controller/command/row.h"
+#include "controller/row/row.h"
 #include "controller/moves/plan.h"
 #include "controller/rpc/internal.h"
 #include "proto/schema/moves.pb-c.h"

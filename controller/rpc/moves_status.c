@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/trace.h"
-#include "controller/command/row.h"
+#include "controller/row/row.h"
 #include "controller/rpc/internal.h"
 #include "proto/schema/moves.pb-c.h"
 

@@ -118,17 +118,22 @@ static void tell_controllers(struct world *w, struct broker *b, uint32_t shard,
     }
 }
 
-static void tell_heir(struct world *w, struct broker *b, uint32_t shard, enum message_type type,
-                      struct replica_id heir)
+static void tell_heir(struct world *w, struct broker *b, uint32_t shard,
+                      const struct replica_effect *e)
 {
+    bool hands = e->type == REPLICA_DO_HANDED;
     struct replica_view view;
     replica_view(b->replica[shard].core, &view);
+    TRACE(w, "broker %u shard %u: %s broker %u", b->id, shard, hands ? "hands over to" : "has fed",
+          e->to.broker);
+    w->count.handovers += hands;
     for (uint32_t i = 0; i < w->plan.controllers; i++) {
-        struct message *m = message_new(w, type, b->id, controller_endpoint(i), shard);
+        struct message *m = message_new(w, hands ? MESSAGE_RESIGNED : MESSAGE_LEARNED, b->id,
+                                        controller_endpoint(i), shard);
         m->sender = broker_rid(b);
         m->as.opened.epoch = view.epoch;
-        m->as.opened.promised = type == MESSAGE_LEARNED ? heir.disk_gen : 0;
-        m->as.opened.heir = heir.broker;
+        m->as.opened.promised = hands ? 0 : e->to.disk_gen;
+        m->as.opened.heir = e->to.broker;
         m->as.opened.boot = b->boot;
         m->as.opened.stalled = false;
         network_send(w, m);
@@ -202,6 +207,17 @@ static void append_seal(struct world *w, struct broker *b, uint32_t shard)
     }
 }
 
+static void carry_report(struct world *w, struct broker *b, uint32_t shard,
+                         const struct replica_effect *e, uint32_t asked_epoch)
+{
+    uint32_t epoch = e->report.ok ? e->report.promised : asked_epoch;
+    check_report(w, b, shard, epoch, &e->report);
+    TRACE(w, "broker %u shard %u: %s epoch %u, %s, last epoch %u, end %llu", b->id, shard,
+          e->report.ok ? "promises" : "refuses", epoch, e->report.certain ? "certain" : "uncertain",
+          e->report.last_epoch, (unsigned long long)e->report.end);
+    tell_controllers(w, b, shard, MESSAGE_REPORT, epoch, 0, &e->report, false);
+}
+
 static void carry_out(struct world *w, struct broker *b, uint32_t shard,
                       const struct replica_effect *e, const struct batch *batches,
                       uint32_t asked_epoch)
@@ -229,11 +245,7 @@ static void carry_out(struct world *w, struct broker *b, uint32_t shard,
         return;
     case REPLICA_DO_LEARNED:
     case REPLICA_DO_HANDED:
-        TRACE(w, "broker %u shard %u: %s broker %u", b->id, shard,
-              e->type == REPLICA_DO_HANDED ? "hands over to" : "has fed", e->to.broker);
-        w->count.handovers += e->type == REPLICA_DO_HANDED;
-        tell_heir(w, b, shard, e->type == REPLICA_DO_HANDED ? MESSAGE_RESIGNED : MESSAGE_LEARNED,
-                  e->to);
+        tell_heir(w, b, shard, e);
         return;
     case REPLICA_DO_START_EPOCH:
         start_epoch(w, b, shard, e->epoch);
@@ -259,16 +271,9 @@ static void carry_out(struct world *w, struct broker *b, uint32_t shard,
         network_send(w, m);
         return;
     }
-    case REPLICA_DO_REPORT: {
-        uint32_t epoch = e->report.ok ? e->report.promised : asked_epoch;
-        check_report(w, b, shard, epoch, &e->report);
-        TRACE(w, "broker %u shard %u: %s epoch %u, %s, last epoch %u, end %llu", b->id, shard,
-              e->report.ok ? "promises" : "refuses", epoch,
-              e->report.certain ? "certain" : "uncertain", e->report.last_epoch,
-              (unsigned long long)e->report.end);
-        tell_controllers(w, b, shard, MESSAGE_REPORT, epoch, 0, &e->report, false);
+    case REPLICA_DO_REPORT:
+        carry_report(w, b, shard, e, asked_epoch);
         return;
-    }
     case REPLICA_DO_COMMIT:
         carry_commit(w, b, shard, e->end);
         return;

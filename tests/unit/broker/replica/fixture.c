@@ -170,6 +170,16 @@ static void say_report(struct host *h, const struct replica_effect *e)
         (int)report->commit_hint, report->certain ? "" : ", uncertain");
 }
 
+/* What ends there is gone; its point is all that is left of it. */
+static void install(struct host *h, const struct replica_effect *e)
+{
+    say(h, "install at %d\n", (int)e->end);
+    h->log_start = e->end;
+    h->batches = 1;
+    h->batch[0] = (struct replica_batch){
+        .base = e->end - 1, .count = 1, .epoch = e->epoch, .crc = e->crc, .bytes = 100};
+}
+
 static void carry_out(struct host *h, const struct replica_effect *e,
                       const struct replica_input *in)
 {
@@ -229,12 +239,7 @@ static void carry_out(struct host *h, const struct replica_effect *e,
         say(h, "log start %d\n", (int)e->end);
         break;
     case REPLICA_DO_INSTALL:
-        say(h, "install at %d\n", (int)e->end);
-        h->batches = 0;
-        h->log_start = e->end;
-        /* What ends there is gone; its point is all that is left of it. */
-        h->batch[h->batches++] = (struct replica_batch){
-            .base = e->end - 1, .count = 1, .epoch = e->epoch, .crc = e->crc, .bytes = 100};
+        install(h, e);
         break;
     case REPLICA_DO_LEARNED:
         say(h, "learned %u\n", e->to.broker);
