@@ -109,7 +109,9 @@ def summary(c, name):
 
 
 def wait_active(c, name, seconds=60):
-    return poll(lambda: summary(c, name), lambda d: d["StreamStatus"] == "ACTIVE", seconds, 0.06)
+    """Everywhere: an endpoint may show a moment longer what was before a change that went to another."""
+    return poll(lambda: [summary(c, name) for _ in ENDPOINTS],
+                lambda all_of_them: all(d["StreamStatus"] == "ACTIVE" for d in all_of_them), seconds, 0.06)[-1]
 
 
 def wait_gone(c, name, seconds=60):

@@ -1,6 +1,7 @@
 /* Runs a target over files and folders of files, and over each of them cut short and with each byte
  * changed: what can be done without libFuzzer. */
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
