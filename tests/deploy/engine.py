@@ -131,6 +131,8 @@ class Engine:
                 self.process.kill()
                 self.process.wait()
         if self.dir:
+            # The daemon leaves its network namespace mounted.
+            subprocess.run(["umount", os.path.join(self.dir, "exec", "netns", "default")], capture_output=True, check=False)
             shutil.rmtree(self.dir, ignore_errors=True)
 
     def docker(self, *arguments, check=True, timeout=300, stdin=None):
