@@ -77,9 +77,8 @@ size_t session_queued(const struct session *session)
     return 0;
 }
 
-void session_reply(struct session_call *call, struct session_payload payload)
+static void keep(struct fake_call *fake, struct session_payload payload)
 {
-    struct fake_call *fake = CONTAINER_OF(call, struct fake_call, call);
     fake->replies++;
     fake->status = STATUS_OK;
     size_t size = protobuf_c_message_get_packed_size(payload.body);
@@ -93,10 +92,34 @@ void session_reply(struct session_call *call, struct session_payload payload)
     }
 }
 
+void session_reply(struct session_call *call, struct session_payload payload)
+{
+    if (call->local != NULL) {
+        call->local(call, &payload, NULL, NULL);
+        return;
+    }
+    struct fake_call *fake = CONTAINER_OF(call, struct fake_call, call);
+    fake->over = true;
+    keep(fake, payload);
+}
+
+enum status session_reply_more(struct session_call *call, struct session_payload payload)
+{
+    keep(CONTAINER_OF(call, struct fake_call, call), payload);
+    return STATUS_OK;
+}
+
 void session_reply_error(struct session_call *call, enum status status, const char *hint,
                          const char *format, ...)
 {
+    if (call->local != NULL) {
+        struct error error = {.status = status};
+        (void)snprintf(error.text, sizeof(error.text), "%s", format);
+        call->local(call, NULL, &error, hint == NULL ? "" : hint);
+        return;
+    }
     struct fake_call *fake = CONTAINER_OF(call, struct fake_call, call);
+    fake->over = true;
     fake->replies++;
     fake->status = status;
     (void)snprintf(fake->hint, sizeof(fake->hint), "%s", hint == NULL ? "" : hint);

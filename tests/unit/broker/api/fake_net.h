@@ -7,6 +7,7 @@
 struct fake_call {
     struct session_call call;
     int replies;
+    bool over; /* the last one has come */
     enum status status;
     char hint[NODE_NAME_BYTES], text[ERROR_TEXT_BYTES];
     struct buf body, attachment; /* of the last reply */
