@@ -66,6 +66,9 @@ def _spread(request=None, **_):
 
 
 def _watch(parsed_response=None, event_name="", **_):
+    # What an endpoint has changed, another one may show a moment later.
+    if len(ENDPOINTS) > 1 and not event_name.split(".")[-1].startswith(("Get", "List", "Describe", "PutRecord", "Subscribe")):
+        time.sleep(0.1)
     if parsed_response:
         status = parsed_response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if status >= 500:
