@@ -182,7 +182,7 @@ static enum status prepare(struct weir_client *client, enum rpc_method method, u
 static enum status begin_status(struct weir_client *client, uint32_t timeout_ms, weir_moves_fn *got,
                                 void *context, struct error *error)
 {
-    struct moves_job *m;
+    struct moves_job *m = NULL;
     enum status status = prepare(client, RPC_MOVES_STATUS, timeout_ms, got, context, &m, error);
     if (status == STATUS_OK) {
         net_mailbox_send(client->mailbox, &m->job->mail);
@@ -194,7 +194,7 @@ static enum status begin_control(struct weir_client *client, enum weir_broker_ac
                                  uint32_t broker, const char *zone, uint32_t timeout_ms,
                                  weir_moves_fn *got, void *context, struct error *error)
 {
-    struct moves_job *m;
+    struct moves_job *m = NULL;
     if (zone != NULL && strlen(zone) >= ZONE_TEXT_BYTES) {
         return error_set(error, STATUS_INVALID, "the zone's name is too long");
     }
@@ -212,7 +212,7 @@ static enum status begin_leader(struct weir_client *client, const char *stream, 
                                 uint32_t broker, uint32_t timeout_ms, weir_moves_fn *got,
                                 void *context, struct error *error)
 {
-    struct moves_job *m;
+    struct moves_job *m = NULL;
     if (stream != NULL && (stream[0] == '\0' || strlen(stream) > STREAM_NAME_MAX)) {
         return error_set(error, STATUS_INVALID, "a stream's name has 1 to %d characters",
                          STREAM_NAME_MAX);
