@@ -89,13 +89,14 @@ static void read_done(struct session_call *call, const struct session_payload *p
 {
     struct subscription *s = CONTAINER_OF(call, struct subscription, inside);
     s->reading = false;
-    if (s->over) {
-        end(s, STATUS_CANCELLED, NULL, status_text(STATUS_CANCELLED));
+    if (s->over || s->api->closing) {
+        enum status why = s->over ? STATUS_CANCELLED : STATUS_CLOSING;
+        end(s, why, NULL, status_text(why));
     } else if (payload != NULL) {
         if (forward(s, payload)) {
             wake_in(s, 0); /* not from inside: a backlog is a long loop */
         }
-    } else if (error->status == STATUS_BUSY && !s->api->closing) {
+    } else if (error->status == STATUS_BUSY) {
         wake_in(s, READ_BUSY_MS);
     } else {
         end(s, error->status, hint, error->text);
@@ -232,9 +233,7 @@ void api_end_subscriptions(struct api *api)
 {
     LIST_FOR_EACH_SAFE (node, &api->subscriptions) {
         struct subscription *s = CONTAINER_OF(node, struct subscription, node);
-        if (s->reading) {
-            s->over = true; /* its READ is answered: the shards close, too */
-        } else {
+        if (!s->reading) { /* else its READ is answered: the shards close, too */
             end(s, STATUS_CLOSING, NULL, "the broker is stopping");
         }
     }

@@ -283,6 +283,101 @@ static void closing_answers_readers_that_wait(void **state)
     assert_int_equal(call.status, STATUS_CLOSING);
 }
 
+static void subscribe(struct bench *b, uint64_t offset, uint64_t credit, struct fake_call *call)
+{
+    static int session; /* an address is all that matters of it */
+    Weir__Subscribe message = WEIR__SUBSCRIBE__INIT;
+    message.shard = SHARD_ID;
+    message.offset = offset;
+    message.id = 9;
+    message.credit = credit;
+    fake_call_init(call, RPC_SUBSCRIBE, &message.base, (struct bytes){0});
+    call->call.session = (struct session *)(void *)&session;
+    assert_true(api_called(b->api[1], &call->call));
+}
+
+static uint64_t sent_up_to(const struct fake_call *call)
+{
+    assert_int_equal(call->status, STATUS_OK);
+    Weir__ReadReply *m = weir__read_reply__unpack(NULL, call->body.size, call->body.data);
+    assert_non_null(m);
+    uint64_t next = m->next_offset;
+    weir__read_reply__free_unpacked(m, NULL);
+    return next;
+}
+
+static void a_subscription_sends_what_is_committed_as_long_as_it_has_credit(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b);
+    struct fake_call pushed, credit;
+    fake_timers_fire(5000);
+    subscribe(&b, 1, 1, &pushed); /* for one batch, whatever its size */
+    assert_int_equal(pushed.replies, 0);
+    fill(&b, 1, 1);
+    assert_int_equal(pushed.replies, 1);
+    assert_int_equal(sent_up_to(&pushed), 2);
+    assert_true(pushed.attachment.size > 1);
+    fill(&b, 1, 1);
+    fake_timers_fire(5000);
+    assert_int_equal(pushed.replies, 2); /* that it is alive, and nothing more */
+    assert_int_equal(pushed.attachment.size, 0);
+    assert_int_equal(sent_up_to(&pushed), 2);
+    Weir__SubscribeCredit more = WEIR__SUBSCRIBE_CREDIT__INIT;
+    more.id = 9;
+    more.bytes = 1024 * 1024;
+    fake_call_init(&credit, RPC_SUBSCRIBE_CREDIT, &more.base, (struct bytes){0});
+    credit.call.session = pushed.call.session;
+    assert_true(api_called(b.api[1], &credit.call));
+    assert_int_equal(credit.status, STATUS_OK);
+    assert_int_equal(sent_up_to(&pushed), 3);
+    fake_timers_fire(5000);
+    int before = pushed.replies;
+    fake_timers_fire(8000); /* nothing came for so long */
+    assert_int_equal(pushed.replies, before + 1);
+    assert_false(pushed.over);
+    pushed.call.gone = true;
+    pushed.call.cancelled(&pushed.call);
+    fake_timers_fire(8000);
+    assert_true(pushed.over);
+    assert_int_equal(pushed.status, STATUS_CANCELLED);
+    fake_call_release(&pushed);
+    fake_call_release(&credit);
+    bench_close(&b);
+}
+
+static void closing_ends_subscriptions(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b);
+    struct fake_call waits, starves;
+    subscribe(&b, 1, 1000, &waits);
+    fill(&b, 1, 1);
+    subscribe(&b, 1, 1, &starves);
+    fake_timers_fire(0);
+    bench_close(&b);
+    assert_true(waits.over);
+    assert_int_equal(waits.status, STATUS_CLOSING);
+    assert_true(starves.over);
+    assert_int_equal(starves.status, STATUS_CLOSING);
+    fake_call_release(&waits);
+    fake_call_release(&starves);
+}
+
+static void a_subscription_needs_credit_and_a_shard(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b);
+    struct fake_call call;
+    subscribe(&b, 1, 0, &call);
+    assert_true(call.over);
+    assert_int_equal(call.status, STATUS_INVALID);
+    bench_close(&b);
+}
+
 /* Big enough that the tail ring of 4 MiB has come round, and several segments of 256 KiB. */
 static void fill_segments(struct bench *b, uint32_t batches)
 {
@@ -413,6 +508,9 @@ int main(void)
         cmocka_unit_test(a_read_gives_whole_batches_below_the_commit_from_any_replica),
         cmocka_unit_test(a_read_waits_for_a_record_or_its_time),
         cmocka_unit_test(closing_answers_readers_that_wait),
+        cmocka_unit_test(a_subscription_sends_what_is_committed_as_long_as_it_has_credit),
+        cmocka_unit_test(closing_ends_subscriptions),
+        cmocka_unit_test(a_subscription_needs_credit_and_a_shard),
         cmocka_unit_test(old_records_are_read_from_segments_until_they_are_trimmed),
         cmocka_unit_test(positions_are_resolved),
         cmocka_unit_test(the_status_of_shards_is_told),
