@@ -67,6 +67,12 @@ NODISCARD enum status config_load(const struct config_spec *spec, int *argc, cha
 /* Frees the strings and zeroes the fields. Fine on a zeroed or released struct. */
 void config_release(const struct config_spec *spec, void *config);
 
+/* Appends a line "key = value" for each key, as a file would have it. Of a key whose name ends in
+ * -secret, -password or -token the value is not told. NO_MEMORY. */
+struct buf;
+NODISCARD enum status config_write(const struct config_spec *spec, const void *config,
+                                   struct buf *out);
+
 /* What --help prints. */
 void config_print_help(const struct config_spec *spec, FILE *to);
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/config.h"
 
 struct unit {
@@ -141,4 +142,61 @@ enum status config_value_parse(enum config_type type, const char *text, void *fi
         *(uint64_t *)field = n;
     }
     return STATUS_OK;
+}
+
+/* ---- writing ---- */
+
+static bool is_secret(const char *name)
+{
+    static const char *const ends[] = {"-secret", "-password", "-token"};
+    size_t size = strlen(name);
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        size_t end = strlen(ends[i]);
+        if (size >= end && strcmp(name + size - end, ends[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *write_value(const struct config_key *key, const void *field, char text[32])
+{
+    uint64_t number = 0;
+    switch (key->type) {
+    case CONFIG_STRING:
+        return *(char *const *)field == NULL ? "" : *(char *const *)field;
+    case CONFIG_BOOL:
+        return *(const bool *)field ? "true" : "false";
+    case CONFIG_U32:
+        number = *(const uint32_t *)field;
+        break;
+    case CONFIG_PORT:
+        number = *(const uint16_t *)field;
+        break;
+    case CONFIG_U64:
+    case CONFIG_BYTES:
+    case CONFIG_DURATION:
+        number = *(const uint64_t *)field;
+        break;
+    }
+    (void)snprintf(text, 32, "%llu%s", (unsigned long long)number,
+                   key->type == CONFIG_DURATION ? "ms" : "");
+    return text;
+}
+
+enum status config_write(const struct config_spec *spec, const void *config, struct buf *out)
+{
+    enum status status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < spec->key_count; i++) {
+        const struct config_key *key = &spec->keys[i];
+        char text[32];
+        const char *value = is_secret(key->name)
+                                ? "(not told)"
+                                : write_value(key, (const char *)config + key->offset, text);
+        const char *const parts[] = {key->name, " = ", value, "\n"};
+        for (size_t part = 0; status == STATUS_OK && part < 4; part++) {
+            status = buf_append(out, parts[part], strlen(parts[part]));
+        }
+    }
+    return status;
 }

@@ -30,6 +30,11 @@ void trace_set_level(enum trace_level level)
     atomic_store(&current_level, (int)level);
 }
 
+enum trace_level trace_get_level(void)
+{
+    return (enum trace_level)atomic_load(&current_level);
+}
+
 void trace(enum trace_level level, const char *part, const char *format, ...)
 {
     if ((int)level > atomic_load_explicit(&current_level, memory_order_relaxed)) {

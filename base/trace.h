@@ -15,6 +15,8 @@ void trace_set_sink(trace_sink_fn *sink);
 /* Events above `level` are dropped before they are formatted. The default is TRACE_INFO. */
 void trace_set_level(enum trace_level level);
 
+enum trace_level trace_get_level(void);
+
 /* "error", "warning", "info", "debug". */
 const char *trace_level_name(enum trace_level level);
 

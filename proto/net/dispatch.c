@@ -14,6 +14,17 @@ static struct incoming *incoming_of(struct session_call *call)
 
 /* ---- replies to the calls of others ---- */
 
+static void note_answer(const struct session_call *call, const struct incoming *incoming, bool ok)
+{
+    if (call->session == NULL || (unsigned)call->method >= NET_METHODS_MAX) {
+        return; /* nobody waits for it any more */
+    }
+    struct net_stats *stats = &call->session->options.loop->stats;
+    stats->method[call->method].calls++;
+    stats->method[call->method].failed += ok ? 0 : 1;
+    histogram_note(&stats->method[call->method].answered, net_clock_us() - incoming->came_us);
+}
+
 /* A reply is owed, so it is queued beyond the limit of what may be refused; but not without end. */
 static enum status put_reply(struct session *session, struct frame_header *h,
                              struct session_payload payload)
@@ -68,6 +79,7 @@ void session_reply(struct session_call *call, struct session_payload payload)
         return;
     }
     struct incoming *incoming = incoming_of(call);
+    note_answer(call, incoming, true);
     if (is_wanted(call)) {
         struct frame_header h = {
             .kind = FRAME_REPLY,
@@ -99,6 +111,7 @@ void session_reply_error(struct session_call *call, enum status status, const ch
         return;
     }
     struct incoming *incoming = incoming_of(call);
+    note_answer(call, incoming, false);
     if (is_wanted(call)) {
         session_put_error(call->session, incoming->id, call->method, status, hint, error.text);
     }
@@ -172,6 +185,7 @@ static void on_call(struct session *session, const struct frame *frame)
         return;
     }
     incoming->id = h->call;
+    incoming->came_us = net_clock_us();
     incoming->call = (struct session_call){
         .session = session,
         .caller = session->peer,

@@ -39,6 +39,9 @@ static void free_if_done(struct net_listener *listener)
 
 void listener_session_ended(struct net_listener *listener, struct session *session)
 {
+    if (session->peer.name[0] == '\0') {
+        listener->options.loop->stats.refused++;
+    }
     if (session->source != NULL) {
         sources_disconnect(session->source);
         session->source = NULL;
@@ -70,6 +73,7 @@ static void turn_away(struct net_listener *listener, const char *why)
         return;
     }
     listener->is_spare_busy = true;
+    listener->options.loop->stats.turned_away++;
     CHECK(uv_tcp_init(listener->options.loop->uv, &listener->spare) == 0);
     (void)uv_accept((uv_stream_t *)&listener->tcp, (uv_stream_t *)&listener->spare);
     uv_close((uv_handle_t *)&listener->spare, on_turned_away);
@@ -81,6 +85,7 @@ static void tell_turned_away(struct net_listener *listener, const char *address,
 {
     uint64_t now_ms = net_now_ms(listener->options.loop);
     listener->turned_away++;
+    listener->options.loop->stats.turned_away++;
     if (listener->turned_away_ms == 0 || now_ms - listener->turned_away_ms >= TELL_EVERY_MS) {
         trace(TRACE_WARNING, "net", "%u connections turned away, the last from %s: %s",
               listener->turned_away, address, why);
@@ -135,6 +140,7 @@ static void on_connection(uv_stream_t *stream, int rc)
     }
     list_push(&listener->sessions, &session->listener_node);
     listener->session_count++;
+    listener->options.loop->stats.accepted++;
     check_source(listener, session);
 }
 

@@ -1,10 +1,12 @@
 #include "proto/net/log_sink.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/trace.h"
 
 enum { LINE_BYTES = 8192, STAMP_BYTES = 40, ESCAPE_BYTES = 6 };
@@ -48,9 +50,51 @@ static void line_add_escaped(struct line *line, const char *text, bool quotes)
     }
 }
 
+/* The newest lines, for whoever asks from afar: a circle, beside what was written out. */
+static struct {
+    pthread_mutex_t lock;
+    uint64_t end; /* bytes ever put in */
+    char text[LOG_KEPT_BYTES];
+} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void keep(const char *text, size_t size)
+{
+    (void)pthread_mutex_lock(&kept.lock);
+    while (size > 0) {
+        size_t at = (size_t)(kept.end % LOG_KEPT_BYTES);
+        size_t fits = size < LOG_KEPT_BYTES - at ? size : LOG_KEPT_BYTES - at;
+        memcpy(kept.text + at, text, fits);
+        text += fits;
+        size -= fits;
+        kept.end += fits;
+    }
+    (void)pthread_mutex_unlock(&kept.lock);
+}
+
+enum status log_recent(struct buf *out)
+{
+    enum status status = buf_reserve(out, LOG_KEPT_BYTES);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    (void)pthread_mutex_lock(&kept.lock);
+    uint64_t from = kept.end > LOG_KEPT_BYTES ? kept.end - LOG_KEPT_BYTES : 0;
+    bool cut = from > 0; /* the first line is not whole any more */
+    for (; from < kept.end; from++) {
+        char c = kept.text[from % LOG_KEPT_BYTES];
+        if (!cut) {
+            out->data[out->size++] = (uint8_t)c;
+        }
+        cut = cut && c != '\n';
+    }
+    (void)pthread_mutex_unlock(&kept.lock);
+    return STATUS_OK;
+}
+
 static void line_write(struct line *line)
 {
     line->text[line->size++] = '\n';
+    keep(line->text, line->size);
     ssize_t written = write(STDERR_FILENO, line->text, line->size);
     (void)written; /* nowhere to tell */
 }

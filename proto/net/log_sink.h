@@ -14,6 +14,11 @@ enum log_format { LOG_TEXT, LOG_JSON };
 /* Installs the sink. Before other threads trace. */
 void log_sink_install(enum log_format format);
 
+/* Appends the newest lines, LOG_KEPT_BYTES at most, whole ones. Any thread. NO_MEMORY. */
+enum { LOG_KEPT_BYTES = 256 * 1024 };
+struct buf;
+NODISCARD enum status log_recent(struct buf *out);
+
 /* "text", "json"; INVALID for anything else. */
 NODISCARD enum status log_format_parse(const char *name, enum log_format *out);
 

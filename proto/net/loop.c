@@ -214,6 +214,11 @@ uint64_t net_wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+uint64_t net_clock_us(void)
+{
+    return uv_hrtime() / 1000;
+}
+
 /* ---- memory ---- */
 
 struct chunk *chunk_new(struct net_loop *loop, size_t capacity)

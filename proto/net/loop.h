@@ -3,6 +3,7 @@
 
 #include <uv.h>
 
+#include "base/metrics.h"
 #include "proto/net/net.h"
 
 /* A TLS record of 16 KiB has at most 16,406 bytes on the wire: four of them, whole. */
@@ -11,7 +12,18 @@ enum {
     CHUNKS_KEPT = 128,       /* 8 MiB at most stay with an idle loop */
     READ_BYTES = 128 * 1024, /* one read of a socket; within the L2 cache */
     TRACES_PER_SECOND = 10,  /* about strangers' connections */
+    NET_METHODS_MAX = 256,   /* numbers of methods, for counting */
     TURN_ROUNDS = 8,         /* a turn may schedule turns; then the sockets get a look in */
+};
+
+/* What is counted of the sessions on a loop, for metrics. */
+struct net_stats {
+    uint64_t accepted, turned_away; /* connections; by a limit */
+    uint64_t refused;               /* ended before their handshake was over */
+    struct {
+        uint64_t calls, failed; /* that came in and are answered; with another status than OK */
+        struct histogram answered;
+    } method[NET_METHODS_MAX];
 };
 
 /* A stretch of bytes: [begin, end) of `data` is filled. */
@@ -42,6 +54,8 @@ struct net_loop {
     struct list chunks; /* spare ones of CHUNK_BYTES */
     uint32_t chunk_count;
     uint8_t *read_buffer; /* READ_BYTES; used only within one read callback */
+
+    struct net_stats stats;
 
     uint64_t trace_second;
     uint32_t traced, untraced; /* in that second */

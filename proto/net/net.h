@@ -38,6 +38,12 @@ void net_loop_free(struct net_loop *loop);
 /* Monotonic milliseconds, read once per turn of the loop; and Unix milliseconds. */
 uint64_t net_now_ms(const struct net_loop *loop);
 uint64_t net_wall_ms(void);
+/* Monotonic microseconds, read now: to measure with. */
+uint64_t net_clock_us(void);
+
+struct metrics;
+/* What was counted on this loop: connections, and calls of others by method. */
+void net_metrics(const struct net_loop *loop, struct metrics *m);
 
 /* A deadline in the loop's one heap of them. Zero it before first use; starting it again moves it.
  */

@@ -49,7 +49,7 @@ struct session {
 struct incoming {
     struct session_call call;
     struct list node; /* in session->incoming while call.session is set */
-    uint64_t id;
+    uint64_t id, came_us;
 };
 
 /* Both are for listener.c and link.c; no callback from inside. NULL: out of memory. */
