@@ -12,8 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-extern char **environ;
-
 enum { LINE_MAX_BYTES = 16 * 1024 * 1024, EXIT_MS = 5000, TERM_MS = 2000, STEP_MS = 10 };
 
 struct child {

@@ -78,12 +78,13 @@ struct weir_consumer {
     char streams[CONSUMER_STREAMS_MAX][STREAM_NAME_MAX + 1];
     size_t stream_count;
     enum weir_from from;
-    uint64_t timestamp_ms;
     bool push;
+    bool pumping;         /* the core's effects are being done */
+    bool checkpoint_busy; /* `checkpointing` is under way */
+    uint64_t timestamp_ms;
 
     struct consumer_opening opening;
     struct core core;
-    bool pumping, pump_again;
     struct net_timer timer;
     struct net_mail stop_mail;
     uint64_t stop_within_ms;
@@ -101,7 +102,6 @@ struct weir_consumer {
     Weir__LeaseCheckpointItem *items, **item_list;
     Weir__LeasePosition *positions;
     struct weir_lease **item_leases;
-    bool checkpoint_busy;
     struct list checkpoints; /* leases that want one */
 
     /* pool.c */

@@ -96,12 +96,14 @@ static bool act(struct weir_consumer *consumer, const struct core_effect *effect
         lease_drop(effect->batch);
         break;
     case EFFECT_CHECKPOINT:
+        CHECK(lease != NULL);
         list_push(&consumer->checkpoints, &lease->checkpoint);
         break;
     case EFFECT_ANSWER:
         lease_answer(effect->request);
         break;
     case EFFECT_FREE:
+        CHECK(lease != NULL);
         (void)pthread_mutex_lock(&consumer->lock);
         consumer->counters.leases--;
         consumer->counters.leases_lost += lease->core.phase == CORE_LOST;
