@@ -5,8 +5,8 @@
 
 #include "base/limits.h"
 #include "controller/command/internal.h"
-#include "controller/row/row.h"
 #include "controller/moves/plan.h"
+#include "controller/row/row.h"
 
 enum { BROKERS_SEEN_MAX = 1024 };
 

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "controller/command/internal.h"
-#include "controller/row/row.h"
 #include "controller/moves/plan.h"
+#include "controller/row/row.h"
 
 static uint32_t find_voter(const struct db_config *cfg, uint32_t broker)
 {

@@ -87,10 +87,11 @@ void command_register_broker(struct db *db, const Weir__Command *command, struct
     struct db_broker before, row = {.id = in->broker};
     bool known = db_broker_get(db, in->broker, &before);
     if (known && before.mode == DB_BROKER_REMOVED && before.disk_gen == disk.disk_gen) {
-        command_refuse(result, STATUS_STALE,
-                       "broker-%u was removed from the cluster: with an empty data directory it may "
-                       "join anew",
-                       in->broker);
+        command_refuse(
+            result, STATUS_STALE,
+            "broker-%u was removed from the cluster: with an empty data directory it may "
+            "join anew",
+            in->broker);
         return;
     }
     if (known) {

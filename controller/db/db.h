@@ -161,19 +161,18 @@ static inline const char *db_broker_mode_name(enum db_broker_mode mode)
 }
 
 struct db_broker {
-    uint32_t id;
-    char zone[ZONE_BYTES];
-    char host[HOST_BYTES];
-    uint16_t port;
     uint64_t boot;
-    uint32_t disk_gen;
-    uint8_t disk[DB_DISK_ID_BYTES];
-    bool alive;
+    uint64_t down_ms; /* cluster time when it was found dead; 0: it is alive */
+    uint32_t id, disk_gen;
     uint32_t replicas;  /* placed on it, over all shards */
     uint32_t preferred; /* shards that it should lead when all is well */
     enum db_broker_mode mode;
+    uint16_t port;
+    bool alive;
+    uint8_t disk[DB_DISK_ID_BYTES];
+    char zone[ZONE_BYTES];
     char label[ZONE_BYTES]; /* the zone that an administrator gave it; empty: its own word counts */
-    uint64_t down_ms;       /* cluster time when it was found dead; 0: it is alive */
+    char host[HOST_BYTES];
 };
 
 struct db_disk {

@@ -7,8 +7,8 @@
 
 #include "base/cleanup.h"
 #include "base/trace.h"
-#include "controller/row/row.h"
 #include "controller/moves/plan.h"
+#include "controller/row/row.h"
 #include "controller/rpc/internal.h"
 #include "proto/schema/moves.pb-c.h"
 
