@@ -65,7 +65,7 @@ static void add_value(struct metrics *m, double value)
     if (value >= 0 && value < 9007199254740992.0 && value == floor(value)) {
         (void)snprintf(text, sizeof(text), " %" PRIu64 "\n", (uint64_t)value);
     } else {
-        (void)snprintf(text, sizeof(text), " %.9g\n", value);
+        (void)snprintf(text, sizeof(text), " %.15g\n", value);
     }
     add_text(m, text);
 }

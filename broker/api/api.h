@@ -7,6 +7,7 @@
  * One home thread, that of the loop. */
 #pragma once
 
+#include "base/metrics.h"
 #include "broker/crypt/vault.h"
 #include "broker/route/route.h"
 #include "broker/shard/shard.h"
@@ -58,7 +59,14 @@ struct api_limits api_limits_of(const struct api *api, uint64_t shard);
 /* False: the shard's limit of GetShardIterator is reached. Counts the call. */
 bool api_may_iterate(struct api *api, uint64_t shard);
 
-/* ---- what is counted of shards ---- */
+/* ---- what is counted ---- */
+
+struct api_stats {
+    struct histogram committed; /* puts, from their coming to their commit */
+    uint32_t reading;           /* reads from segments under way */
+    uint32_t reads_queued, subscriptions;
+};
+void api_stats(const struct api *api, struct api_stats *out);
 
 /* Counts since this broker started: sums over brokers are a shard's. */
 struct api_shard_metrics {

@@ -16,7 +16,8 @@ struct pending_put {
     struct api *api;
     uint64_t shard;
     uint64_t bytes, records; /* that will count */
-    uint32_t refused_count;  /* of a limited put */
+    uint64_t came_us;
+    uint32_t refused_count; /* of a limited put */
     uint8_t refused[LIMITS_RECORDS_MAX / 8];
     struct pending_put *next; /* on the free list */
 };
@@ -35,6 +36,7 @@ struct api {
     struct list subscriptions;
     uint32_t subscription_count;
 
+    struct histogram committed; /* puts, from their coming to their commit */
     struct limits *limits;
     struct loads *loads;
     struct slots *slots;

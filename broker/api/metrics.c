@@ -85,6 +85,16 @@ void api_measure(struct api *api, const struct shard *shard, struct pending_put 
 
 /* ---- what others ask ---- */
 
+void api_stats(const struct api *api, struct api_stats *out)
+{
+    *out = (struct api_stats){.committed = api->committed,
+                              .reading = api->reading,
+                              .subscriptions = api->subscription_count};
+    LIST_FOR_EACH (node, &api->reads_queued) {
+        out->reads_queued++;
+    }
+}
+
 void api_metrics_each(const struct api *api,
                       void (*visit)(const struct api_shard_metrics *metrics, void *context),
                       void *context)

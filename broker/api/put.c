@@ -18,6 +18,7 @@ static void put_done(struct shard_put *put)
         put->shard->counters.in_records += p->records;
     }
     if (put->status == STATUS_OK) {
+        histogram_note(&p->api->committed, net_clock_us() - p->came_us);
         Weir__PutReply reply = WEIR__PUT_REPLY__INIT;
         reply.base_offset = put->base_offset;
         reply.append_ms = put->append_ms;
@@ -129,6 +130,7 @@ void api_put(struct api *api, struct session_call *call)
     p->api = api;
     p->call = call;
     p->shard = id;
+    p->came_us = net_clock_us();
     p->put.done = put_done;
     p->put.encrypt = encrypt;
     p->refused_count = 0;

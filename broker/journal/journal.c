@@ -3,6 +3,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/check.h"
 #include "broker/journal/append.h"
@@ -53,6 +54,13 @@ enum status journal_open(const struct journal_options *options, struct journal *
     return STATUS_OK;
 }
 
+static uint64_t clock_us(void)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
 static void submit_next(struct journal *j)
 {
     CHECK(!j->in_flight);
@@ -63,6 +71,7 @@ static void submit_next(struct journal *j)
     j->in_flight = true;
     j->writes++;
     j->bytes_written += j->flight.bytes;
+    j->flight_us = clock_us();
     journal_writer_submit(j->writer, j->file[j->flight.file].fd,
                           journal_ring_at(&j->ring, j->flight.position), j->flight.bytes,
                           j->flight.offset);
@@ -126,6 +135,7 @@ static void complete(struct journal *j, enum status status)
         j->out = STATUS_IO; /* for ever: what the disk holds now is unknown */
         return;
     }
+    histogram_note(&j->took, clock_us() - j->flight_us);
     j->synced_lsn = j->flight.last_lsn;
     j->synced_position = j->flight.position + j->flight.bytes;
     for (uint32_t i = 0; i < j->file_count; i++) {
@@ -331,6 +341,7 @@ void journal_view(const struct journal *j, struct journal_view *out)
         .direct = j->direct,
         .writes = j->writes,
         .bytes_written = j->bytes_written,
+        .synced = j->took,
     };
     for (uint32_t i = 0; i < j->file_count; i++) {
         out->files += j->file[i].state != FILE_ABSENT ? 1 : 0;

@@ -22,6 +22,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/metrics.h"
 #include "base/status.h"
 #include "broker/disk/disk.h"
 #include "broker/replica/replica.h"
@@ -41,7 +42,7 @@ enum journal_type {
     JOURNAL_STATE,       /* body: struct journal_state; at the head of every file, all shards */
     JOURNAL_STATE_END,   /* the set of STATE records is complete */
     JOURNAL_SHARDS,      /* body: u64 shards of the block before, where its header is too small */
-    JOURNAL_INSTALL,     /* a: where the log begins and ends, b, c: epoch and crc of the batch before */
+    JOURNAL_INSTALL, /* a: where the log begins and ends, b, c: epoch and crc of the batch before */
 };
 
 /* Everything about a shard that its segments do not say. */
@@ -212,5 +213,6 @@ struct journal_view {
     bool uring, direct; /* how it writes */
     uint32_t files, files_free;
     uint64_t writes, bytes_written; /* of this run */
+    struct histogram synced;        /* from a block's write to its being durable */
 };
 void journal_view(const struct journal *j, struct journal_view *out);

@@ -77,6 +77,8 @@ struct journal {
     bool note_oldest; /* a file is RELEASED and no header says so yet */
     bool rolling;
     uint64_t writes, bytes_written;
+    uint64_t flight_us; /* when it began, on a clock of its own */
+    struct histogram took;
 };
 
 /* files.c */

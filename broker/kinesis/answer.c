@@ -54,6 +54,7 @@ static void respond(struct request *r, uint16_t status, const char *type, const 
     if (error_type != NULL) {
         add(headers, &count, "x-amzn-ErrorType", bytes_of_string(error_type));
     }
+    stats_answered(&r->k->stats, r->operation, status, net_clock_us() - r->came_us);
     struct http_request *http = r->http;
     r->http = NULL;
     http->cancelled = NULL;

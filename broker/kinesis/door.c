@@ -209,6 +209,7 @@ void door_requested(struct http_request *http, void *data)
     r->http = http;
     r->operation = API_OPERATIONS;
     r->arena.limit = ARENA_REQUEST_LIMIT;
+    r->came_us = net_clock_us();
     r->deadline_ms = net_now_ms(k->options.loop) + REQUEST_MS;
     list_init(&r->waiting);
     list_push(&k->requests, &r->node);

@@ -55,6 +55,12 @@ static void finish(struct request *r, struct get *get, uint64_t behind_ms, bool 
         value_add_text(&r->arena, get->output, "NextShardIterator", text);
     }
     value_add_int(&r->arena, get->output, "MillisBehindLatest", (int64_t)behind_ms);
+    struct stream_stats *stats = stats_stream(&r->k->stats, get->stream);
+    stats->get_bytes += get->records.bytes;
+    stats->get_records += get->records.count;
+    stats->get_success++;
+    stats->get_ms += request_age_ms(r);
+    stats->get_age_ms = behind_ms;
     answer(r, get->output);
 }
 

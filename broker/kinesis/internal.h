@@ -4,6 +4,7 @@
 #include "base/list.h"
 #include "broker/gateway/api.h"
 #include "broker/kinesis/kinesis.h"
+#include "broker/kinesis/stats.h"
 #include "proto/codec/codec.h"
 #include "proto/schema/data.pb-c.h"
 #include "proto/schema/metadata.pb-c.h"
@@ -35,6 +36,7 @@ struct kinesis {
     struct list subscriptions; /* subscription.node */
     struct calls calls;        /* of operations, lately */
     struct coder coder;        /* of compressed batches that are read */
+    struct stats stats;
     bool closing;
 };
 
@@ -54,6 +56,7 @@ struct request {
     struct api_error error;
     char id[REQUEST_ID_BYTES];
     uint64_t deadline_ms; /* on net_now_ms() */
+    uint64_t came_us;     /* on net_clock_us() */
     uint32_t running;     /* calls under way, which need this struct */
 
     /* What to do next, when the image or the time has moved on. */
@@ -77,6 +80,7 @@ void request_settle(struct request *r);
 
 /* Unix milliseconds; monotonic ones. */
 uint64_t request_wall_ms(const struct request *r);
+uint64_t request_age_ms(const struct request *r); /* since it came */
 uint64_t request_now_ms(const struct request *r);
 
 /* False: there are none (a sentence is in the log). */

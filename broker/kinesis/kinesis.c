@@ -26,6 +26,11 @@ uint64_t request_now_ms(const struct request *r)
     return net_now_ms(r->k->options.loop);
 }
 
+uint64_t request_age_ms(const struct request *r)
+{
+    return (net_clock_us() - r->came_us) / 1000;
+}
+
 bool random_bytes(void *to, size_t size)
 {
     bool ok = getrandom(to, size, 0) == (ssize_t)size; /* whole up to 256 bytes */
@@ -124,6 +129,26 @@ void kinesis_route_changed(struct kinesis *k)
     }
 }
 
+void kinesis_metrics(struct kinesis *k, struct metrics *m)
+{
+    struct http_stats front = {0};
+    if (k->server != NULL) {
+        front = http_server_stats(k->server);
+    }
+    metrics_one(m, "weir_http_connections", METRIC_GAUGE, "Connections of Kinesis clients.",
+                front.connections);
+    metrics_one(m, "weir_http_requests", METRIC_GAUGE, "Their requests under way.", front.requests);
+    metrics_one(m, "weir_http_connections_accepted_total", METRIC_COUNTER,
+                "Connections of Kinesis clients.", (double)front.accepted);
+    metrics_one(m, "weir_http_connections_turned_away_total", METRIC_COUNTER,
+                "Connections of Kinesis clients above a limit.", (double)front.turned_away);
+    metrics_one(m, "weir_http_requests_refused_total", METRIC_COUNTER,
+                "Requests that were no good HTTP, or beyond a limit of it.", (double)front.refused);
+    metrics_one(m, "weir_http_unverified_bytes", METRIC_GAUGE,
+                "Bodies of requests whose signature is not checked yet.", (double)front.unverified);
+    stats_write(&k->stats, k->options.route, m);
+}
+
 void kinesis_close(struct kinesis *k)
 {
     k->closing = true;
@@ -149,5 +174,6 @@ void kinesis_free(struct kinesis *k)
         request_free(r);
     }
     coder_release(&k->coder);
+    stats_release(&k->stats);
     free(k);
 }

@@ -60,6 +60,9 @@ NODISCARD enum status kinesis_listen(struct kinesis *kinesis, const char *host, 
 /* The image has changed: whoever waited for it goes on. */
 void kinesis_route_changed(struct kinesis *kinesis);
 
+struct metrics;
+void kinesis_metrics(struct kinesis *kinesis, struct metrics *m);
+
 /* Answers who waits and ends the connections. What still runs elsewhere ends with the loop's
  * sessions and the store. */
 void kinesis_close(struct kinesis *kinesis);

@@ -186,6 +186,36 @@ static void send_again(struct request *r)
 }
 
 /* All calls have ended: answers, or sends what found its shard closed. */
+static void note_put(const struct put *put)
+{
+    struct kinesis *k = put->r->k;
+    const struct route_stream *stream = route_stream_by_name(k->options.route, put->stream);
+    if (stream == NULL) {
+        return;
+    }
+    struct stream_stats *stats = stats_stream(&k->stats, stream->id);
+    uint64_t bytes = 0, ok = 0, throttled = 0;
+    for (uint32_t i = 0; i < put->count; i++) {
+        const struct put_entry *e = &put->entries[i];
+        ok += e->state == PUT_DONE ? 1 : 0;
+        throttled += e->state == PUT_THROTTLED ? 1 : 0;
+        bytes += e->state == PUT_DONE ? e->record.key.size + e->record.data.size : 0;
+    }
+    if (put->single && ok > 0) {
+        stats->put_bytes += bytes;
+        stats->put_success++;
+        stats->put_ms += request_age_ms(put->r);
+    } else if (!put->single) {
+        stats->puts_bytes += bytes;
+        stats->puts_success += ok > 0 ? 1 : 0;
+        stats->puts_ms += request_age_ms(put->r);
+        stats->puts_records += put->count;
+        stats->puts_ok += ok;
+        stats->puts_throttled += throttled;
+        stats->puts_failed += put->count - ok - throttled;
+    }
+}
+
 static void settle(struct put *put)
 {
     struct request *r = put->r;
@@ -208,6 +238,7 @@ static void settle(struct put *put)
             put->entries[i].status = STATUS_UNAVAILABLE;
         }
     }
+    note_put(put);
     if (put->single) {
         answer_one(put);
     } else {

@@ -177,6 +177,8 @@ NODISCARD static enum status begin_answer(struct subscription *s)
     struct http_header headers[ANSWER_HEADERS_MAX];
     uint32_t count = answer_headers(r, EVENT_STREAM_CONTENT_TYPE, headers);
     s->begun = true;
+    stats_answered(&r->k->stats, r->operation, 200, net_clock_us() - r->came_us);
+    stats_stream(&r->k->stats, s->stream)->subscribe_success++;
     r->http->cancelled = cancelled;
     r->http->writable = writable;
     http_respond_begin(r->http, 200, headers, count);
@@ -302,6 +304,11 @@ static void make_event(struct subscription *s, const Weir__ReadReply *reply,
     }
     value_add_int(&s->arena, event, "MillisBehindLatest", (int64_t)behind_ms);
     s->over = ended;
+    struct stream_stats *stats = stats_stream(&r->k->stats, s->stream);
+    stats->event_success++;
+    stats->event_bytes += records.bytes;
+    stats->event_records += records.count;
+    stats->event_behind_ms = behind_ms;
     status = s->begun ? STATUS_OK : begin_answer(s);
     status = status == STATUS_OK ? encode(s, event) : status;
     if (status != STATUS_OK) {
@@ -316,6 +323,7 @@ static void make_event(struct subscription *s, const Weir__ReadReply *reply,
 static void refuse_read(struct subscription *s, const struct reach_reply *reply)
 {
     if (reply->status == STATUS_IN_USE) {
+        stats_stream(&s->r->k->stats, s->stream)->subscribe_exceeded++;
         fail(s, EXCEPTION_RESOURCE_IN_USE,
              "Another active subscription exists for this consumer and shard.");
     } else if (reply->status == STATUS_NOT_FOUND) {

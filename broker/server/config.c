@@ -83,6 +83,9 @@ static const struct config_key keys[] = {
         "keys of encrypted streams are asked for again after so long"),
     KEY("data-key-life", CONFIG_DURATION, data_key_life_ms, "1h",
         "without controllers they are forgotten after so long: those streams stop then"),
+    KEY("metrics-listen", CONFIG_STRING, metrics_listen, "",
+        "HOST:PORT for /metrics, /healthz and /readyz over plain HTTP, open to whoever reaches it; "
+        "a port alone: on 127.0.0.1; empty: not served"),
     KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
     KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
 };
@@ -148,9 +151,17 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     return STATUS_OK;
 }
 
+/* For reading it again. */
+static struct {
+    int argc;
+    char **argv;
+} command_line;
+
 enum status server_config_load(int argc, char **argv, struct server_config *out, bool *out_exit,
                                struct error *error)
 {
+    command_line.argc = argc;
+    command_line.argv = argv;
     enum config_action action;
     enum status status = config_load(&spec, &argc, argv, out, &action, error);
     if (status != STATUS_OK) {
@@ -170,4 +181,21 @@ enum status server_config_load(int argc, char **argv, struct server_config *out,
 void server_config_release(struct server_config *config)
 {
     config_release(&spec, config);
+}
+
+const struct config_spec *server_config_spec(void)
+{
+    return &spec;
+}
+
+enum status server_config_reload_log(struct error *error)
+{
+    struct server_config again = {0};
+    bool exit_now = false;
+    enum status status = server_config_load(command_line.argc, command_line.argv, &again, &exit_now,
+                                            error); /* its checks set the log */
+    if (status == STATUS_OK) {
+        server_config_release(&again);
+    }
+    return status;
 }

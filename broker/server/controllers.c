@@ -56,6 +56,11 @@ void controllers_set_strays(struct controllers *c, const struct controllers_stra
     c->strays = *strays;
 }
 
+bool controllers_is_watching(const struct controllers *c)
+{
+    return c->watched != NULL && c->watched->session != NULL;
+}
+
 uint64_t controllers_floor_version(const struct controllers *c)
 {
     return c->floor_version;

@@ -72,6 +72,9 @@ uint64_t controllers_floor_version(const struct controllers *c);
 /* A session to the active controller, or NULL while none is known. */
 struct session *controllers_session(const struct controllers *c);
 
+/* Whether a controller tells us of every change of the metadata. */
+bool controllers_is_watching(const struct controllers *c);
+
 /* Fetches access keys because one is unknown: signing_ask(). */
 bool controllers_ask_keys(struct controllers *c);
 

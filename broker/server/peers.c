@@ -70,6 +70,7 @@ static void ping(struct peer *peer)
     Weir__Ping message = WEIR__PING__INIT;
     message.sequence = peer->ping_sequence + 1;
     message.boot = peer->peers->options.boot;
+    message.lacking = peer->lacking;
     if (session_send(peer->session, RPC_PING, (struct session_payload){.body = &message.base}) ==
         STATUS_OK) {
         peer->ping_sequence++;
@@ -85,6 +86,7 @@ static void link_opened(struct session *session)
     peer->session = session;
     peer->pong_ms = now(peer->peers);
     set_reset(peer, false);
+    peers_count_lacking(peer->peers);
     ping(peer);
     shards_peer_up(peer->peers->options.shards, peer->id);
 }
@@ -220,12 +222,17 @@ void peers_incoming_closed(struct peers *peers, struct session *session)
     }
 }
 
-static void on_ping(struct session *session, struct bytes body)
+static void on_ping(struct peers *peers, struct session *session, struct bytes body)
 {
     Weir__Ping *message = weir__ping__unpack(NULL, body.size, body.data);
     if (message == NULL) {
         session_close(session, STATUS_INVALID, "PING cannot be decoded");
         return;
+    }
+    struct peer *peer = find_or_add(peers, session_peer(session)->id);
+    if (peer != NULL) {
+        peer->lacks = message->lacking;
+        peer->lacks_ms = now(peers);
     }
     Weir__Pong pong = WEIR__PONG__INIT;
     pong.sequence = message->sequence;
@@ -241,7 +248,7 @@ void peers_incoming(struct peers *peers, struct session *session, enum rpc_metho
 {
     const struct rpc_identity *from = session_peer(session);
     if (method == RPC_PING) {
-        on_ping(session, body);
+        on_ping(peers, session, body);
     } else if (method == RPC_APPEND) {
         struct peer *peer = find_or_add(peers, from->id);
         if (peer != NULL) {
@@ -258,6 +265,7 @@ void peers_incoming(struct peers *peers, struct session *session, enum rpc_metho
 static void on_timer(struct net_timer *timer)
 {
     struct peers *peers = CONTAINER_OF(timer, struct peers, timer);
+    peers_count_lacking(peers);
     for (uint32_t i = 0; i < peers->count; i++) {
         struct peer *peer = peers->peer[i];
         if (peer->session == NULL) {

@@ -7,6 +7,7 @@
  *     peers.c      links, liveness
  *     appends.c    leader: gathering and sending
  *     receive.c    follower: taking appends apart; leader: taking answers
+ *     whole.c      whether all replicas of what lies here are where they should be
  *
  * One home thread, that of the loop. */
 #pragma once
@@ -85,3 +86,11 @@ size_t peers_reset(const struct peers *peers, uint32_t *out, size_t capacity);
 
 /* Its wall clock as its last PONG said, carried on to now. False: not heard lately. */
 bool peers_wall_ms(const struct peers *peers, uint32_t broker, uint64_t *out_ms);
+
+/* Shards that we lead and that are not whole (broker/shard/shard.h), as the last pings told. */
+uint32_t peers_lacking(const struct peers *peers);
+
+/* Whether every shard that has a replica here has an open leader and all its replicas, as far as we
+ * and its leader know: then this broker may be stopped without a shard being down to one. Else
+ * `why` has a sentence. */
+bool peers_are_whole(const struct peers *peers, const struct route *route, char *why, size_t size);

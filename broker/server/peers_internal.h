@@ -34,6 +34,9 @@ struct peer {
     uint64_t pong_ms;                     /* when the last answer of any age came */
     uint64_t pong_wall_ms;                /* its wall clock then */
     bool reset;                           /* reset or refused, and not back */
+    uint32_t lacking;                     /* what we tell it: as Ping.lacking */
+    uint32_t lacks;                       /* what its newest ping told us */
+    uint64_t lacks_ms;                    /* when that came; 0: never */
 
     /* Leader to follower. */
     struct list ready;  /* shard_peer.node: may have something to send */
@@ -80,9 +83,13 @@ struct peers {
     int64_t copy_credit;
     uint64_t copy_ms; /* when it was refilled */
     struct net_timer copy_timer;
+    uint32_t lacking; /* shards that we lead and that lack a replica */
 };
 
 struct peer *peers_find(const struct peers *peers, uint32_t broker);
+
+/* whole.c: counts what we lead and what it lacks, for all peers. */
+void peers_count_lacking(struct peers *peers);
 
 /* appends.c */
 void peer_send_appends(struct peer *peer);

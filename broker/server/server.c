@@ -223,6 +223,7 @@ static void on_housekeeping(struct net_timer *timer)
 {
     struct server *s = CONTAINER_OF(timer, struct server, housekeeping);
     check_space(s);
+    observe_count(s);
     tell_when_out(s);
     resign_while_out(s);
     tell_floors(s);
@@ -313,7 +314,7 @@ static void opened(struct session *session)
 static void called(struct session *session, struct session_call *call)
 {
     struct server *s = session_data(session);
-    if (!api_called(s->api, call)) {
+    if (!process_called(&s->observe.process, call) && !api_called(s->api, call)) {
         session_reply_error(call, STATUS_UNSUPPORTED, NULL, "brokers do not answer this method");
     }
 }
@@ -481,7 +482,8 @@ NODISCARD static enum status open_all(struct server *s, struct error *error)
     status = status == STATUS_OK ? open_parts(s, error) : status;
     status = status == STATUS_OK ? open_listener(s, error) : status;
     status = status == STATUS_OK ? server_open_front(s, error) : status;
-    return status == STATUS_OK ? open_controllers(s, error) : status;
+    status = status == STATUS_OK ? open_controllers(s, error) : status;
+    return status == STATUS_OK ? observe_open(s, error) : status;
 }
 
 enum status server_open(const struct server_config *config, struct server **out,
@@ -527,6 +529,7 @@ void server_stop(struct server *s)
 static void close_traffic(struct server *s)
 {
     s->closing = true;
+    observe_close(s);
     if (s->kinesis != NULL) {
         kinesis_close(s->kinesis);
     }
@@ -577,6 +580,7 @@ void server_close(struct server *s)
     keys_free(s->keys);
     data_key_fetch_release(&s->data_keys);
     route_free(s->route);
+    observe_release(s);
     if (s->tls != NULL) {
         net_tls_close(s->tls);
     }

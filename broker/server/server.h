@@ -5,6 +5,8 @@
 
 #include "base/status.h"
 
+struct config_spec;
+
 struct server_config {
     uint32_t id;
     char *data_dir, *zone, *controllers;
@@ -15,7 +17,7 @@ struct server_config {
     uint32_t journal_files, connections_max, source_connections, source_handshakes;
     uint64_t quarantine_after_ms, quarantine_keep_ms;
     uint64_t copy_bandwidth, shutdown_handover_ms;
-    char *disk_reserve, *io_backend, *log_level, *log_format;
+    char *disk_reserve, *io_backend, *log_level, *log_format, *metrics_listen;
     bool direct_io;
     /* The Kinesis interface; ports 0: not served. */
     char *kinesis_listen_host, *kinesis_cert_file, *kinesis_key_file;
@@ -48,3 +50,9 @@ void server_close(struct server *server);
 NODISCARD enum status server_config_load(int argc, char **argv, struct server_config *out,
                                          bool *out_exit, struct error *error);
 void server_config_release(struct server_config *config);
+
+/* What keys there are. */
+const struct config_spec *server_config_spec(void);
+/* Reads everything again as server_config_load() did, and takes over how the log is written and
+ * nothing else. Errors as there: nothing changes. */
+NODISCARD enum status server_config_reload_log(struct error *error);

@@ -6,6 +6,7 @@
 #include "broker/api/api.h"
 #include "broker/kinesis/kinesis.h"
 #include "broker/server/controllers.h"
+#include "broker/server/observe.h"
 #include "broker/server/peers.h"
 #include "broker/server/server.h"
 
@@ -38,6 +39,7 @@ struct server {
     bool floors_known;      /* every damaged replica has been told the epoch of its shard */
     uint64_t quarantine_ms; /* when quarantine is looked at next */
     struct controllers_strays strays;
+    struct observe observe;
     char advertised_host[HOST_BYTES];
     uint64_t boot;
     struct error refused; /* status OK: nobody has */

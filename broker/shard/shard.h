@@ -124,6 +124,9 @@ struct shard {
     uint64_t truncations; /* so far: what a read brought may be gone */
     struct shard_grant *waiting_grant;
 
+    struct shard_counters counted; /* shard_observe() has told so much of them */
+    uint64_t commit_before;        /* commit when it was observed last */
+
     struct list puts, readers; /* puts by rising end */
     uint32_t put_count, reader_count;
 
@@ -242,6 +245,23 @@ NODISCARD enum status shard_answered(struct shard *shard, struct replica_id from
 
 /* Leader: drop what lies below `offset`. */
 NODISCARD enum status shard_retain(struct shard *shard, uint64_t offset);
+
+/* ---- watching ---- */
+
+/* About once a second: what was counted since the last call (of iterator_age_ms the newest), and
+ * which commit all replicas should have reached by the next one. */
+void shard_observe(struct shard *shard, struct shard_counters *out);
+
+/* What a leader says of its replicas. Whole: it is open, and all voters are connected and have what
+ * was committed when the shard was observed last. */
+struct shard_lack {
+    bool whole;
+    uint32_t count;  /* of the voters */
+    uint64_t behind; /* records that the last of the voters lacks of what is committed now */
+    uint32_t voters[REPLICA_MEMBERS_MAX]; /* all of them but ourselves */
+    uint64_t lag[REPLICA_MEMBERS_MAX];    /* records that each lacks of the log's end */
+};
+void shard_lack(const struct shard *shard, struct shard_lack *out);
 
 /* ---- puts ---- */
 

@@ -108,6 +108,7 @@ struct raft_transfer_out {
 };
 
 struct raft_core {
+    uint64_t heard_commit; /* commit index of the leader, as it said last; 0: nobody has */
     struct raft_core_options options;
     struct raft raft;
     struct raft_tail tail;

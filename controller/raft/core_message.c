@@ -202,6 +202,9 @@ void raft_core_deliver(struct raft_core *core, uint32_t from, struct raft_messag
     struct raft_append_entries *append = &message->append_entries;
     struct raft_entry *entries = append->entries;
     void *batch = append->n_entries > 0 ? entries[0].batch : NULL;
+    if (append->term >= raft_current_term(&core->raft)) {
+        core->heard_commit = append->leader_commit;
+    }
     if (append->term >= raft_current_term(&core->raft) && !clip(core, append)) {
         raft_core_fail(core, STATUS_CORRUPT,
                        "controller-%u sent an entry that differs from a committed one", from);

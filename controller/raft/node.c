@@ -94,6 +94,7 @@ static enum status op_restore(void *data, uint64_t index, struct error *error)
     raft_snapshot_path(node->dir, index, path);
     trace(TRACE_INFO, "raft", "the state machine takes over the snapshot at %llu",
           (unsigned long long)index);
+    node->snapshots++;
     return node->options.handlers->restore(node->options.data, path, index, error);
 }
 
@@ -141,6 +142,7 @@ static void snapshot_made(struct net_mail *mail)
     if (job->status != STATUS_OK) {
         trace(TRACE_WARNING, "raft", "no snapshot could be taken: %s", job->error.text);
     } else if (!node->closing) {
+        node->snapshots++;
         trace(TRACE_INFO, "raft", "snapshot at %llu, %llu bytes",
               (unsigned long long)job->info.index, (unsigned long long)job->info.bytes);
     }
@@ -557,6 +559,8 @@ void raft_node_status(const struct raft_node *node, struct raft_node_status *out
         .applied = core->cursor,
         .snapshot = core->snapshot.index,
         .log_bytes = core->bytes_since_snapshot,
+        .leader_commit = core->heard_commit,
+        .snapshots = node->snapshots,
         .server_count = node->peer_count,
     };
     for (uint32_t i = 0; i < node->peer_count; i++) {

@@ -44,6 +44,7 @@ struct raft_node {
     struct net_mail written; /* from the writer; one at a time */
     int written_queued;      /* atomic */
     struct raft_snapshot_job *job;
+    uint64_t snapshots; /* taken or received */
 
     /* A closed node lives until the loop has brought its last callbacks. */
     struct net_mail last_mail;

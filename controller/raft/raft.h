@@ -190,6 +190,8 @@ struct raft_node_status {
     bool active;
     const char *state; /* "follower", "candidate", "leader", "failed" */
     uint64_t term, first, last, stored, commit, applied, snapshot; /* indexes but the term */
+    uint64_t leader_commit; /* as the leader said last; 0: it has not */
+    uint64_t snapshots;     /* taken or received by this process */
     uint64_t log_bytes;
     struct raft_node_server_status servers[RAFT_NODE_SERVERS_MAX];
     uint32_t server_count;

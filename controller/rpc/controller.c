@@ -192,6 +192,7 @@ static void fsm_changed(void *data, bool active, uint64_t term, uint32_t leader)
     c->leader = leader;
     if (active && !c->active) {
         c->active = true;
+        c->counts.activations++;
         elections_activate(c);
         brokers_activate(c);
         reshards_activate(c);
@@ -299,6 +300,9 @@ static void on_called(struct session *session, struct session_call *call)
     struct client *client = session_data(session);
     if (client->controller->closing) {
         session_reply_error(call, STATUS_CLOSING, NULL, "the controller is closing");
+        return;
+    }
+    if (process_called(&client->controller->process, call)) {
         return;
     }
     for (size_t i = 0; client->session != NULL && i < sizeof(table) / sizeof(table[0]); i++) {
@@ -515,6 +519,9 @@ enum status controller_open(struct controller *c, struct error *error)
         status = open_listener(c, error);
     }
     if (status == STATUS_OK) {
+        status = observe_open(c, error);
+    }
+    if (status == STATUS_OK) {
         status = raft_node_start(c->raft, error);
     }
     return status;
@@ -538,6 +545,7 @@ void controller_close(struct controller *c)
     c->closing = true;
     c->active = false;
     net_turn_cancel(&c->turn);
+    process_close(&c->process);
     net_timer_stop(c->options.loop, &c->liveness_timer);
     net_timer_stop(c->options.loop, &c->election_timer);
     net_timer_stop(c->options.loop, &c->drops_timer);

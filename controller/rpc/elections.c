@@ -85,6 +85,7 @@ void elections_broker_up(struct controller *c, const struct client *client)
 
 void elections_broker_down(struct controller *c, uint32_t broker)
 {
+    c->counts.brokers_lost++;
     elections_feed(c, &(struct election_input){.type = ELECTION_BROKER_DOWN, .broker = broker});
 }
 
@@ -141,6 +142,7 @@ enum status handle_leading(struct controller *c, struct client *client, struct b
                                                    .shard = leading->shards[i]->shard,
                                                    .epoch = leading->shards[i]->epoch});
         leaders_opened(c, leading->shards[i]->shard);
+        c->counts.leaders++;
     }
     weir__leading__free_unpacked(leading, NULL);
     return STATUS_OK;
@@ -411,6 +413,7 @@ void elections_flush(struct controller *c)
             end++;
         }
         carry_out(c, first, end - first);
+        c->counts.elections += effect[first].type == ELECTION_PROPOSE_ELECTING ? end - first : 0;
         first = end;
     }
     election_effects_clear(&c->effects);

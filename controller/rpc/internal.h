@@ -11,6 +11,7 @@
 #include "controller/scaling/scaling.h"
 #include "controller/watch/watch.h"
 #include "proto/net/net.h"
+#include "proto/net/process.h"
 #include "proto/schema/control.pb-c.h"
 #include "proto/schema/metadata.pb-c.h"
 
@@ -104,6 +105,15 @@ struct controller {
     struct buf made;          /* of struct made_replica: reported in this turn, to be committed */
     bool image_changed;       /* watchers have something to hear */
     struct checkpoint *checkpoint; /* under way on another thread, or NULL */
+
+    struct process process; /* its pages and what operators ask of it */
+    char name[NODE_NAME_BYTES];
+    struct controller_counts {
+        uint64_t elections, leaders; /* epochs begun; leaders that have opened */
+        uint64_t brokers_lost;
+        uint64_t leases_assigned, lease_workers_gone; /* proposed */
+        uint64_t activations;
+    } counts;
 
     struct agreement agreement; /* on what the state is */
     struct hash_job *hash_job;  /* ditto */
@@ -250,6 +260,9 @@ void handle_lease_sync(struct controller *c, struct client *client, struct sessi
 void handle_lease_checkpoint(struct controller *c, struct client *client,
                              struct session_call *call);
 void handle_app_control(struct controller *c, struct client *client, struct session_call *call);
+
+/* metrics.c: opens the process's pages. Errors as process_open(). */
+NODISCARD enum status observe_open(struct controller *c, struct error *error);
 
 /* ---- watchers
  * -------------------------------------------------------------------------------------- */

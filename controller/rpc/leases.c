@@ -243,6 +243,8 @@ static void carry_out(struct controller *c, const struct lease_effect *effects, 
     for (size_t i = 0; i < count; i++) {
         gather_change(&effects[i], change, &changes, &gone);
     }
+    c->counts.leases_assigned += changes.n_assigns;
+    c->counts.lease_workers_gone += gone.n_workers;
     Weir__Command command = WEIR__COMMAND__INIT;
     if (gone.n_workers > 0) {
         gone.workers = change->workers;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "proto/net/net.h"
 
 enum { ELEMENT_TAG = 0x0a /* field 1 of CommandList, length-delimited */, VARINT_MAX = 10 };
 
@@ -110,6 +111,7 @@ static void entry_done(struct raft_node_request *raft_request, enum status statu
                    "send it again with the same request id");
     } else {
         CHECK(results.count == pipeline->flying_count);
+        histogram_note(&pipeline->committed, net_clock_us() - pipeline->submitted_us);
         for (size_t i = 0; i < results.count; i++) {
             answer(CONTAINER_OF(list_pop(&flown), struct pipeline_request, node),
                    &results.result[i]);
@@ -159,6 +161,7 @@ void pipeline_flush(struct pipeline *pipeline)
     }
     if (status == STATUS_OK) {
         pipeline->in_flight = true;
+        pipeline->submitted_us = net_clock_us();
         return;
     }
     /* Nothing was proposed: all of it may be asked again, here or elsewhere. */

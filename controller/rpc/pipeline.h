@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "base/metrics.h"
 #include "controller/command/command.h"
 #include "controller/raft/raft.h"
 #include "proto/schema/command.pb-c.h"
@@ -34,6 +35,8 @@ struct pipeline {
     struct buf entry;
     bool in_flight;
     struct raft_node_request raft_request;
+    uint64_t submitted_us;          /* of the entry in flight */
+    struct histogram committed;     /* from there to its being applied here */
     struct command_results results; /* of the entry in flight, once applied */
 };
 

@@ -13,6 +13,7 @@
 #include "controller/raft/raft.h"
 #include "controller/scaling/scaling.h"
 
+struct config_spec;
 struct controller;
 struct net_loop;
 struct net_tls;
@@ -49,9 +50,12 @@ struct controller_options {
     uint32_t lease_term_ms, lease_hand_over_ms, lease_moves; /* 0: of controller/lease/lease.h */
     uint32_t election_ms, heartbeat_ms;                      /* 0: of raft.h */
     uint32_t snapshot_entries, snapshot_bytes, trailing_entries; /* ditto */
-    uint32_t compare_entries;  /* the controllers compare their states so often; 0: the default */
-    uint64_t replace_after_ms; /* replicas of a broker that is dead for so long move; 0: 15 min */
-    uint32_t moves_at_once;    /* replicas on their way; 0: the default */
+    uint32_t compare_entries;   /* the controllers compare their states so often; 0: the default */
+    uint64_t replace_after_ms;  /* replicas of a broker that is dead for so long move; 0: 15 min */
+    uint32_t moves_at_once;     /* replicas on their way; 0: the default */
+    const char *metrics_listen; /* as pages_open(); NULL or empty: none */
+    const struct config_spec *spec;
+    const void *config;            /* and the values: what is told of them to operators; or NULL */
     struct scaling_config scaling; /* window_ms 0: the defaults above */
     /* The controller cannot go on: the process must end soon, with this code. */
     void (*failed)(void *data, int exit_code, const struct error *why);

@@ -71,6 +71,9 @@ static const struct config_key keys[] = {
         "a worker that is asked for a lease has so long to finish what it has in hand"),
     KEY("lease-moves", CONFIG_U32, lease_moves, "4",
         "leases of an application that are moved at a time to balance its workers"),
+    KEY("metrics-listen", CONFIG_STRING, metrics_listen, "",
+        "HOST:PORT for /metrics, /healthz and /readyz over plain HTTP, open to whoever reaches it; "
+        "a port alone: on 127.0.0.1; empty: not served"),
     KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
     KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
 };
@@ -145,9 +148,17 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     return set_log(c, error);
 }
 
+/* For reading it again. */
+static struct {
+    int argc;
+    char **argv;
+} command_line;
+
 enum status server_config_load(int argc, char **argv, struct server_config *out, bool *out_exit,
                                struct error *error)
 {
+    command_line.argc = argc;
+    command_line.argv = argv;
     enum config_action action;
     enum status status = config_load(&spec, &argc, argv, out, &action, error);
     if (status != STATUS_OK) {
@@ -166,6 +177,23 @@ enum status server_config_load(int argc, char **argv, struct server_config *out,
 void server_config_release(struct server_config *config)
 {
     config_release(&spec, config);
+}
+
+const struct config_spec *server_config_spec(void)
+{
+    return &spec;
+}
+
+enum status server_config_reload_log(struct error *error)
+{
+    struct server_config again = {0};
+    bool exit_now = false;
+    enum status status = server_config_load(command_line.argc, command_line.argv, &again, &exit_now,
+                                            error); /* its checks set the log */
+    if (status == STATUS_OK) {
+        server_config_release(&again);
+    }
+    return status;
 }
 
 /* ---- the list of controllers

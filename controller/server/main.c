@@ -16,7 +16,7 @@
 #include "controller/server/server.h"
 #include "proto/net/net.h"
 
-enum { RETIRE_MS = 500, RETIRE_POLL_MS = 5 };
+enum { RETIRE_MS = 500, RETIRE_POLL_MS = 5, SIGNALS = 3 };
 
 struct server {
     struct server_config config;
@@ -27,7 +27,7 @@ struct server {
     struct secret_ring *secrets; /* NULL: no cluster key was given */
     struct controller *controller;
     uint64_t boot;
-    uv_signal_t signal[2];
+    uv_signal_t signal[SIGNALS];
     struct net_timer retire_timer;
     uint64_t retire_until_ms;
 };
@@ -45,9 +45,23 @@ static void retire_fired(struct net_timer *timer)
     }
 }
 
+static void on_hang_up(void)
+{
+    struct error error;
+    if (server_config_reload_log(&error) != STATUS_OK) {
+        trace(TRACE_ERROR, "server", "SIGHUP: nothing changes: %s", error.text);
+    } else {
+        trace(TRACE_WARNING, "server", "SIGHUP: log-level and log-format are read again");
+    }
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     struct server *server = handle->data;
+    if (number == SIGHUP) {
+        on_hang_up();
+        return;
+    }
     trace(TRACE_INFO, "server", "%s: ending", number == SIGTERM ? "SIGTERM" : "SIGINT");
     if (server->retire_until_ms == 0 && controller_retire(server->controller)) {
         server->retire_until_ms = net_now_ms(server->loop) + RETIRE_MS;
@@ -67,8 +81,8 @@ static void on_failed(void *data, int exit_code, const struct error *why)
 
 static bool start_signals(struct server *server)
 {
-    static const int numbers[] = {SIGTERM, SIGINT};
-    for (size_t i = 0; i < 2; i++) {
+    static const int numbers[SIGNALS] = {SIGTERM, SIGINT, SIGHUP};
+    for (size_t i = 0; i < SIGNALS; i++) {
         server->signal[i].data = server;
         if (uv_signal_init(net_loop_uv(server->loop), &server->signal[i]) != 0 ||
             uv_signal_start(&server->signal[i], on_signal, numbers[i]) != 0) {
@@ -141,6 +155,9 @@ static enum status open_controller(struct server *server, struct error *error)
                     .idle_ms = config->scaling_idle_ms,
                     .cooldown_ms = config->scaling_cooldown_ms,
                     .shards_max = config->scaling_shards_max},
+        .metrics_listen = config->metrics_listen,
+        .spec = server_config_spec(),
+        .config = config,
         .failed = on_failed,
         .data = server,
     };
@@ -224,7 +241,7 @@ int main(int argc, char **argv)
         _exit(status == STATUS_CORRUPT ? RAFT_NODE_EXIT_REPLACE : EXIT_FAILURE);
     }
     net_loop_run(server.loop);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < SIGNALS; i++) {
         uv_close((uv_handle_t *)&server.signal[i], NULL);
     }
     net_timer_stop(server.loop, &server.retire_timer);

@@ -29,13 +29,20 @@ struct server_config {
     uint32_t moves_at_once;
     uint64_t scaling_window_ms, scaling_idle_ms, scaling_cooldown_ms;
     uint32_t scaling_shards_max;
-    char *log_level, *log_format;
+    char *log_level, *log_format, *metrics_listen;
 };
 
 /* INVALID, NOT_FOUND, IO with a sentence. *out_exit: help or version was printed. */
 NODISCARD enum status server_config_load(int argc, char **argv, struct server_config *out,
                                          bool *out_exit, struct error *error);
 void server_config_release(struct server_config *config);
+
+/* What keys there are. */
+struct config_spec;
+const struct config_spec *server_config_spec(void);
+/* Reads everything again as server_config_load() did, and takes over how the log is written and
+ * nothing else. Errors as there: nothing changes. */
+NODISCARD enum status server_config_reload_log(struct error *error);
 
 /* "1=host:port,2=host:port,3=host:port": one, three or five, ids ascending from any number. INVALID
  * with a sentence. */

@@ -139,7 +139,9 @@ static void tell_metrics(const struct process *p, struct session_call *call)
 static void tell_log(const struct process *p, struct session_call *call)
 {
     struct buf log = {0}, config = {0};
-    enum status status = config_write(p->options.spec, p->options.config, &config);
+    enum status status = p->options.spec == NULL
+                             ? STATUS_OK
+                             : config_write(p->options.spec, p->options.config, &config);
     status = status == STATUS_OK ? buf_append(&config, "", 1) : status;
     status = status == STATUS_OK ? log_recent(&log) : status;
     if (status != STATUS_OK) {
