@@ -136,6 +136,10 @@ enum status leader_on_retain(struct replica *r, const struct replica_input *in,
     if (in->offset > r->commit || !replica_point_at(r, in->offset, &point)) {
         return STATUS_INVALID;
     }
+    if (r->seal_end != 0 && in->offset >= r->seal_end) {
+        return STATUS_SEALED; /* who begins behind a SEAL does not know of it, and may lead (2.12)
+                               */
+    }
     replica_move_log_start(r, in->offset, out);
     leader_plan_flush(r, in->now_ms);
     return STATUS_OK;

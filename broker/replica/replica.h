@@ -236,7 +236,8 @@ void replica_free(struct replica *r);
  * INVALID     the message contradicts itself: nothing changed
  * NOT_LEADER  PROPOSED, RETAIN or LEARN while not leading; SEAL or HANDOVER before EPOCH_START is
  *             committed (R7)
- * SEALED      PROPOSED, and the log has a SEAL behind which only control batches may follow
+ * SEALED      PROPOSED, and the log has a SEAL behind which only control batches may follow; RETAIN
+ *             past the SEAL, which stays until the shard is dropped
  * NO_MEMORY   nothing changed */
 NODISCARD enum status replica_step(struct replica *r, const struct replica_input *in,
                                    struct replica_effects *out);

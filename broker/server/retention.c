@@ -55,7 +55,11 @@ static uint64_t due(struct shard *shard, uint64_t now_ms, uint64_t wall_ms)
         return shard->log_start;
     }
     uint64_t cutoff_ms = wall_ms - keep_ms;
-    uint64_t last = shard_log_retention(shard->log, cutoff_ms, shard->commit);
+    uint64_t limit = shard->commit;
+    if (shard->seal_end != 0 && limit >= shard->seal_end) {
+        limit = shard->seal_end - 1; /* the SEAL is the last to go, with the shard */
+    }
+    uint64_t last = shard_log_retention(shard->log, cutoff_ms, limit);
     if (last <= shard->log_start) {
         shard->retention_lowered = false;
         return shard->log_start;

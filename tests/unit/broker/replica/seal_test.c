@@ -44,6 +44,22 @@ static void a_seal_is_for_good_once_it_is_committed(void **state)
     assert_true(view_of(&B).sealed); /* followers know, from the log */
 }
 
+/* Else a copy of the log that begins behind it would take records again (the model check's find).
+ */
+static void retention_leaves_the_seal(void **state)
+{
+    (void)state;
+    lead(&A, 1, &B, &C);
+    propose(&A, 1);
+    propose_seal(&A);
+    synced(&A);
+    replicate(&A, &B);
+    struct replica_input retain = {.type = REPLICA_RETAIN, .offset = 3};
+    assert_string_equal(step(&A, retain), "SEALED");
+    retain.offset = 2;
+    assert_string_equal(step(&A, retain), "log start 2\n");
+}
+
 static void only_control_batches_follow_a_seal(void **state)
 {
     (void)state;
@@ -116,6 +132,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_seal_is_for_good_once_it_is_committed, hosts_start,
                                         hosts_stop),
+        cmocka_unit_test_setup_teardown(retention_leaves_the_seal, hosts_start, hosts_stop),
         cmocka_unit_test_setup_teardown(only_control_batches_follow_a_seal, hosts_start,
                                         hosts_stop),
         cmocka_unit_test_setup_teardown(a_seal_that_is_truncated_opens_the_shard_again, hosts_start,
