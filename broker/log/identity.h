@@ -4,7 +4,8 @@
  *   0 u32 magic "WIDY"   4 u32 crc over [8, 512)   8 u32 format   12 u32 broker
  *  16 16 B cluster id (zero: none yet)             32 16 B disk id   48 zeros
  *
- * boot: two slots, 4 KiB apart, written in turn, the greater valid one counts
+ * boot: two slots, 4 KiB apart, for odd and even ids: this start's and the one's before it. The
+ * greater valid one counts, unless the other is damaged: see disk_boot_read(). Each
  *   0 u32 magic "WBOO"   4 u32 crc over [8, 512)   8 u64 boot id   16 16 B disk id   32 zeros */
 #pragma once
 
@@ -24,7 +25,8 @@ NODISCARD enum status disk_identity_read(const struct disk *disk, const char *di
 NODISCARD enum status disk_identity_write(const struct disk *disk, const char *dir,
                                           const struct identity *identity);
 
-/* Slot values; NOT_FOUND, CORRUPT (also: of another disk). */
+/* No greater boot id than this was used: it is more than a slot says when the other is damaged.
+ * NOT_FOUND, CORRUPT (also: of another disk). */
 NODISCARD enum status disk_boot_read(const struct disk *disk, const char *dir,
                                      const struct identity *identity, uint64_t *out_boot);
 NODISCARD enum status disk_boot_write(const struct disk *disk, const char *dir,

@@ -164,7 +164,12 @@ static void the_boot_id_rises_and_survives_one_bad_slot(void **state)
     spoil(&f, "boot", 4096 + 8); /* slot of 3; the newest, 4, is in the other */
     fixture_open(&f);
     store_info(f.store, &info);
-    assert_int_equal(info.boot_id, 5);
+    assert_int_equal(info.boot_id, 7); /* for all that can be told, 5 was in it */
+    fixture_close(&f);
+    spoil(&f, "boot", 4096 + 8); /* the newest */
+    fixture_open(&f);
+    store_info(f.store, &info);
+    assert_true(info.boot_id > 7);
     fixture_close(&f);
     spoil(&f, "boot", 8);
     spoil(&f, "boot", 4096 + 8);
