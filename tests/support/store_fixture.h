@@ -42,5 +42,8 @@ struct log_point fixture_last(const struct shard_log *log);
  */
 uint64_t fixture_check_log(struct store_fixture *f, struct shard_log *log);
 
+/* Whether a batch, which decodes to *h, has the payload that test_batch() makes. */
+bool fixture_payload_is_good(struct bytes batch, const struct batch_header *h);
+
 /* An asynchronous read, waited for. */
 enum status fixture_read(struct store_fixture *f, struct log_read *read);

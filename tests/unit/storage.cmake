@@ -7,4 +7,5 @@ weir_unit_test(broker/journal/journal LINK broker_journal
 weir_unit_test(broker/log/store LINK broker_log SOURCES ${storage_support})
 weir_unit_test(broker/log/identity LINK broker_log SOURCES ${storage_support})
 weir_unit_test(broker/log/damage LINK broker_log SOURCES ${storage_support})
-weir_unit_test(broker/log/crash LINK broker_log SOURCES ${storage_support})
+weir_unit_test(broker/log/crash LINK broker_log
+    SOURCES ${storage_support} ${CMAKE_SOURCE_DIR}/tests/support/store_model.c)
