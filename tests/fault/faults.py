@@ -1,0 +1,485 @@
+"""Faults: a function of (world, cell) that yields once. Before the yield the fault begins, after it it ends. What needs
+other disks, clocks or environments is prepared, before there is any load, by the function in PREPARE."""
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from partition import die_with_parent
+from world import Failed, expect
+
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+FAULTS, PREPARE = {}, {}
+
+
+class Fault:
+    """seconds: how long it lasts; limit: of a shard's longest gap, None where no majority is left; needs: a file without
+    which it is skipped."""
+
+    def __init__(self, function, seconds, limit, needs):
+        self.run, self.seconds, self.limit, self.needs = function, seconds, limit, needs
+        self.name = function.__name__.replace("_", "-")
+
+
+def fault(seconds=5, limit=30, needs=None, prepare=None):
+    def register(function):
+        it = Fault(function, seconds, limit, needs)
+        FAULTS[it.name] = it
+        if prepare is not None:
+            PREPARE[it.name] = prepare
+        return function
+    return register
+
+
+# ---- what has to be there before the load ------------------------------------------------------------------------
+
+
+def restart(world, names):
+    world.kill(*names)
+    world.start(*names)
+    world.wait_serving()
+
+
+def forgetful(kinds, lies=False):
+    """Processes of these kinds are on disks that can lose what was not synced."""
+    def prepare(world, cell):
+        names = [name for kind in kinds for name in world.names_of(kind)]
+        world.kill(*names)
+        for name in names:
+            world.bad_disk(name, lies)
+        world.start(*names)
+        world.wait_serving()
+        cell.afterwards.append(lambda: usual(world, names))
+    return prepare
+
+
+def usual(world, names):
+    for name in names:
+        world.environment(name)
+    restart(world, names)
+
+
+def small(kind):
+    def prepare(world, cell):
+        names = world.names_of(kind)
+        world.kill(*names)
+        for name in names:
+            used = sum(os.path.getsize(path) for path in world.files(name, "**"))
+            world.small_disk(name, used + 200 * 1024 * 1024)
+        world.start(*names)
+        world.wait_serving()
+
+        def back():
+            world.kill(*names)
+            for name in names:
+                world.large_disk(name)
+            world.start(*names)
+            world.wait_serving()
+        cell.afterwards.append(back)
+    return prepare
+
+
+def clocks(world, cell):
+    names = world.names_of("broker") + world.names_of("controller")
+    for name in names:
+        set_clock(world, name, "+0")
+        world.environment(name, LD_PRELOAD=FAKETIME, FAKETIME_TIMESTAMP_FILE=os.path.join(world.dir, name, "clock"),
+                          FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1", FAKETIME_CACHE_DURATION="1")
+    restart(world, names)
+    cell.afterwards.append(lambda: usual(world, names))
+
+
+def set_clock(world, name, text):
+    path = os.path.join(world.dir, name, "clock")
+    with open(path + ".new", "w", encoding="ascii") as file:
+        file.write(text + "\n")
+    os.rename(path + ".new", path)
+
+
+# ---- processes ---------------------------------------------------------------------------------------------------
+
+
+@fault(seconds=4)
+def none(world, cell):
+    yield
+
+
+def killed(world, *names):
+    world.kill(*names)
+    yield
+    world.start(*names)
+
+
+@fault()
+def kill_leader(world, cell):
+    yield from killed(world, cell.leader())
+
+
+@fault()
+def kill_follower(world, cell):
+    yield from killed(world, cell.follower())
+
+
+@fault()
+def kill_controller(world, cell):
+    yield from killed(world, world.active_controller())
+
+
+@fault(seconds=1, limit=None)
+def kill_all(world, cell):
+    yield from killed(world, *world.all_names)
+
+
+@fault(seconds=8)
+def controllers_down(world, cell):
+    """A majority of the controllers is gone, and meanwhile a follower dies: data flows on."""
+    names = [world.active_controller()]
+    names.append(next(name for name in world.names_of("controller") if name not in names))
+    world.kill(*names)
+    time.sleep(2)
+    follower = cell.follower(known=True)
+    world.kill(follower)
+    yield
+    world.start(follower, *names)
+
+
+def frozen(world, name):
+    world.signal(signal.SIGSTOP, name)
+    yield
+    world.signal(signal.SIGCONT, name)
+
+
+@fault(seconds=6)
+def freeze_leader(world, cell):
+    yield from frozen(world, cell.leader())
+
+
+@fault(seconds=6)
+def freeze_follower(world, cell):
+    yield from frozen(world, cell.follower())
+
+
+@fault(seconds=6)
+def freeze_controller(world, cell):
+    yield from frozen(world, world.active_controller())
+
+
+@fault(seconds=6, needs="/sys/fs/cgroup/freezer")
+def cgroup_freeze_leader(world, cell):
+    """All of a broker's threads stop, and no signal says so."""
+    group = f"/sys/fs/cgroup/freezer/weir-fault-{os.getpid()}"
+    os.makedirs(group, exist_ok=True)
+
+    def say(name, text):
+        with open(os.path.join(group, name), "w", encoding="ascii") as file:
+            file.write(text)
+    pid = world.pid(cell.leader())
+    say("cgroup.procs", str(pid))
+    say("freezer.state", "FROZEN")
+    try:
+        yield
+    finally:
+        say("freezer.state", "THAWED")
+        with open("/sys/fs/cgroup/freezer/cgroup.procs", "w", encoding="ascii") as file:
+            file.write(str(pid))
+        time.sleep(0.1)
+        os.rmdir(group)
+
+
+# ---- networks ----------------------------------------------------------------------------------------------------
+
+
+@fault(seconds=8)
+def isolate_leader(world, cell):
+    world.network.isolate(cell.leader())
+    yield
+    world.network.heal()
+
+
+@fault(seconds=8)
+def isolate_leader_with_clients(world, cell):
+    """The leader keeps its clients, a producer of its own among them, and loses all brokers and controllers."""
+    leader = cell.leader()
+    cell.add_beside(leader)
+    time.sleep(1)
+    world.network.split([leader], [name for name in world.all_names if name != leader])
+    yield
+    world.network.heal()
+
+
+@fault(seconds=8)
+def one_way(world, cell):
+    """What the leader says to other brokers is lost; what they say arrives."""
+    leader = cell.leader()
+    for other in world.names_of("broker"):
+        if other != leader:
+            world.network.drop(leader, other)
+    yield
+    world.network.heal()
+
+
+@fault(seconds=8)
+def partial(world, cell):
+    """The leader sees controllers and clients, not the other brokers."""
+    leader = cell.leader()
+    world.network.split([leader], [other for other in world.names_of("broker") if other != leader])
+    yield
+    world.network.heal()
+
+
+@fault(seconds=8)
+def partial_controllers(world, cell):
+    """The leader sees brokers and clients, not the controllers."""
+    world.network.split([cell.leader()], world.names_of("controller"))
+    yield
+    world.network.heal()
+
+
+@fault(seconds=8)
+def isolate_controller(world, cell):
+    world.network.isolate(world.active_controller())
+    yield
+    world.network.heal()
+
+
+@fault(seconds=8)
+def zone_down(world, cell):
+    """All brokers of the leader's zone, and one controller."""
+    zone = (int(cell.leader()[-1]) - 1) % 3
+    names = [name for name in world.names_of("broker") if (int(name[-1]) - 1) % 3 == zone] + [f"controller-{zone + 1}"]
+    for name in names:
+        world.network.isolate(name)
+    yield
+    world.network.heal()
+
+
+@fault(seconds=8, limit=60)
+def loss_20_percent(world, cell):
+    for name in world.names_of("broker"):
+        world.network.lose(name, 0.106)  # in and out: a fifth is lost on the way in or out
+    yield
+    world.network.heal()
+
+
+def nfqueue_python():
+    """A Python that has netfilterqueue, or None."""
+    from world import TREE
+    for python in (sys.executable, os.path.join(TREE, "build", "venv-nfqueue", "bin", "python")):
+        if os.path.exists(python) and subprocess.run([python, "-c", "import netfilterqueue"], capture_output=True).returncode == 0:
+            return python
+    return None
+
+
+@fault(seconds=8, limit=60, needs=nfqueue_python)
+def delay_reorder(world, cell):
+    """Every packet to a broker waits between 0 and 60 ms, so that they come in another order."""
+    helper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "delay.py")
+    children = []
+    try:
+        for name in world.names_of("broker"):
+            children.append(subprocess.Popen([*world.network.inside(name), nfqueue_python(), helper, "60"],
+                                             preexec_fn=die_with_parent))
+            world.network.queue(name)
+        time.sleep(0.5)
+        expect(all(child.poll() is None for child in children), "packets cannot be queued here")
+        yield
+    finally:
+        world.network.heal()
+        for child in children:
+            child.terminate()
+            child.wait()
+
+
+# ---- disks -------------------------------------------------------------------------------------------------------
+
+
+def full(world, name):
+    ballast = os.path.join(world.data(name), "ballast")
+    subprocess.run(["dd", "if=/dev/zero", "of=" + ballast, "bs=1M"], capture_output=True)
+    yield
+    os.unlink(ballast)
+    if not world.pid(name):
+        world.start(name)
+
+
+@fault(seconds=5, limit=None, prepare=small("broker"))
+def disk_full_leader(world, cell):
+    yield from full(world, cell.leader())
+
+
+@fault(seconds=5, prepare=small("broker"))
+def disk_full_follower(world, cell):
+    yield from full(world, cell.follower())
+
+
+@fault(seconds=5, prepare=small("controller"))
+def disk_full_controller(world, cell):
+    yield from full(world, world.active_controller())
+
+
+@fault(seconds=5, prepare=forgetful(["broker"]))
+def eio_leader(world, cell):
+    name = cell.leader()
+    world.order(name, "eio")
+    yield
+    world.order(name, "eio", False)
+    world.kill(name)
+    world.start(name)
+
+
+@fault(seconds=6, limit=60, prepare=forgetful(["broker"]))
+def slow_disk_leader(world, cell):
+    name = cell.leader()
+    world.order(name, "slow")
+    yield
+    world.order(name, "slow", False)
+
+
+def powerless(world, cell, names, torn):
+    cell.note(world.power_cut(cell.seed, torn, *names))
+    yield
+    world.start(*names)
+
+
+@fault(seconds=3, prepare=forgetful(["broker"]))
+def power_cut_leader(world, cell):
+    yield from powerless(world, cell, [cell.leader()], torn=True)
+
+
+@fault(seconds=1, limit=None, prepare=forgetful(["broker", "controller"]))
+def power_cut_all(world, cell):
+    yield from powerless(world, cell, world.all_names, torn=False)
+
+
+@fault(seconds=1, limit=None, prepare=forgetful(["broker", "controller"]))
+def power_cut_all_torn(world, cell):
+    yield from powerless(world, cell, world.all_names, torn=True)
+
+
+@fault(seconds=1, limit=None, prepare=forgetful(["broker"], lies=True))
+def power_cut_all_lying(world, cell):
+    """Not among those that are chosen: syncs do nothing, so that records must be lost. A test of the tests."""
+    cell.note(world.power_cut(cell.seed, False, *world.names_of("broker")))
+    yield
+    world.start(*world.names_of("broker"))
+
+
+@fault(seconds=2)
+def bit_flips_journal(world, cell):
+    """Bits of a follower's journal, then its leader dies."""
+    follower, leader = cell.follower(), cell.leader()
+    world.kill(follower)
+    cell.note(f"{world.flip(cell.rng, world.files(follower, 'journal/*')[:2], 3)} bits of {follower}'s journal")
+    world.start(follower)
+    time.sleep(2)
+    world.kill(leader)
+    yield
+    world.start(leader)
+
+
+@fault(seconds=2)
+def bit_flips_segments(world, cell):
+    """Bits of a follower's segments, which then is told to lead."""
+    follower = cell.follower()
+    time.sleep(2)
+    world.kill(follower)
+    paths = [path for path in world.files(follower, f"shards/{cell.stream_id()}-*/*.log")][:4]
+    cell.note(f"{world.flip(cell.rng, paths, 2)} bits of {follower}'s segments")
+    world.start(follower)
+    world.wait_serving()
+    for shard in world.shards(cell.stream):
+        world.run("weirctl", "leader", "move", cell.stream, shard["id"], follower, check=False)
+    yield
+
+
+@fault(seconds=3)
+def bit_flips_controller(world, cell):
+    """Bits of one controller's log, state and snapshots. It must refuse to start, or be right; never delete anything. Then the
+    active one dies, and the rest must go on with it or without it. Its cluster is not used again."""
+    active = world.active_controller()
+    victim = next(name for name in world.names_of("controller") if name != active)
+    world.kill(victim)
+    cell.note(f"{world.flip(cell.rng, world.files(victim, '**'), 3)} bits of {victim}'s files")
+    cell.spoiled = victim
+    world.start(victim)
+    time.sleep(2)
+    cell.note(f"it {'started' if world.pid(victim) else 'refused to start'}")
+    world.kill(active)
+    time.sleep(1)
+    world.start(active)
+    yield
+
+
+@fault(seconds=4)
+def disk_wiped(world, cell):
+    """A follower's disk is replaced by an empty one."""
+    name = cell.follower()
+    world.kill(name)
+    shutil.rmtree(world.data(name))
+    os.mkdir(world.data(name))
+    yield
+    world.start(name)
+
+
+# ---- clocks ------------------------------------------------------------------------------------------------------
+
+
+def clock(world, cell, text):
+    name = cell.leader()
+    set_clock(world, name, text)
+    yield
+    set_clock(world, name, "+0")
+
+
+@fault(seconds=4, needs=FAKETIME, prepare=clocks)
+def clock_plus_hour(world, cell):
+    yield from clock(world, cell, "+1h")
+
+
+@fault(seconds=4, needs=FAKETIME, prepare=clocks)
+def clock_minus_hour(world, cell):
+    yield from clock(world, cell, "-1h")
+
+
+@fault(seconds=4, needs=FAKETIME, prepare=clocks)
+def clock_plus_century(world, cell):
+    yield from clock(world, cell, "+100y")
+
+
+@fault(seconds=4, needs=FAKETIME, prepare=clocks)
+def clock_minus_century(world, cell):
+    yield from clock(world, cell, "-50y")
+
+
+@fault(seconds=4, needs=FAKETIME, prepare=clocks)
+def clock_frozen(world, cell):
+    yield from clock(world, cell, time.strftime("%Y-%m-%d %H:%M:%S"))
+
+
+# ---- two at once -------------------------------------------------------------------------------------------------
+
+PAIRS = ("kill-leader", "kill-follower", "kill-controller", "freeze-leader", "freeze-controller", "isolate-leader",
+         "isolate-controller", "one-way", "partial-controllers")
+
+
+@fault(seconds=8, limit=None)
+def pair(world, cell):
+    """Two of the others at once; whether a majority is left is chance."""
+    names = cell.rng.sample(PAIRS, 2)
+    cell.note(" and ".join(names))
+    first, second = (FAULTS[name].run(world, cell) for name in names)
+    next(first)
+    try:
+        next(second)
+    except Failed as problem:  # the first took away what the second needs to be aimed
+        cell.note(f"only the first: {problem}")
+        second = iter(())
+    yield
+    for one in (second, first):
+        next(one, None)
+    world.network.heal()
+
+
+HIDDEN = ("power-cut-all-lying",)

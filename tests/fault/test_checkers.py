@@ -1,0 +1,390 @@
+#!/usr/bin/env python3
+"""The checkers themselves: each kind of violation, forged into good histories, is found; good histories raise no alarm.
+
+usage: test_checkers.py [--rounds N]"""
+import argparse
+import copy
+import os
+import random
+import shutil
+import struct
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import checkers  # noqa: E402
+import power  # noqa: E402
+from world import expect  # noqa: E402
+from cluster import run_all  # noqa: E402
+
+ROUNDS = 200
+PARENTS = {"c1": ["s0"], "c2": ["s0"], "m": ["c2", "s1"]}
+
+
+class Good:
+    """A history as a cluster without faults of its own makes it: three producers, a split and a merge, unknown results that
+    are stored or not, refusals, readers that begin anywhere."""
+
+    def __init__(self, rng):
+        self.history, self.scan, seq = [], [], {}
+        shard_of = {f"k{i}": ["s0", "s1"][i % 2] for i in range(8)}
+        ranks, logs, now = {}, {}, 0.0
+        for i in range(160):
+            if i == 70:  # s0 is split
+                shard_of = {k: (("c1", "c2")[int(k[1]) // 2 % 2] if s == "s0" else s) for k, s in shard_of.items()}
+            if i == 120:  # c2 and s1 are merged
+                shard_of = {k: ("m" if s in ("c2", "s1") else s) for k, s in shard_of.items()}
+            producer, key = f"p{rng.randrange(3)}", f"k{rng.randrange(8)}"
+            shard, result = shard_of[key], rng.choice(["ok"] * 10 + ["unknown", "fail"])
+            rank = ranks[producer, key] = ranks.get((producer, key), -1) + 1
+            start, now = now, now + 0.1
+            op = {"id": f"{producer}-{i}", "producer": producer, "rank": rank, "key": key, "start": start, "end": now,
+                  "broker": "broker-1", "result": result, "shard": None, "seq": None, "hash": f"h{i}", "mode": "once"}
+            if result == "ok" or (result == "unknown" and rng.random() < 0.5):
+                seq[shard] = seq.get(shard, 100) + rng.choice([1, 1, 3])
+                logs.setdefault(shard, []).append({"shard": shard, "seq": seq[shard], "id": op["id"], "key": key, "hash": op["hash"]})
+                if result == "ok":
+                    op.update(shard=shard, seq=seq[shard])
+            self.history.append(op)
+        for shard in rng.sample(sorted(logs), len(logs)):
+            self.scan += logs[shard]
+        tail = {shard: rng.randrange(len(log) + 1) for shard, log in logs.items()}
+        self.reads = {"all": list(self.scan), "tip": [r for s, log in logs.items() for r in log[tail[s]:]]}
+        self.events = self.tenures(rng)
+        self.held = {f"1-{i}": {f"broker-{b}": {"log_start": 0, "end": 9, "bytes": 90, "sha256": f"x{i}", "corrupt": False,
+                                               "uncertain": False} for b in (1, 2, 3)} for i in range(4)}
+
+    @staticmethod
+    def tenures(rng):
+        """Leases of shard 0, which ends, and of its child 1."""
+        events, at, offset = [], 0.0, 0
+        for shard, tenures in ((0, 3), (1, 3)):
+            offset = 0
+            for tenure in range(tenures):
+                worker = f"w{tenure % 2}"
+                events.append((at, worker, "I", shard, offset, []))
+                for _ in range(rng.randrange(2, 6)):
+                    at, offset = at + 0.3, offset + 10
+                    events += [(at, worker, "R", shard, offset, ["k", "d", "1"]), (at, worker, "C", shard, offset, ["OK"])]
+                last = shard == 0 and tenure == tenures - 1
+                if last:
+                    events.append((at, worker, "C", shard, checkers.NONE, ["OK"]))
+                else:  # what the loser still tries is refused
+                    events.append((at + 0.01, worker, "C", shard, offset + 5, ["LEASE_LOST"]))
+                events.append((at + 0.02, worker, "E" if last else "L", shard, 0, []))
+                at += 0.4
+        return events
+
+    def violations(self):
+        begin, end = self.history[0]["start"], self.history[-1]["end"]
+        last = self.events[-1][0]
+        return (checkers.acknowledged_loss(self.history, self.scan) + checkers.phantoms(self.history, self.scan) +
+                checkers.duplicates(self.history, self.scan) + checkers.order(self.history, self.scan, PARENTS) +
+                checkers.numbers(self.history, [self.scan, self.reads["all"]]) +
+                checkers.monotonic_reads(self.reads, self.scan) + checkers.leases(self.events, {1: [0]}, 1.0, [(0.0, last)][:0]) +
+                checkers.equal_replicas(self.held) + checkers.availability(self.history, begin, end, [], 5) +
+                checkers.equal_states({"controller-1": (7, "a"), "controller-2": (7, "a"), "controller-3": (6, "b")}))
+
+    def pick(self, rng, want=lambda op: True):
+        return rng.choice([op for op in self.history if op["result"] == "ok" and want(op)])
+
+    def record(self, op):
+        return next(r for r in self.scan if r["id"] == op["id"])
+
+
+# ---- forgeries: each changes a good history, and names the checker that must find it -----------------------------
+
+
+def lost_one(g, rng):
+    g.scan.remove(g.record(g.pick(rng)))
+    return "C1"
+
+
+def lost_tail(g, rng):
+    shard = g.pick(rng)["shard"]
+    rows = [r for r in g.scan if r["shard"] == shard and any(o["id"] == r["id"] and o["result"] == "ok" for o in g.history)]
+    for row in rows[-3:]:
+        g.scan.remove(row)
+    return "C1"
+
+
+def lost_middle(g, rng):
+    ok = [r for r in g.scan if any(o["id"] == r["id"] and o["result"] == "ok" for o in g.history)]
+    for row in ok[20:30]:
+        g.scan.remove(row)
+    return "C1"
+
+
+def lost_stream(g, rng):
+    g.scan.clear()
+    return "C1"
+
+
+def lost_shard(g, rng):
+    shard = g.pick(rng)["shard"]
+    g.scan[:] = [r for r in g.scan if r["shard"] != shard]
+    return "C1"
+
+
+def other_bytes_at_number(g, rng):
+    g.record(g.pick(rng)).update(id="p9-1", hash="h?")
+    return "C1"
+
+
+def bytes_changed(g, rng):
+    g.record(g.pick(rng))["hash"] = "damaged"
+    return "C2"
+
+
+def key_changed(g, rng):
+    g.record(g.pick(rng))["key"] = "k99"
+    return "C2"
+
+
+def invented(g, rng):
+    g.scan.append({"shard": "s0", "seq": 10 ** 6, "id": "nobody-1", "key": "k0", "hash": "h"})
+    return "C2"
+
+
+def refused_but_stored(g, rng):
+    op = g.pick(rng)
+    op["result"] = "fail"
+    return "C2"
+
+
+def stored_twice(g, rng):
+    row = dict(g.record(g.pick(rng)), seq=10 ** 6)
+    g.scan.append(row)
+    return "C3"
+
+
+def stored_in_parent_and_child(g, rng):
+    row = dict(g.record(g.pick(rng, lambda op: op["shard"] == "s0")), shard="c1", seq=1)
+    g.scan.insert(next((i for i, r in enumerate(g.scan) if r["shard"] == "c1"), len(g.scan)), row)
+    return "C3"
+
+
+def unknown_stored_twice(g, rng):
+    op = g.pick(rng)
+    op.update(result="unknown")
+    g.scan.append(dict(g.record(op), seq=10 ** 6))
+    return "C3"
+
+
+def same_key(g, rng):
+    """Two records of one producer and key in one shard, stored."""
+    while True:
+        one = g.pick(rng)
+        rows = [o for o in g.history if (o["producer"], o["key"], o["shard"], o["result"]) ==
+                (one["producer"], one["key"], one["shard"], "ok")]
+        if len(rows) > 1:
+            return rows[0], rows[1]
+
+
+def swapped(g, rng):
+    one, two = same_key(g, rng)
+    a, b = g.record(one), g.record(two)
+    for name in ("id", "hash"):
+        a[name], b[name] = b[name], a[name]
+    one["seq"], two["seq"] = two["seq"], one["seq"]
+    return "C4"
+
+
+def sent_in_another_order(g, rng):
+    one, two = same_key(g, rng)
+    one["rank"], two["rank"] = two["rank"], one["rank"]
+    return "C4"
+
+
+def child_before_parent(g, rng):
+    old = g.pick(rng, lambda op: op["shard"] == "c1")
+    new = g.pick(rng, lambda op: op["shard"] == "s0")
+    for op in g.history:
+        if op["id"] in (old["id"], new["id"]):
+            op.update(producer="px", key="kx", rank=0 if op is old else 1)
+            g.record(op)["key"] = "kx"
+    return "C4"
+
+
+def number_told_twice(g, rng):
+    one, two = g.pick(rng), g.pick(rng)
+    while one is two:
+        two = g.pick(rng)
+    two.update(shard=one["shard"], seq=one["seq"])
+    return "C5"
+
+
+def number_repeated(g, rng):
+    first = g.scan[0]
+    other = next(r for r in g.scan[1:] if r["shard"] == first["shard"])
+    other["seq"] = first["seq"]
+    return "C5"
+
+
+def numbers_fall(g, rng):
+    rows = [i for i, r in enumerate(g.scan) if r["shard"] == g.scan[0]["shard"]]
+    g.scan[rows[2]], g.scan[rows[3]] = g.scan[rows[3]], g.scan[rows[2]]
+    return "C5"
+
+
+def readers_differ(g, rng):
+    g.reads["all"] = copy.deepcopy(g.scan)
+    rng.choice(g.reads["all"])["id"] = "p0-other"
+    return "C5"
+
+
+def reader_left_out(g, rng):
+    del g.reads["all"][5 if g.reads["all"][4]["shard"] == g.reads["all"][6]["shard"] else 1]
+    return "C6"
+
+
+def reader_stepped_back(g, rng):
+    reads = g.reads["all"]
+    reads.insert(3, reads[0])
+    return "C6"
+
+
+def reader_got_uncommitted(g, rng):
+    g.reads["tip"].append({"shard": "s0", "seq": 10 ** 7, "id": "p0-1", "key": "k0", "hash": "h"})
+    return "C6"
+
+
+def owner_of_two(g, rng):
+    at, worker, _, shard, offset, _ = next(e for e in g.events if e[2] == "C" and e[5] == ["OK"])
+    g.events.insert(g.events.index(next(e for e in g.events if e[2] == "C")) + 1, (at, "w9", "C", shard, offset, ["OK"]))
+    return "C8"
+
+
+def late_checkpoint_accepted(g, rng):
+    index = next(i for i, e in enumerate(g.events) if e[2] == "C" and e[5] == ["LEASE_LOST"])
+    late = g.events.pop(index)
+    start = next(i for i, e in enumerate(g.events) if i > index and e[2] == "I")
+    g.events.insert(start + 1, late[:5] + (["OK"],))
+    return "C8"
+
+
+def checkpoint_fell(g, rng):
+    rows = [i for i, e in enumerate(g.events) if e[2] == "C" and e[5] == ["OK"] and e[3] == 0]
+    e = g.events[rows[1]]
+    g.events[rows[1]] = e[:4] + (e[4] - 20,) + e[5:]
+    return "C8"
+
+
+def began_too_early(g, rng):
+    rows = [i for i, e in enumerate(g.events) if e[2] == "I" and e[3] == 0]
+    e = g.events[rows[1]]
+    g.events[rows[1]] = e[:4] + (e[4] - 5,) + e[5:]
+    return "C8"
+
+
+def child_lease_before_parents_end(g, rng):
+    index = next(i for i, e in enumerate(g.events) if e[4] == checkers.NONE)
+    del g.events[index]
+    return "C8"
+
+
+def replica_differs(g, rng):
+    g.held["1-2"]["broker-3"]["sha256"] = "other"
+    return "C10"
+
+
+def replica_short(g, rng):
+    g.held["1-1"]["broker-2"]["end"] = 8
+    return "C10"
+
+
+def replica_missing(g, rng):
+    del g.held["1-0"]["broker-1"]
+    return "C10"
+
+
+def replica_corrupt(g, rng):
+    g.held["1-3"]["broker-1"]["corrupt"] = True
+    return "C10"
+
+
+FORGERIES = (lost_one, lost_tail, lost_middle, lost_stream, lost_shard, other_bytes_at_number, bytes_changed, key_changed, invented,
+             refused_but_stored, stored_twice, stored_in_parent_and_child, unknown_stored_twice, swapped, sent_in_another_order,
+             child_before_parent, number_told_twice, number_repeated, numbers_fall, readers_differ, reader_left_out,
+             reader_stepped_back, reader_got_uncommitted, owner_of_two, late_checkpoint_accepted, checkpoint_fell, began_too_early,
+             child_lease_before_parents_end, replica_differs, replica_short, replica_missing, replica_corrupt)
+
+
+def clean(rounds):
+    for seed in range(rounds):
+        found = Good(random.Random(seed)).violations()
+        expect(not found, f"a good history (seed {seed}) raises an alarm: {found}")
+    return f"{rounds} good histories"
+
+
+def forged(forgery, rounds):
+    for seed in range(rounds):
+        rng = random.Random(seed)
+        good = Good(rng)
+        letter = forgery(good, rng)
+        found = good.violations()
+        expect(any(sentence.startswith(letter + " ") for sentence in found), f"seed {seed}: {letter} found nothing: {found}")
+    return f"{rounds} found"
+
+
+def unavailable():
+    ops = [{"result": "ok", "shard": "s", "end": float(t)} for t in (0, 1, 2, 9, 10)]
+    expect(not checkers.availability(ops, 0, 10, ["s"], 7.5), "C11 raises a false alarm")
+    expect(checkers.availability(ops, 0, 10, ["s"], 6.5), "C11 does not see 7 s without an acknowledgement")
+    expect(checkers.availability(ops[:3], 0, 10, ["s"], 6.5), "C11 does not see that it never came back")
+    expect(checkers.availability(ops, 0, 10, ["s", "t"], 7.5), "C11 does not see a shard without any")
+
+
+def unowned():
+    events = [(float(t), "w0", "R", 0, t, ["k", "d", "1"]) for t in (0, 1, 2, 9, 10)]
+    expect(not checkers.leases(events, None, 3.0, [(0, 10)]), "C8 raises a false alarm")
+    expect(checkers.leases(events, None, 2.0, [(0, 10)]), "C8 does not see a shard without an owner")
+
+
+def states():
+    expect(checkers.equal_states({"controller-1": (7, "a"), "controller-2": (7, "b")}), "C10 does not see that states differ")
+
+
+def cuts():
+    """A file as writes, syncs and a cut leave it."""
+    directory = tempfile.mkdtemp(prefix="weir-cut-")
+    try:
+        root, keep, log = (os.path.join(directory, name) for name in ("root", "keep", "log"))
+        os.mkdir(root)
+        os.mkdir(keep)
+        path = os.path.join(root, "f")
+        with open(path, "wb") as file:
+            file.write(b"A" * 1024 + b"B" * 1024)  # A is synced; B replaced nothing, and extended the file
+        inode, folder = os.stat(path).st_ino, os.stat(root).st_ino
+
+        def entry(kind, of=0, a=0, b=0, c=0, data=b""):
+            return power.HEAD.pack(kind, len(data), of, a, b, c) + data
+
+        with open(log, "wb") as file:
+            file.write(entry(power.CREATE, data=path.encode() + b"\0") + entry(power.WRITE, inode, 0, 1024, 0))
+            file.write(entry(power.SYNC, folder, file.tell()) + entry(power.SYNC, inode, file.tell()))
+            file.write(entry(power.WRITE, inode, 1024, 1024, 1024) + entry(power.WRITE, inode, 0, 512, 2048, b"A" * 512) + b"torn")
+        power.cut(root, log, keep, 1)
+        with open(path, "rb") as file:
+            expect(file.read() == b"A" * 1024, "what was not synced is still there, or what was is not")
+        with open(log, "wb") as file:
+            file.write(entry(power.CREATE, data=path.encode() + b"\0") + entry(power.SYNC, inode, 10 ** 6))
+        power.cut(root, log, keep, 1)
+        expect(not os.path.exists(path), "a name survives whose directory was never synced")
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    expect(struct.calcsize("<IIQQQQ") == power.HEAD.size, "the log's head changed")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    rounds = parser.parse_args().rounds
+    tests = [("no false alarm", lambda: clean(rounds))]
+    tests += [(f"forged: {f.__name__.replace('_', ' ')}", lambda f=f: forged(f, max(rounds // 10, 5))) for f in FORGERIES]
+    return run_all(tests + [("unavailable shards", unavailable), ("shards without an owner", unowned),
+                            ("controllers' states", states), ("power cuts", cuts)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
