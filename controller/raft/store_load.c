@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -68,11 +69,13 @@ static enum status open_files(struct raft_store *store, bool *out_marked, struct
         return error_set(error, STATUS_INVALID, "%s: another process uses this directory", path);
     }
     (void)snprintf(path, sizeof(path), "%s/raft.mark", store->dir);
-    *out_marked = access(path, F_OK) == 0;
     store->mark_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (store->mark_fd < 0) {
         return error_set(error, STATUS_IO, "%s: %s", path, strerror(errno));
     }
+    /* It is empty until the database has been made: a crash before that leaves nothing behind. */
+    struct stat facts;
+    *out_marked = fstat(store->mark_fd, &facts) == 0 && facts.st_size > 0;
     return STATUS_OK;
 }
 

@@ -146,6 +146,26 @@ static void what_was_acknowledged_survives_a_crash(void **state)
     raft_store_close(place->store);
 }
 
+/* The mark has its name before the database is made. */
+static void a_crash_during_the_first_start_leaves_nothing_behind(void **state)
+{
+    struct place *place = *state;
+    char path[128];
+    (void)snprintf(path, sizeof(path), "%s/raft.mark", place->dir);
+    int fd = open(path, O_RDWR | O_CREAT, 0600);
+    assert_true(fd >= 0);
+    (void)close(fd);
+    assert_int_equal(place_open(place, place->dir), STATUS_OK);
+    assert_int_equal(place->state.count, 1);
+    raft_store_close(place->store);
+    /* but not when it has a word in it */
+    (void)snprintf(path, sizeof(path), "%s/raft.db", place->dir);
+    assert_int_equal(unlink(path), 0);
+    (void)snprintf(path, sizeof(path), "%s/raft.db-wal", place->dir);
+    (void)unlink(path);
+    assert_int_equal(place_open(place, place->dir), STATUS_CORRUPT);
+}
+
 static void later_entries_replace_the_end(void **state)
 {
     struct place *place = *state;
@@ -484,6 +504,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(an_empty_directory_is_bootstrapped_with_the_initial_set),
         TEST(what_was_acknowledged_survives_a_crash),
+        TEST(a_crash_during_the_first_start_leaves_nothing_behind),
         TEST(later_entries_replace_the_end),
         TEST(snapshots_let_the_log_be_compacted),
         TEST(a_received_snapshot_replaces_the_log),
