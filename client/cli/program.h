@@ -53,6 +53,8 @@ struct program {
     bool push;
     bool force;         /* of app delete */
     const char *stream; /* of app reset */
+    const char *interval, *out; /* of top; of debug bundle */
+    bool once;
     bool want_help, want_version, json, follow, aggregate, deaggregate, key_random,
         allow_fewer_zones, no_wait, quiet;
     const char *timeout, *give_up, *shards, *retention, *key, *key_field, *delimiter, *ack_log,
@@ -114,6 +116,12 @@ int run_shard_metrics(struct program *program, const char *const *words);
 int run_cluster_status(struct program *program, const char *const *words);
 int run_broker_list(struct program *program, const char *const *words);
 int run_controller_list(struct program *program, const char *const *words);
+
+/* processes.c, top.c, bundle.c */
+int run_log_level(struct program *program, const char *const *words);
+int run_metrics(struct program *program, const char *const *words);
+int run_top(struct program *program, const char *const *words);
+int run_debug_bundle(struct program *program, const char *const *words);
 
 /* moves.c */
 int run_moves_list(struct program *program, const char *const *words);

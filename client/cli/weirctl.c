@@ -7,6 +7,10 @@ static const char usage[] =
     "\n"
     "Usage:\n"
     "  weirctl cluster status\n"
+    "  weirctl top [--interval TIME] [--once]\n"
+    "  weirctl metrics NODE|all\n"
+    "  weirctl log-level NODE|all error|warning|info|debug\n"
+    "  weirctl debug bundle [--out FILE.tar.gz]\n"
     "  weirctl controller list\n"
     "  weirctl broker list\n"
     "  weirctl broker drain BROKER [--no-wait]\n"
@@ -54,6 +58,17 @@ static const char usage[] =
     "  weirctl keyring delete KEY [--days 7..30]\n"
     "  weirctl keyring alias KEY NAME\n"
     "  weirctl keyring unalias NAME\n"
+    "\n";
+
+static const char watching[] =
+    "top: a live view of brokers and streams: what is written and read a second, how long\n"
+    "a commit takes, how far the last replica is behind. q ends it; --interval is 2s\n"
+    "unless given; --once measures for one interval and prints one view.\n"
+    "metrics: what a process (broker-3, controller-1) would show on its /metrics page.\n"
+    "log-level: how much it logs from now on, until it ends or gets SIGHUP.\n"
+    "debug bundle: status, lists, metadata, metrics, configuration and the newest log lines\n"
+    "of all processes that answer, in one file for whoever is to help. It has names of\n"
+    "streams and hosts, and no secrets, keys or records.\n"
     "\n";
 
 static const char moving[] =
@@ -125,6 +140,10 @@ static const char explanation[] =
 
 static const struct command commands[] = {
     {"cluster",    "status",          0, "cluster status [--json]",                                     run_cluster_status    },
+    {"top",        NULL,              0, "top [--interval TIME] [--once] [--json]",                     run_top               },
+    {"metrics",    NULL,              1, "metrics NODE",                                                run_metrics           },
+    {"log-level",  NULL,              2, "log-level NODE LEVEL [--json]",                               run_log_level         },
+    {"debug",      "bundle",          0, "debug bundle [--out FILE.tar.gz]",                            run_debug_bundle      },
     {"controller", "list",            0, "controller list [--json]",                                    run_controller_list   },
     {"broker",     "list",            0, "broker list [--json]",                                        run_broker_list       },
     {"broker",     "drain",           1, "broker drain BROKER [--no-wait] [--json]",                    run_broker_drain      },
@@ -189,7 +208,7 @@ static const struct command commands[] = {
 
 int main(int argc, char **argv)
 {
-    static const char *const help[] = {usage, explanation, moving, NULL};
+    static const char *const help[] = {usage, explanation, watching, moving, NULL};
     return program_main("weirctl", help, commands, sizeof(commands) / sizeof(commands[0]), argc,
                         argv);
 }

@@ -11,6 +11,7 @@
 #include <weir/keyring.h>
 #include <weir/keys.h>
 #include <weir/moves.h>
+#include <weir/process.h>
 #include <weir/producer.h>
 #include <weir/reader.h>
 #include <weir/status.h>
