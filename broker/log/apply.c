@@ -39,7 +39,8 @@ enum status log_ops_reserve(struct store *store, uint32_t more)
 
 static bool op_is_urgent(const struct op *op)
 {
-    return op->type == OP_UNLINK || op->type == OP_REMOVE || op->type == OP_QUARANTINE;
+    return op->type == OP_PATCH || op->type == OP_UNLINK || op->type == OP_REMOVE ||
+           op->type == OP_QUARANTINE;
 }
 
 void log_ops_push(struct store *store, const struct op *op)
@@ -103,6 +104,9 @@ static void op_done(struct store *store, struct op *op)
     }
     case OP_PRODUCERS:
         free(op->data);
+        break;
+    case OP_PATCH:
+        patch_written(op->data, STATUS_OK);
         break;
     case OP_UNLINK:
     case OP_CLOSE:
@@ -256,7 +260,11 @@ void log_ops_release(struct store *store)
             struct segment_index *index = op->data;
             segment_index_release(index);
         }
-        free(op->data);
+        if (op->type == OP_PATCH) {
+            patch_written(op->data, STATUS_CANCELLED);
+        } else {
+            free(op->data);
+        }
         if (op->segment != NULL && --op->segment->refs == 0 && op->segment->removed) {
             log_segment_free(op->segment);
         }

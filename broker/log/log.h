@@ -235,10 +235,11 @@ struct log_read {
     size_t max_bytes; /* but one batch at least */
     void (*done)(struct log_read *read);
     void *owner;
+    bool no_wait; /* damage is told at once: the owner can do without, or is repairing */
 
     /* OK         `data` has whole batches, each with good checksums, from first_base to next
      * NOT_FOUND  as store_read(): the log was cut or trimmed meanwhile
-     * CORRUPT    the bytes there are damaged: never served
+     * CORRUPT    the bytes there are damaged and could not be repaired in time: never served
      * CANCELLED  the shard was deleted, the store closed;  IO, NO_MEMORY */
     enum status status;
     struct buf data; /* the caller's, to release or to reuse for the next read */
@@ -266,6 +267,83 @@ struct log_seek {
     uint64_t offset;
 };
 NODISCARD enum status store_seek(struct store *store, struct log_seek *seek);
+
+/* ---- damage (docs/replication.md 2.9): finding it, and writing what other replicas have ---- */
+
+/* Told whenever a read has met bytes that are not what was written, or cannot be read: the read
+ * waits until shard_log_repaired(), and then begins anew, or ends with CORRUPT. Called from
+ * store_poll(). Without one nothing waits. */
+struct store_repairer {
+    void *context;
+    void (*damaged)(void *context, struct shard_log *log, uint64_t offset);
+};
+void store_set_repairer(struct store *store, const struct store_repairer *repairer);
+void shard_log_repaired(struct shard_log *log, bool repaired);
+
+/* The segment with the smallest base >= `from`. `whole`: full, and all of it is written. */
+struct log_segment {
+    uint64_t base, end, bytes; /* bytes: those that are written */
+    bool whole;
+};
+bool shard_log_segment(const struct shard_log *log, uint64_t from, struct log_segment *out);
+
+/* Checks every byte of a piece of one segment: both checksums of each batch, offsets, the chain.
+ * Runs and completes like a read. Zero it, fill in the first part; used again as it comes back it
+ * goes on where it was. */
+struct log_check {
+    struct shard_log *log;
+    uint64_t segment;       /* its base */
+    uint64_t at;            /* where a batch begins; moves along, to a damaged one at most */
+    struct log_point point; /* the log below `at`; moves along */
+    bool has_point; /* else only point.end is to be believed, and at must be 0, or `near` set */
+    bool near;      /* begin with the batch that holds `offset`, or a little before */
+    uint64_t offset;
+    size_t max_bytes;
+    struct evp_md_ctx_st *digest; /* of all bytes that were good; NULL: none */
+    void (*done)(struct log_check *check);
+    void *owner;
+
+    /* OK         all good, and there is more
+     * MORE       all good up to the end of the segment, as far as it is written
+     * CORRUPT    what lies at `at`, behind `point`, is damaged
+     * NOT_FOUND  the segment is gone, or shorter now;  CANCELLED, NO_MEMORY */
+    enum status status;
+    uint64_t bytes; /* checked */
+};
+/* NO_MEMORY: `done` does not follow. */
+NODISCARD enum status store_check(struct store *store, struct log_check *check);
+
+/* Writes what another replica has over a damaged piece, in place and synced, if it is exactly what
+ * belongs there: whole batches with good checksums whose chain begins with what lies before and
+ * closes with what lies behind. The same bytes lie in the same places on all replicas, so nothing
+ * but damage is written over, and a crash leaves damage that is found again. */
+enum { LOG_PATCH_BYTES_MAX = 256 * 1024 * 1024 };
+struct log_patch {
+    struct shard_log *log;
+    uint64_t segment, at; /* as the check left them */
+    struct log_point point;
+    bool has_point;
+    struct bytes data; /* whole batches from point.end on; borrowed until `done` */
+    void (*done)(struct log_patch *patch);
+    void *owner;
+
+    /* OK         durable
+     * MORE       good, but what follows is damaged as well: come with the batches behind, too
+     * CORRUPT    it is not what belongs there
+     * BUSY       the segment behind is damaged where it begins, at `blocked`: repair that first
+     * NOT_FOUND  the log was cut or trimmed meanwhile;  TOO_LARGE, CANCELLED, IO, NO_MEMORY */
+    enum status status;
+    uint64_t blocked, end; /* end: how far the log is good again */
+};
+/* NOT_FOUND, TOO_LARGE, NO_MEMORY: `done` does not follow. */
+NODISCARD enum status store_patch(struct store *store, struct log_patch *patch);
+
+/* What a whole segment's bytes hash to, kept as long as it is open here: to compare replicas. */
+enum { LOG_HASH_BYTES = 32 };
+void shard_log_set_hash(struct shard_log *log, uint64_t base, const uint8_t hash[LOG_HASH_BYTES]);
+/* False: there is no such segment, or it was not hashed. */
+bool shard_log_hash(const struct shard_log *log, uint64_t base, uint64_t end,
+                    uint8_t out[LOG_HASH_BYTES]);
 
 /* The shell's producer table at a segment's base: kept beside the segment, removed with it. Copied;
  * written in the background. */

@@ -25,6 +25,7 @@ struct segment {
     struct segment_index index;
     uint32_t refs; /* operations in the queue */
     bool removed;  /* off its log; freed with the last operation */
+    uint8_t *hash; /* of a whole one, once somebody said so; NULL */
     /* The writer thread's. */
     int fd; /* -1: closed */
     bool dirty;
@@ -82,6 +83,7 @@ enum op_type {
     OP_WRITE,     /* bytes at ring position -> segment at `at` */
     OP_CUT,       /* the segment ends at `at` */
     OP_UNLINK,    /* the segment and what belongs to it goes */
+    OP_PATCH,     /* `data` (struct patch_job) is written over damage at `at`, and synced */
     OP_SEAL,      /* the segment is full: write its index (`data`: struct segment_index) */
     OP_PRODUCERS, /* `data`: the table, `at`: how many bytes */
     OP_CLOSE,     /* its directory goes: forget it */
@@ -156,7 +158,10 @@ struct store {
     struct disk_worker writer, reader;
     struct dirty dirty; /* the writer thread's */
 
-    struct list reads; /* on the reader thread, or finished and not delivered */
+    struct list reads;   /* on the reader thread, or finished and not delivered */
+    struct list damaged; /* that wait for a repair */
+    struct list checks;  /* struct check_log: on the reader thread */
+    struct store_repairer repairer;
     enum status out;
     bool full, closing;
     struct disk_space space;
@@ -205,6 +210,23 @@ void log_apply_release(struct store *store);
 void log_reads_cancel(struct store *store, struct shard_log *log);
 /* Where the batch that ends at `end` lies, in segments. Blocks. */
 NODISCARD enum status log_locate_end(struct shard_log *log, uint64_t end, struct located *out);
+
+/* What the reader thread looks at. `log` is not the reader's; NULL: deleted since. */
+struct check_log {
+    struct list link; /* store.checks */
+    struct shard_log *log;
+};
+
+/* damage.c, check.c */
+bool damage_parks(struct store *store, struct shard_log *log, enum status status, uint32_t tries);
+void damage_met(struct shard_log *log, uint64_t offset);
+void log_checks_cancel(struct store *store, struct shard_log *log);
+void log_reads_resume(struct store *store, struct shard_log *log, bool repaired); /* read.c */
+
+/* patch.c */
+struct patch_job;
+NODISCARD enum status patch_write(struct store *store, const struct patch_job *job, int fd);
+void patch_written(struct patch_job *job, enum status status);
 
 /* tail.c */
 NODISCARD enum status log_tail_reserve(struct shard_log *log);

@@ -16,11 +16,13 @@ struct read_job {
     struct log_read *read; /* one of these */
     struct log_seek *seek;
     uint64_t cuts;
+    uint32_t tries; /* repairs that it has waited for */
     /* For the reader. */
     char path[STORE_PATH_BYTES], index_path[STORE_PATH_BYTES];
     uint64_t shard, segment_base, segment_bytes, start, limit, offset, end, time_ms;
     size_t max_bytes;
     bool has_start;         /* else the index file says where to begin */
+    bool whole;             /* the segment ends where the next begins: nothing may be missing */
     struct log_point point; /* before `start`; end 0: unknown */
     /* Results. */
     enum status status;
@@ -172,7 +174,7 @@ static void read_run(struct task *task)
     if (job->status == STATUS_OK) {
         job->status = take_batches(job, &scan);
     } else if (job->status == STATUS_MORE) {
-        job->status = STATUS_NOT_FOUND;
+        job->status = job->whole ? STATUS_CORRUPT : STATUS_NOT_FOUND;
     }
     segment_scan_close(&scan);
 }
@@ -212,6 +214,7 @@ static void aim(struct read_job *job, const struct segment *segment,
     job->segment_base = segment->base;
     job->segment_bytes = segment->bytes;
     job->limit = segment->written;
+    job->whole = sealed && segment->written == segment->bytes;
     job->has_start = entry != NULL || !sealed;
     job->start = entry != NULL ? entry->at : 0;
     job->point = (struct log_point){0};
@@ -246,6 +249,7 @@ static enum status read_aim(struct read_job *job)
         job->start = hint->at;
         job->point = hint->point;
     }
+    job->task.run = read_run;
     return STATUS_OK;
 }
 
@@ -289,6 +293,12 @@ static void read_done(struct task *task)
         job->status = STATUS_NOT_FOUND; /* trimmed meanwhile */
     }
     list_remove(&job->link);
+    if (job->log != NULL && !job->read->no_wait &&
+        damage_parks(job->store, job->log, job->status, job->tries)) {
+        list_push(&job->store->damaged, &job->link);
+        damage_met(job->log, job->offset);
+        return;
+    }
     read_deliver(job);
 }
 
@@ -308,7 +318,6 @@ enum status store_read(struct store *store, struct log_read *read)
     }
     job->data = read->data;
     read->data = (struct buf){0};
-    job->task.run = read_run;
     job->task.done = read_done;
     list_push(&store->reads, &job->link);
     disk_worker_submit(&store->reader, &job->task);
@@ -410,8 +419,13 @@ static void seek_done(struct task *task)
         job->next = job->next < log->log_start ? log->log_start : job->next;
         seek->offset = job->next < seek->end ? job->next : seek->end;
     }
-    seek->status = job->status;
     list_remove(&job->link);
+    if (log != NULL && damage_parks(job->store, log, job->status, job->tries)) {
+        list_push(&job->store->damaged, &job->link);
+        damage_met(log, job->next);
+        return;
+    }
+    seek->status = job->status;
     free(job);
     seek->done(seek);
 }
@@ -433,14 +447,35 @@ enum status store_seek(struct store *store, struct log_seek *seek)
     return STATUS_OK;
 }
 
+/* What waited for a repair of `log` begins anew. */
+void log_reads_resume(struct store *store, struct shard_log *log, bool repaired)
+{
+    LIST_FOR_EACH_SAFE (node, &store->damaged) {
+        struct read_job *job = CONTAINER_OF(node, struct read_job, link);
+        if (job->log != log) {
+            continue;
+        }
+        job->tries = repaired ? job->tries + 1 : UINT32_MAX;
+        job->cuts = UINT64_MAX; /* it is aimed again */
+        job->task.run = seek_nothing;
+        list_remove(&job->link);
+        list_push(&store->reads, &job->link);
+        disk_worker_submit(&store->reader, &job->task);
+    }
+}
+
+/* NULL: all. */
 void log_reads_cancel(struct store *store, struct shard_log *log)
 {
     LIST_FOR_EACH (node, &store->reads) {
         struct read_job *job = CONTAINER_OF(node, struct read_job, link);
-        if (job->log == log) {
-            job->log = NULL;
-        }
+        job->log = log == NULL || job->log == log ? NULL : job->log;
     }
+    LIST_FOR_EACH (node, &store->damaged) {
+        struct read_job *job = CONTAINER_OF(node, struct read_job, link);
+        job->log = log == NULL || job->log == log ? NULL : job->log;
+    }
+    log_reads_resume(store, NULL, false);
 }
 
 /* The start of the first segment: of the batch before it only its crc is left, in the header of the

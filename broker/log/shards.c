@@ -243,6 +243,7 @@ enum status log_segment_reserve(struct shard_log *log)
 void log_segment_free(struct segment *segment)
 {
     segment_index_release(&segment->index);
+    free(segment->hash);
     free(segment);
 }
 
@@ -341,6 +342,7 @@ enum status store_delete_shard(struct store *store, struct shard_log *log, bool 
     op.type = quarantine ? OP_QUARANTINE : OP_REMOVE;
     log_ops_push(store, &op);
     log_reads_cancel(store, log);
+    log_checks_cancel(store, log);
     shard_log_free(log);
     *out_lsn = span.lsn;
     return STATUS_OK;

@@ -240,6 +240,8 @@ enum status store_new(const struct store_options *options, struct store **out, s
     list_init(&store->shards);
     list_init(&store->touched);
     list_init(&store->reads);
+    list_init(&store->damaged);
+    list_init(&store->checks);
     store->journal_options = (struct journal_options){
         .disk = store->disk,
         .dir = store->journal_dir,
@@ -363,6 +365,7 @@ void store_close(struct store *store)
     }
     status_ignore(store_sync(store, true), "what could not be written is in the journal, or lost");
     store->closing = true;
+    log_reads_cancel(store, NULL);
     disk_worker_close(&store->reader);
     disk_worker_reap(&store->reader);
     disk_worker_close(&store->writer);

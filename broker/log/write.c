@@ -328,6 +328,10 @@ static enum status run_op(struct store *store, struct op *op)
         dirty_forget(store, op->segment);
         return status;
     }
+    case OP_PATCH: {
+        enum status status = segment_open(store, op->segment, true);
+        return status == STATUS_OK ? patch_write(store, op->data, op->segment->fd) : status;
+    }
     case OP_REMOVE:
         return log_dir_remove(store, op->shard);
     case OP_QUARANTINE:

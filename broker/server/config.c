@@ -39,6 +39,10 @@ static const struct config_key keys[] = {
         "puts are refused below this much free space; auto: 2 percent, at least 4 GiB"),
     KEY("copy-bandwidth", CONFIG_BYTES, copy_bandwidth, "256MiB",
         "bytes a second that are read from segments to feed replicas that lag or are new; 0: no limit"),
+    KEY("scrub-period", CONFIG_DURATION, scrub_period_ms, "7d",
+        "every byte of every segment is read again and checked once in so long; 0ms: never"),
+    KEY("scrub-rate", CONFIG_BYTES, scrub_rate, "32MiB",
+        "bytes a second that this may read at most; 0: no limit"),
     KEY("shutdown-handover", CONFIG_DURATION, shutdown_handover_ms, "10s",
         "when stopping, time in which leaderships are handed over first; 0ms: none"),
     KEY("quarantine-after", CONFIG_DURATION, quarantine_after_ms, "10m",
@@ -127,6 +131,11 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     }
     if (c->copy_bandwidth != 0 && c->copy_bandwidth < 1024 * 1024) {
         return error_set(error, STATUS_INVALID, "copy-bandwidth: less than 1 MiB; 0 is no limit");
+    }
+    if ((c->scrub_period_ms != 0 && c->scrub_period_ms < 1000) ||
+        (c->scrub_rate != 0 && c->scrub_rate < 64 * 1024)) {
+        return error_set(error, STATUS_INVALID,
+                         "scrub-period: less than a second, or scrub-rate: less than 64 KiB");
     }
     if (c->quarantine_after_ms < 1000) {
         return error_set(error, STATUS_INVALID, "quarantine-after: less than a second");

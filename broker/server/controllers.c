@@ -46,6 +46,14 @@ static void beat(struct controllers *c)
     message.unlisted = c->strays.unlisted;
     message.quarantined = c->strays.quarantined;
     message.reclaimed = c->strays.reclaimed;
+    message.holes = c->damage.holes;
+    message.damage_found = c->damage.found;
+    message.damage_repaired = c->damage.repaired;
+    message.segments_differ = c->damage.differ;
+    message.scrub_passes = c->damage.scrub_passes;
+    message.scrub_finished_ms = c->damage.scrub_finished_ms;
+    message.scrub_permille = c->damage.scrub_permille;
+    message.scrub_late = c->damage.scrub_late;
     status_ignore(session_send(c->active->session, RPC_BROKER_BEAT,
                                (struct session_payload){.body = &message.base}),
                   "the next beat follows soon");
@@ -54,6 +62,11 @@ static void beat(struct controllers *c)
 void controllers_set_strays(struct controllers *c, const struct controllers_strays *strays)
 {
     c->strays = *strays;
+}
+
+void controllers_set_damage(struct controllers *c, const struct controllers_damage *damage)
+{
+    c->damage = *damage;
 }
 
 bool controllers_is_watching(const struct controllers *c)

@@ -92,3 +92,11 @@ void controllers_set_strays(struct controllers *c, const struct controllers_stra
 
 /* Something that should not wait for the next beat: a lost peer, a disk that is out. */
 void controllers_beat_now(struct controllers *c);
+
+/* Damage of segments, and how far the scrubber is, for the beats. */
+struct controllers_damage {
+    uint32_t holes, scrub_permille; /* as in proto/schema/control.proto */
+    uint64_t found, repaired, differ, scrub_passes, scrub_finished_ms;
+    bool scrub_late;
+};
+void controllers_set_damage(struct controllers *c, const struct controllers_damage *damage);

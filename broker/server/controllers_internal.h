@@ -50,6 +50,7 @@ struct controllers {
     uint32_t disk_gen;         /* of our disk, as the controllers count; 0: not known yet */
     uint64_t disk_bytes;
     struct controllers_strays strays;
+    struct controllers_damage damage;
     uint64_t floor_version; /* of the first registration of this boot */
 
     struct controller *asked; /* a registration is under way there */

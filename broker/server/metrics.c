@@ -1,6 +1,7 @@
 /* A broker's metrics: docs/metrics.md has them all. */
 #include <stdio.h>
 
+#include "broker/server/mend.h"
 #include "broker/server/observe.h"
 #include "broker/server/peers_internal.h"
 #include "broker/server/server_internal.h"
@@ -197,6 +198,7 @@ static void write_disk(const struct server *s, struct metrics *m)
                 s->strays.quarantined);
     metrics_one(m, "weir_reclaimed_replicas", METRIC_GAUGE,
                 "Of these, replicas that the metadata list again, here.", s->strays.reclaimed);
+    mend_metrics(s, m);
 }
 
 /* ---- the rest ---- */

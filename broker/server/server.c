@@ -9,6 +9,7 @@
 #include "base/trace.h"
 #include "broker/server/leave.h"
 #include "broker/server/loads.h"
+#include "broker/server/mend.h"
 #include "broker/server/quarantine.h"
 #include "broker/server/retention.h"
 #include "broker/server/server_internal.h"
@@ -228,6 +229,7 @@ static void on_housekeeping(struct net_timer *timer)
     resign_while_out(s);
     tell_floors(s);
     quarantine_run(s);
+    mend_tell(s);
     peers_drain(s->peers);
     if (now(s) >= s->retention_ms) {
         s->retention_ms = now(s) + RETENTION_EVERY_MS;
@@ -314,7 +316,8 @@ static void opened(struct session *session)
 static void called(struct session *session, struct session_call *call)
 {
     struct server *s = session_data(session);
-    if (!process_called(&s->observe.process, call) && !api_called(s->api, call)) {
+    if (!process_called(&s->observe.process, call) && !repairs_called(s->repairs, call) &&
+        !api_called(s->api, call)) {
         session_reply_error(call, STATUS_UNSUPPORTED, NULL, "brokers do not answer this method");
     }
 }
@@ -392,8 +395,9 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
                    .subscription_bytes = config->limit_subscription_bytes}
     };
     s->api = api_new(&api);
-    return s->peers == NULL || s->api == NULL ? error_set(error, STATUS_NO_MEMORY, "out of memory")
-                                              : STATUS_OK;
+    return s->peers == NULL || s->api == NULL || mend_open(s) != STATUS_OK
+               ? error_set(error, STATUS_NO_MEMORY, "out of memory")
+               : STATUS_OK;
 }
 
 NODISCARD static enum status open_controllers(struct server *s, struct error *error)
@@ -533,6 +537,7 @@ static void close_traffic(struct server *s)
     if (s->kinesis != NULL) {
         kinesis_close(s->kinesis);
     }
+    mend_close(s);
     if (s->api != NULL) {
         api_close(s->api);
     }
@@ -575,6 +580,7 @@ void server_close(struct server *s)
     kinesis_free(s->kinesis);
     shards_free(s->shards);
     api_free(s->api);
+    mend_free(s);
     peers_free(s->peers);
     controllers_free(s->controllers);
     keys_free(s->keys);

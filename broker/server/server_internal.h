@@ -8,6 +8,8 @@
 #include "broker/server/controllers.h"
 #include "broker/server/observe.h"
 #include "broker/server/peers.h"
+#include "broker/server/repair.h"
+#include "broker/server/scrub.h"
 #include "broker/server/server.h"
 
 struct server {
@@ -21,6 +23,8 @@ struct server {
     struct shards *shards;
     struct peers *peers;
     struct controllers *controllers;
+    struct repairs *repairs;
+    struct scrub *scrub;
     struct api *api;
     struct kinesis *kinesis;    /* NULL: not served here */
     struct net_tls *public_tls; /* its certificate */

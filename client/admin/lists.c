@@ -220,6 +220,14 @@ static void fill_broker(const Weir__BrokerStatus *from, struct weir_broker_statu
     out->unlisted = from->unlisted;
     out->quarantined = from->quarantined;
     out->reclaimed = from->reclaimed;
+    out->holes = from->holes;
+    out->damage_found = from->damage_found;
+    out->damage_repaired = from->damage_repaired;
+    out->segments_differ = from->segments_differ;
+    out->scrub_passes = from->scrub_passes;
+    out->scrub_finished_ms = from->scrub_finished_ms;
+    out->scrub_permille = from->scrub_permille;
+    out->scrub_late = from->scrub_late;
     out->disk_bytes = from->disk_bytes;
     out->disk_free_bytes = from->disk_free_bytes;
     (void)snprintf(out->disk_state, sizeof(out->disk_state), "%s", from->disk_state);

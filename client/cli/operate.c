@@ -26,6 +26,14 @@ static void broker_fields(struct json *json, const struct weir_broker_status *br
     json_number(json, "unlisted", broker->unlisted);
     json_number(json, "quarantined", broker->quarantined);
     json_number(json, "reclaimed", broker->reclaimed);
+    json_number(json, "damaged_replicas", broker->holes);
+    json_number(json, "damage_found", broker->damage_found);
+    json_number(json, "damage_repaired", broker->damage_repaired);
+    json_number(json, "segments_differ", broker->segments_differ);
+    json_number(json, "scrub_passes", broker->scrub_passes);
+    json_number(json, "scrub_finished_ms", broker->scrub_finished_ms);
+    json_number(json, "scrub_permille", broker->scrub_permille);
+    json_bool(json, "scrub_late", broker->scrub_late);
     json_object_end(json);
 }
 
@@ -83,6 +91,27 @@ static void print_strays(const struct weir_broker_status *broker)
     }
 }
 
+static void print_damage(const struct weir_broker_status *broker)
+{
+    if (broker->holes > 0) {
+        (void)printf("%s: %u replicas are damaged and no other replica can repair them now\n",
+                     broker->name, broker->holes);
+    }
+    if (broker->damage_found > 0) {
+        (void)printf("%s: %" PRIu64 " damaged pieces were found on its disk since it started, "
+                     "%" PRIu64 " of them are repaired: its disk may be failing\n",
+                     broker->name, broker->damage_found, broker->damage_repaired);
+    }
+    if (broker->segments_differ > 0) {
+        (void)printf("%s: %" PRIu64 " segments differ from those of other brokers: see its log\n",
+                     broker->name, broker->segments_differ);
+    }
+    if (broker->scrub_late) {
+        (void)printf("%s: checking its disk takes longer than scrub-period: raise scrub-rate\n",
+                     broker->name);
+    }
+}
+
 static int print_brokers(const struct program *program, const struct weir_cluster *cluster)
 {
     static const char *const headings[] = {"BROKER",    "ZONE",     "ADDRESS", "STATE",
@@ -111,6 +140,7 @@ static int print_brokers(const struct program *program, const struct weir_cluste
     int code = program_print_table(program, &table);
     for (size_t i = 0; i < cluster->broker_count; i++) {
         print_strays(&cluster->brokers[i]);
+        print_damage(&cluster->brokers[i]);
     }
     return code;
 }

@@ -143,6 +143,14 @@ enum status handle_beat(struct controller *c, struct client *client, struct byte
         client->unlisted = beat->unlisted;
         client->quarantined = beat->quarantined;
         client->reclaimed = beat->reclaimed;
+        client->damage = (struct client_damage){.holes = beat->holes,
+                                                .scrub_permille = beat->scrub_permille,
+                                                .found = beat->damage_found,
+                                                .repaired = beat->damage_repaired,
+                                                .differ = beat->segments_differ,
+                                                .scrub_passes = beat->scrub_passes,
+                                                .scrub_finished_ms = beat->scrub_finished_ms,
+                                                .scrub_late = beat->scrub_late};
         client->leaders = beat->leaders;
         client->wall_ms = beat->time_ms;
         client->wall_at_ms = controller_now(c);

@@ -56,6 +56,11 @@ struct client {
     /* of its last beat, for status pages */
     uint64_t disk_bytes, disk_free_bytes;
     uint32_t unlisted, quarantined, reclaimed;
+    struct client_damage {
+        uint32_t holes, scrub_permille;
+        uint64_t found, repaired, differ, scrub_passes, scrub_finished_ms;
+        bool scrub_late;
+    } damage;
     uint32_t replicas, leaders;
     char disk_state[16];
     uint64_t wall_ms, wall_at_ms; /* its clock, and our monotonic one when it said so */

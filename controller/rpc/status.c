@@ -88,6 +88,14 @@ static void fill_broker(const struct controller *c, struct broker_message *out,
         out->status.unlisted = client->unlisted;
         out->status.quarantined = client->quarantined;
         out->status.reclaimed = client->reclaimed;
+        out->status.holes = client->damage.holes;
+        out->status.damage_found = client->damage.found;
+        out->status.damage_repaired = client->damage.repaired;
+        out->status.segments_differ = client->damage.differ;
+        out->status.scrub_passes = client->damage.scrub_passes;
+        out->status.scrub_finished_ms = client->damage.scrub_finished_ms;
+        out->status.scrub_permille = client->damage.scrub_permille;
+        out->status.scrub_late = client->damage.scrub_late;
         out->status.disk_bytes = client->disk_bytes;
         out->status.disk_free_bytes = client->disk_free_bytes;
         (void)snprintf(out->disk_state, sizeof(out->disk_state), "%s", client->disk_state);

@@ -15,7 +15,8 @@ struct process_options {
     struct net_loop *loop;
     const char *name; /* "broker-3" */
     uint64_t boot;
-    const struct config_spec *spec; /* NULL, or with its values: what is told of the configuration */
+    const struct config_spec
+        *spec; /* NULL, or with its values: what is told of the configuration */
     const void *config;
     void *context;
     /* Everything but what process_write_metrics() adds. */

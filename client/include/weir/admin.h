@@ -231,6 +231,16 @@ struct weir_broker_status {
     /* Replicas on its disk that the cluster's metadata do not list; things in its quarantine, where
      * such replicas go; and of these, replicas that the metadata list again. */
     uint32_t unlisted, quarantined, reclaimed;
+    /* Replicas with damage that no other replica could repair yet; damaged pieces that were found
+     * since it started, and of these, that are repaired; segments that differ from another
+     * replica's although both have good checksums: never, one hopes. */
+    uint32_t holes;
+    uint64_t damage_found, damage_repaired, segments_differ;
+    /* How often every byte was checked; when the last such pass ended (Unix, 0: none yet), how far
+     * this one is, and whether it takes longer than it should. */
+    uint64_t scrub_passes, scrub_finished_ms;
+    uint32_t scrub_permille;
+    bool scrub_late;
 };
 
 struct weir_cluster {
