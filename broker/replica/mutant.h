@@ -1,7 +1,8 @@
 /* Rules of docs/replication.md taken out on purpose, one at a time, to see that the tests notice
- * (2.17). `-DWEIR_MUTANT=n` compiles mutant n; without it every MUTANT() is the constant 0 and the
- * compiler drops what it guards. The numbers are shared with controller/election. */
+ * (2.17, base/mutant.h). The numbers are shared with controller/election and tests/sim. */
 #pragma once
+
+#include "base/mutant.h"
 
 enum replica_mutant {
     MUTANT_NO_EPOCH_COMMIT_RULE = 1,         /* R8: commits older epochs' records by counting */
@@ -26,8 +27,4 @@ enum replica_mutant {
     MUTANT_INSTALL_NOT_DURABLE = 19, /* 2.8: what an install brings counts before its sync */
 };
 
-#ifdef WEIR_MUTANT
-#    define MUTANT(name) (WEIR_MUTANT == MUTANT_##name)
-#else
-#    define MUTANT(name) 0
-#endif
+#define MUTANT(name) MUTANT_IS(MUTANT_##name)

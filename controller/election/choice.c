@@ -49,23 +49,19 @@ static void add_voters(struct shard *s, const struct election_config *cfg)
  * fence counts no more (R3). */
 void slots_reset(struct shard *s)
 {
-#if defined(WEIR_MUTANT) && WEIR_MUTANT == 2 /* report-without-fence */
     struct slot old[SLOTS_MAX];
-    uint32_t old_count = s->slot_count;
-    memcpy(old, s->slot, sizeof old);
-#endif
+    uint32_t old_count = MUTANT(REPORT_WITHOUT_FENCE) ? s->slot_count : 0;
+    memcpy(old, s->slot, old_count * sizeof *old);
     s->slot_count = 0;
     add_voters(s, &s->row.cfg);
     add_voters(s, &s->row.prev_cfg);
-#if defined(WEIR_MUTANT) && WEIR_MUTANT == 2
-    for (uint32_t i = 0; i < old_count; i++) {
+    for (uint32_t i = 0; i < old_count; i++) { /* only a mutant keeps them */
         struct slot *slot = slot_of(s, old[i].id);
         if (slot != NULL && old[i].replied) {
             *slot = old[i];
             slot->stale = true;
         }
     }
-#endif
 }
 
 static bool suffices(const struct shard *s, const struct election_config *cfg, uint32_t without)
@@ -78,12 +74,9 @@ static bool suffices(const struct shard *s, const struct election_config *cfg, u
             continue;
         }
         replied += slot->replied;
-        certain += slot->replied && slot->certain;
+        certain += slot->replied && (slot->certain || MUTANT(CORRUPT_TAIL_COUNTS));
         fresh += slot->replied && !slot->stale;
     }
-#if defined(WEIR_MUTANT) && WEIR_MUTANT == 8 /* corrupt-tail-counts */
-    certain = replied;
-#endif
     return fresh > 0 && (certain > cfg->voter_count / 2 || replied == cfg->voter_count);
 }
 
@@ -94,22 +87,17 @@ bool quorum_replied(const struct shard *s, uint32_t without)
     if (!suffices(s, &s->row.cfg, without)) {
         return false;
     }
-#if defined(WEIR_MUTANT) && WEIR_MUTANT == 13 /* no-joint-fence */
-    return true;
-#else
-    return s->row.prev_cfg.voter_count == 0 || suffices(s, &s->row.prev_cfg, without);
-#endif
+    return s->row.prev_cfg.voter_count == 0 || MUTANT(NO_JOINT_FENCE) ||
+           suffices(s, &s->row.prev_cfg, without);
 }
 
 /* R5: the epoch of the last batch first, then the end. An end alone says nothing: a longer log of
  * an older epoch may lack what a later epoch committed. */
 static int compare_logs(const struct slot *a, const struct slot *b)
 {
-#if !defined(WEIR_MUTANT) || WEIR_MUTANT != 10 /* longest-log-wins */
-    if (a->last_epoch != b->last_epoch) {
+    if (a->last_epoch != b->last_epoch && !MUTANT(LONGEST_LOG_WINS)) {
         return a->last_epoch < b->last_epoch ? -1 : 1;
     }
-#endif
     return a->end == b->end ? 0 : a->end < b->end ? -1 : 1;
 }
 

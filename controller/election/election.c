@@ -183,15 +183,9 @@ static enum status pursue_active(struct election *e, struct shard *s, uint64_t n
     if (leader_lost(e, s) || s->want_epoch > s->row.epoch) {
         return propose_electing(e, s, now_ms, out);
     }
-#if defined(WEIR_MUTANT) && WEIR_MUTANT == 17 /* stable-too-early */
-    if (!s->opened && s->row.prev_cfg.voter_count == 0) {
+    if (!s->opened && !(MUTANT(STABLE_TOO_EARLY) && s->row.prev_cfg.voter_count > 0)) {
         return send_grant(e, s, now_ms, out);
     }
-#else
-    if (!s->opened) {
-        return send_grant(e, s, now_ms, out);
-    }
-#endif
     if (s->row.prev_cfg.voter_count > 0) {
         return propose(e, s, now_ms,
                        &(struct election_effect){.type = ELECTION_PROPOSE_STABLE,
@@ -319,9 +313,7 @@ static void drop_reply(struct shard *s, uint32_t broker)
 {
     for (uint32_t i = 0; i < s->slot_count; i++) {
         if (s->slot[i].id.broker == broker) {
-#if !defined(WEIR_MUTANT) || WEIR_MUTANT != 2 /* report-without-fence */
-            s->slot[i].replied = false;
-#endif
+            s->slot[i].replied = s->slot[i].replied && MUTANT(REPORT_WITHOUT_FENCE);
             s->slot[i].asked = false;
         }
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "controller/election/election.h"
+#include "controller/election/mutant.h"
 
 enum { SLOTS_MAX = 2 * ELECTION_VOTERS_MAX };
 
@@ -75,11 +76,7 @@ struct broker *table_broker_add(struct election *e, uint32_t id);   /* NULL: out
 
 static inline bool same_replica(struct election_replica a, struct election_replica b)
 {
-#if defined(WEIR_MUTANT) && WEIR_MUTANT == 7 /* amnesiac-votes */
-    return a.broker == b.broker;
-#else
-    return a.broker == b.broker && a.disk_gen == b.disk_gen;
-#endif
+    return a.broker == b.broker && (a.disk_gen == b.disk_gen || MUTANT(AMNESIAC_VOTES));
 }
 
 /* choice.c: R4 and R5. */

@@ -1,6 +1,7 @@
 #include "controller/moves/move.h"
 
 #include "base/check.h"
+#include "controller/election/mutant.h"
 
 static uint32_t find(const struct election_config *cfg, struct election_replica id)
 {
@@ -20,11 +21,8 @@ static bool has(const struct election_config *cfg, struct election_replica id)
 /* R15: nothing follows from a row whose previous configuration is still possible. */
 static bool is_settled(const struct election_row *row)
 {
-#if defined(WEIR_MUTANT) && WEIR_MUTANT == 18 /* dropped-too-early */
-    return row->phase == ELECTION_ACTIVE;
-#else
-    return row->phase == ELECTION_ACTIVE && row->prev_cfg.voter_count == 0;
-#endif
+    return row->phase == ELECTION_ACTIVE &&
+           (row->prev_cfg.voter_count == 0 || MUTANT(DROPPED_TOO_EARLY));
 }
 
 enum move_step move_next(const struct move *move, const struct election_row *row)

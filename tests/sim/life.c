@@ -101,13 +101,10 @@ void broker_restart(struct world *w, struct broker *b)
     b->boot++;
     TRACE(w, "broker %u starts, boot %llu", b->id, (unsigned long long)b->boot);
     for (uint32_t s = 0; s < w->plan.shards; s++) {
-#if defined(WEIR_MUTANT) && \
-    WEIR_MUTANT == 7 /* amnesiac-votes: an empty disk is taken for the old */
         const struct election_config *cfg = &w->metadata.row[s].cfg;
-        for (uint32_t i = 0; i < cfg->voter_count; i++) {
+        for (uint32_t i = 0; i < cfg->voter_count && MUTANT(AMNESIAC_VOTES); i++) {
             b->replica[s].exists = b->replica[s].exists || cfg->voter[i].broker == b->id;
         }
-#endif
         if (b->replica[s].exists) {
             broker_recover(w, b, s);
         }

@@ -9,6 +9,24 @@
 
 static struct world world;
 
+#ifdef WEIR_MUTANTS
+int weir_mutant;
+
+static void choose_mutant(uint64_t number)
+{
+    weir_mutant = (int)number;
+}
+#else
+static void choose_mutant(uint64_t number)
+{
+    if (number != 0) {
+        fprintf(stderr,
+                "weir-sim: this program keeps all rules; weir-sim-mutants takes them out\n");
+        exit(2);
+    }
+}
+#endif
+
 static void report(const char *what)
 {
     printf("seed %llu FAILED: %s\n", (unsigned long long)world.seed, what);
@@ -60,7 +78,7 @@ static void add(struct counters *sum, const struct counters *one)
 }
 
 struct options {
-    uint64_t from, count, stop_after;
+    uint64_t from, count, stop_after, mutant;
     bool trace, hashes;
 };
 
@@ -72,6 +90,7 @@ static bool parse(int argc, char **argv, struct options *out)
         {"trace",      no_argument,       NULL, 't'},
         {"hashes",     no_argument,       NULL, 'h'},
         {"stop-after", required_argument, NULL, 's'},
+        {"mutant",     required_argument, NULL, 'm'},
         {NULL,         0,                 NULL, 0  }
     };
     *out = (struct options){.from = 1, .count = 1, .stop_after = UINT64_MAX};
@@ -93,6 +112,9 @@ static bool parse(int argc, char **argv, struct options *out)
         case 's':
             out->stop_after = strtoull(optarg, &rest, 10);
             break;
+        case 'm':
+            out->mutant = strtoull(optarg, &rest, 10);
+            break;
         default:
             return false;
         }
@@ -111,6 +133,7 @@ int main(int argc, char **argv)
                         "[--stop-after FAILURES]\n");
         return 2;
     }
+    choose_mutant(o.mutant);
     struct sigaction action = {.sa_handler = on_abort, .sa_flags = SA_NODEFER};
     sigaction(SIGABRT, &action, NULL);
     struct counters sum = {0};

@@ -104,12 +104,9 @@ static void drop(struct world *w, uint32_t shard)
         }
         w->metadata.drops[shard] &= ~(1u << id);
         const struct election_row *row = &w->metadata.row[shard];
-#if defined(WEIR_MUTANT) && WEIR_MUTANT == 18 /* dropped-too-early */
         struct election_row now = *row;
-        now.prev_cfg.voter_count = 0;
-        row = &now;
-#endif
-        if (b->replica[shard].exists && !is_voter(row, broker_rid(b))) {
+        now.prev_cfg.voter_count = MUTANT(DROPPED_TOO_EARLY) ? 0 : now.prev_cfg.voter_count;
+        if (b->replica[shard].exists && !is_voter(&now, broker_rid(b))) {
             broker_drop_replica(w, b, shard);
         }
     }

@@ -24,6 +24,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "broker/replica/mutant.h"
 #include "broker/replica/replica.h"
 #include "controller/election/election.h"
 #include "controller/moves/move.h"
