@@ -279,8 +279,9 @@ static void match(struct run *r, const struct half *half, struct model_shard fou
     }
     r->boot_found = info.boot_id;
     bool damaged = info.recovery.damaged_blocks + info.recovery.damaged_records > 0;
+    static const struct half nothing;
     if (r->boot == 0 && !damaged) {
-        half = &(struct half){0}; /* of a directory that was never open: it is made anew */
+        half = &nothing; /* of a directory that was never open: it is made anew */
     }
     if (damaged != (half->op != NULL)) {
         fail_at(r, upto,
