@@ -34,7 +34,7 @@ class Cell:
         self.seconds = seconds or self.fault.seconds
         self.afterwards, self.notes, self.running, self.producers = [], [], [], []
         self.readers = self.consumers = self.catalogue = self.resharding = None
-        self.leaders, self.spoiled, self.known = {}, None, None
+        self.leaders, self.spoiled, self.damaged, self.known = {}, None, None, None
         self.begun = self.ended = None
         self.figures = {"acknowledged": 0, "gap": 0.0}
 
@@ -82,7 +82,7 @@ class Cell:
         if "consumers" in self.more:
             self.consumers = workloads.Consumers(self, self.rng)
             self.running.append(self.consumers)
-        for name, make in (("kinesis", lambda: workloads.Kinesis(self, "a", 4, self.shard_count)),
+        for name, make in (("kinesis", lambda: workloads.Kinesis(self, "a", 6, self.shard_count)),
                            ("resharding", lambda: workloads.Resharding(self, self.rng)),
                            ("catalogue", lambda: workloads.Catalogue(self, self.rng))):
             if name in self.more:
@@ -167,8 +167,7 @@ class Cell:
         if self.resharding is None:
             gaps = checkers.gaps(history, self.begun, self.recovered, self.open)
             self.figures["gap"] = max(gap for gap, _ in gaps.values())
-        if not self.spoiled:
-            w.wait_serving()
+        w.wait_serving()
         w.wait_in_sync(self.stream, 90)
         parents = {s["id"]: s["parents"] for s in w.shards(self.stream)}
         scan, again = self.scan(), self.scan()

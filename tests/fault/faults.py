@@ -132,6 +132,20 @@ def kill_all(world, cell):
     yield from killed(world, *world.all_names)
 
 
+@fault(seconds=1, limit=None)
+def term_all(world, cell):
+    """All brokers are told to end at once: each hands its leaderships to another that ends, too, and not for ever."""
+    before = {s["id"]: s["epoch"] for s in world.shards(cell.stream)}
+    world.term(*world.names_of("broker"))
+    yield
+    world.start(*world.names_of("broker"))
+    world.wait_serving()
+    world.wait_leaders(cell.stream)
+    risen = max(s["epoch"] - before[s["id"]] for s in world.shards(cell.stream))
+    expect(risen <= 12, f"epochs rose by {risen} while brokers ended: leaderships went to and fro")
+    cell.note(f"epochs rose by {risen}")
+
+
 @fault(seconds=8)
 def controllers_down(world, cell):
     """A majority of the controllers is gone, and meanwhile a follower dies: data flows on."""
@@ -371,6 +385,7 @@ def bit_flips_journal(world, cell):
     """Bits of a follower's journal, then its leader dies."""
     follower, leader = cell.follower(), cell.leader()
     world.kill(follower)
+    cell.spoiled = cell.damaged = follower
     cell.note(f"{world.flip(cell.rng, world.files(follower, 'journal/*')[:2], 3)} bits of {follower}'s journal")
     world.start(follower)
     time.sleep(2)
@@ -386,6 +401,7 @@ def bit_flips_segments(world, cell):
     time.sleep(2)
     world.kill(follower)
     paths = [path for path in world.files(follower, f"shards/{cell.stream_id()}-*/*.log")][:4]
+    cell.spoiled = cell.damaged = follower
     cell.note(f"{world.flip(cell.rng, paths, 2)} bits of {follower}'s segments")
     world.start(follower)
     world.wait_serving()
@@ -482,4 +498,93 @@ def pair(world, cell):
     world.network.heal()
 
 
+# ---- five that lost data elsewhere: fixed tests (tests/fault/run --nats) ------------------------------------------
+
+
+@fault(seconds=1, limit=None, prepare=forgetful(["broker", "controller"]))
+def nats_power_loss(world, cell):
+    """Coordinated loss of power, twice within seconds; unsynced writes are gone everywhere."""
+    cell.note(world.power_cut(cell.seed, False, *world.all_names))
+    world.start(*world.all_names)
+    world.wait_serving()
+    world.wait_leaders(cell.stream)
+    time.sleep(1)
+    yield
+    cell.note(world.power_cut(cell.seed + 1, True, *world.all_names))
+    world.start(*world.all_names)
+
+
+@fault(seconds=3, limit=None, prepare=forgetful(["broker"]))
+def nats_one_crash_and_pauses(world, cell):
+    """Pauses choose the quorum: leader and one follower acknowledge, that follower loses power, the leader freezes, and the
+    follower must carry what it acknowledged into a majority with the one that slept."""
+    leader, one = cell.leader(), cell.follower()
+    two = next(r["broker"] for r in cell.known["replicas"] if r["broker"] not in (leader, one))
+    world.signal(signal.SIGSTOP, two)
+    time.sleep(3)
+    cell.note(world.power_cut(cell.seed, True, one))
+    world.signal(signal.SIGSTOP, leader)
+    world.signal(signal.SIGCONT, two)
+    world.start(one)
+    yield
+    world.signal(signal.SIGCONT, leader)
+
+
+@fault(seconds=3, limit=None)
+def nats_bit_errors(world, cell):
+    """Single bits of journal and segments of one replica of three, under its feet; then everything is killed and that one
+    is started first."""
+    follower = cell.follower()
+    time.sleep(2)
+    world.kill(*world.names_of("broker"))
+    paths = world.files(follower, f"shards/{cell.stream_id()}-*/*.log")[:2] + world.files(follower, "journal/*")[:2]
+    cell.spoiled = cell.damaged = follower
+    cell.note(f"{world.flip(cell.rng, paths, 1)} bits of {follower}")
+    world.start(follower)
+    yield
+    world.start(*world.names_of("broker"))
+
+
+@fault(seconds=3, limit=None)
+def nats_bit_errors_metadata(world, cell):
+    """Bits of one controller's snapshots, state and log, and it is the first that comes back: no stream may be deleted for
+    what it believes. Its cluster is not used again."""
+    victim = world.active_controller()
+    before = {name: len(world.files(name, "shards/**/*.log")) for name in world.names_of("broker")}
+    world.kill(*world.names_of("controller"))
+    flipped = [path for path in world.files(victim, "**") if not path.endswith("-shm")]
+    cell.note(f"{world.flip(cell.rng, flipped, 2)} bits of {victim}")
+    cell.spoiled = victim
+    world.start(victim)
+    time.sleep(2)
+    cell.note(f"it {'started' if world.pid(victim) else 'refused to start'}")
+    world.start(*[name for name in world.names_of("controller") if name != victim])
+    yield
+    after = {name: len(world.files(name, "shards/**/*.log")) for name in world.names_of("broker")}
+    gone = {name: before[name] - after[name] for name in before if after[name] < before[name]}
+    expect(not gone, f"segments were deleted: {gone}")
+
+
+@fault(seconds=4, limit=None)
+def nats_membership(world, cell):
+    """Replicas leave a broker, while the leader is cut off one way and the others are killed in turn."""
+    leaver = cell.leader()
+    world.run("weirctl", "broker", "drain", leaver, "--no-wait")
+    time.sleep(0.3)
+    leader, follower = cell.leader(), cell.follower()
+    for other in world.names_of("broker"):
+        if other != leader:
+            world.network.drop(leader, other)
+    time.sleep(1.5)
+    world.kill(follower)
+    time.sleep(1)
+    world.start(follower)
+    world.kill(leader)
+    world.network.heal()
+    world.start(leader)
+    yield
+    world.run("weirctl", "broker", "undrain", leaver)
+
+
+NATS = ("nats-power-loss", "nats-one-crash-and-pauses", "nats-bit-errors", "nats-bit-errors-metadata", "nats-membership")
 HIDDEN = ("power-cut-all-lying",)

@@ -11,7 +11,7 @@ import time
 from world import Failed, expect
 from partition import die_with_parent
 
-PAD = "x" * 120
+PAD = "x" * 400
 
 
 def digest(text):
@@ -129,7 +129,7 @@ class Kinesis:
         self.cell, self.name, self.history, self.lock = cell, name, [], threading.Lock()
         self.over, self.keys = threading.Event(), [f"{name}-k{i}" for i in range(8 * shard_hint)]
         env = cell.world.env
-        config = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=2, read_timeout=6)
+        config = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=6)
         self.clients = [boto3.client("kinesis", endpoint_url=endpoint, region_name=env["AWS_REGION"], verify=env["AWS_CA_BUNDLE"],
                                      aws_access_key_id=env["AWS_ACCESS_KEY_ID"], config=config,
                                      aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"])

@@ -17,8 +17,9 @@ from cluster import TREE, Cluster, Failed, expect  # noqa: E402
 from partition import die_with_parent, ip  # noqa: E402
 
 HUB = "10.77.0.1"
-SETTINGS = ("disk-reserve=48MiB", "journal-file-bytes=8MiB", "journal-files=4", "segment-bytes=4MiB", "ring-bytes=16MiB",
-            "shutdown-handover=2s")
+# Small files, so that a cell's few megabytes go through the journal's reuse, segments and snapshots.
+SETTINGS = ("disk-reserve=48MiB", "journal-file-bytes=2MiB", "journal-files=4", "segment-bytes=512KiB", "ring-bytes=2MiB",
+            "block-bytes=512KiB", "shutdown-handover=2s")
 CONTROLLER_SETTINGS = ("lease-term=3s", "snapshot-entries=400", "trailing-entries=100", "compare-entries=200")
 
 
@@ -110,6 +111,8 @@ class Network:
         for holder in self.holders.values():
             holder.kill()
             holder.wait()
+        run("ip", "link", "del", "hub", check=False)
+        run("iptables", "-w", "-t", "nat", "-F", check=False)
 
 
 def wrap_programs(directory, bin_dir, network):
@@ -125,6 +128,7 @@ def wrap_programs(directory, bin_dir, network):
         with open(path, "w", encoding="utf-8") as file:
             file.write(f"""#!/usr/bin/env bash
 set -eu
+[ "${{1-}}" = --config ] || exec "{bin_dir}/weir-{kind}" "$@"
 declare -A holder=({holders})
 id=$(sed -n 's/^id = //p' "$2") # --config FILE
 controllers=$(sed -n 's/^controllers = //p' "$2" | sed -E 's/([0-9]+)=127\\.0\\.0\\.1:/\\1=10.77.0.5\\1:/g')
