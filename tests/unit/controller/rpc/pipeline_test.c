@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "proto/net/net.h"
+
 /* The Raft node of this test: keeps the last entry. */
 static struct {
     enum status answer;
@@ -34,6 +36,12 @@ enum status raft_node_submit(struct raft_node *raft, struct bytes entry,
     request->done = done;
     weir__command_list__free_unpacked(list, NULL);
     return STATUS_OK;
+}
+
+uint64_t net_clock_us(void)
+{
+    static uint64_t now_us;
+    return now_us += 1000;
 }
 
 /* What the node does when an entry is committed: apply, then done. */
