@@ -56,9 +56,8 @@ struct shard *api_shard(struct api *api, struct session_call *call, uint64_t id)
 void api_refuse(struct api *api, struct session_call *call, uint64_t shard, enum status status,
                 const char *text);
 
-/* metrics.c: a batch that is about to be put. */
-void api_measure(struct api *api, const struct shard *shard, struct pending_put *p,
-                 struct bytes batch);
+/* metrics.c: what was just put, before anything else is. */
+void api_measure(struct api *api, struct pending_put *p);
 
 void api_put(struct api *api, struct session_call *call);
 void api_read(struct api *api, struct session_call *call);

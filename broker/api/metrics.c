@@ -53,34 +53,21 @@ static void note(struct api *api, const struct route_shard *row, const struct re
     loads_note(api->loads, row->shard, row->range, key, record->data.size + record->key.size);
 }
 
-/* Nothing is known of the batch yet but that shard_put() will look at it. */
-void api_measure(struct api *api, const struct shard *shard, struct pending_put *p,
-                 struct bytes batch)
+void api_measure(struct api *api, struct pending_put *p)
 {
-    struct batch_header h;
+    const struct route_shard *row =
+        is_on_demand(stream_of(api, p->shard)) ? route_shard(api->options.route, p->shard) : NULL;
+    const uint32_t every = p->put.count / LOAD_SAMPLES_MAX + 1;
+    struct bytes records = p->put.records;
     struct record record;
     p->bytes = p->records = 0;
-    if (batch_decode(batch, &h) != STATUS_OK) {
-        return;
-    }
-    p->records = h.count;
-    p->bytes = h.payload_bytes;
-    const struct route_shard *row =
-        is_on_demand(stream_of(api, shard->id)) ? route_shard(api->options.route, shard->id) : NULL;
-    if (h.codec != 0) {
-        return; /* counted as it travels, and where it goes is not looked at */
-    }
-    uint64_t bytes = 0;
-    uint32_t every = h.count / LOAD_SAMPLES_MAX + 1, count = 0;
-    struct bytes payload = bytes_of(batch.data + BATCH_HEADER_BYTES, h.payload_bytes);
-    while (payload.size > 0 && record_next(&payload, &record) == STATUS_OK) {
-        bytes += record.data.size + record.key.size;
-        if (row != NULL && count % every == 0) {
+    while (records.size > 0 && record_next(&records, &record) == STATUS_OK) {
+        p->bytes += record.data.size + record.key.size;
+        if (row != NULL && p->records % every == 0) {
             note(api, row, &record);
         }
-        count++;
+        p->records++;
     }
-    p->bytes = count == h.count ? bytes : p->bytes;
 }
 
 /* ---- what others ask ---- */

@@ -13,9 +13,11 @@ static void recycle(struct pending_put *p)
 static void put_done(struct shard_put *put)
 {
     struct pending_put *p = CONTAINER_OF(put, struct pending_put, put);
-    if (put->status == STATUS_OK && !put->duplicate) {
-        put->shard->counters.in_bytes += p->bytes;
-        put->shard->counters.in_records += p->records;
+    /* Between the commit and this call the shard may have been dropped. */
+    struct shard *shard = shards_find(p->api->options.shards, p->shard);
+    if (put->status == STATUS_OK && !put->duplicate && shard != NULL) {
+        shard->counters.in_bytes += p->bytes;
+        shard->counters.in_records += p->records;
     }
     if (put->status == STATUS_OK) {
         histogram_note(&p->api->committed, net_clock_us() - p->came_us);
@@ -140,11 +142,9 @@ void api_put(struct api *api, struct session_call *call)
     struct error error = {.text = "the shard's limit is reached, or the batch cannot be judged"};
     enum status status =
         limited && shard->open ? apply_limits(api, shard, &rates, p, &batch, &cost) : STATUS_OK;
-    if (status == STATUS_OK) {
-        api_measure(api, shard, p, batch);
-    }
     status = status == STATUS_OK ? shard_put(shard, batch, &p->put, &error) : status;
     if (status == STATUS_OK) {
+        api_measure(api, p);
         limits_spend(api->limits, &rates, id, net_now_ms(api->options.loop), &cost);
     } else {
         recycle(p);

@@ -81,7 +81,8 @@ NODISCARD static enum status check_header(struct bytes batch, struct batch_heade
 
 /* Readers trust every batch that is in the log: what cannot be read must not come in. */
 NODISCARD static enum status check_payload(struct coder *coder, const struct batch_header *h,
-                                           struct bytes payload, struct error *error)
+                                           struct bytes payload, struct bytes *out,
+                                           struct error *error)
 {
     if (crc32c(0, payload.data, payload.size) != h->payload_crc) {
         return error_set(error, STATUS_CORRUPT, "the batch's payload was damaged on its way");
@@ -99,7 +100,11 @@ NODISCARD static enum status check_payload(struct coder *coder, const struct bat
     if (status != STATUS_OK) {
         return error_set(error, status, "%s", status_text(status));
     }
-    return batch_check_records(h, records, error);
+    status = batch_check_records(h, records, error);
+    if (status == STATUS_OK) {
+        *out = records;
+    }
+    return status;
 }
 
 /* OK: append it. EXISTS: *out_original. */
@@ -293,6 +298,8 @@ enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put 
     }
     put->shard = shard;
     put->generation = shard->generation;
+    put->count = h.count;
+    put->records = (struct bytes){0};
     uint64_t original;
     status = check_producer(shard, &h, &original, error);
     if (status == STATUS_EXISTS) {
@@ -307,7 +314,7 @@ enum status shard_put(struct shard *shard, struct bytes batch, struct shard_put 
     }
     struct bytes payload =
         bytes_of(batch.data + BATCH_HEADER_BYTES, batch.size - BATCH_HEADER_BYTES);
-    status = check_payload(&shard->set->coder, &h, payload, error);
+    status = check_payload(&shard->set->coder, &h, payload, &put->records, error);
     return status == STATUS_OK ? append(shard, &slot, batch, put, error) : status;
 }
 

@@ -270,10 +270,11 @@ struct shard_put {
     struct list node;
     struct shard *shard;
     uint64_t base_offset, end, append_ms;
-    uint32_t generation;
-    bool encrypt;     /* in: the stream is encrypted, whatever the metadata here say */
-    uint32_t pace_ms; /* once done: the producer should send nothing for so long */
-    bool duplicate;   /* it was in the log already; base_offset is the original's, append_ms 0 */
+    uint32_t generation, count; /* records */
+    struct bytes records;       /* decompressed, in clear: until the next put anywhere */
+    bool encrypt;               /* in: the stream is encrypted, whatever the metadata here say */
+    uint32_t pace_ms;           /* once done: the producer should send nothing for so long */
+    bool duplicate; /* it was in the log already; base_offset is the original's, append_ms 0 */
     enum status status;
     /* OK: committed. UNCERTAIN: leadership was lost, it may or may not survive. NOT_FOUND: the
      * shard was deleted. CLOSING. */

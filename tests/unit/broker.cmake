@@ -6,6 +6,9 @@ weir_unit_test(broker/shard/shard LINK broker_shard broker_disk
 weir_unit_test(broker/api/api LINK broker_api
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/broker/shard/world.c
             ${CMAKE_SOURCE_DIR}/tests/unit/broker/api/fake_net.c)
+weir_unit_test(broker/api/put LINK broker_api
+    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/broker/shard/world.c
+            ${CMAKE_SOURCE_DIR}/tests/unit/broker/api/fake_net.c)
 weir_unit_test(broker/server/retention LINK broker_shard broker_route proto_net
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/broker/shard/world.c
             ${CMAKE_SOURCE_DIR}/broker/server/retention.c)

@@ -315,7 +315,13 @@ static bool deliver_answers(struct world *w)
     return moved;
 }
 
-void world_settle(struct world *w)
+/* Whether `broker` committed up to there; 0: nobody. */
+static bool has_committed(struct world *w, uint32_t broker, uint64_t commit)
+{
+    return broker != 0 && world_shard(w, broker)->commit >= commit;
+}
+
+static void settle(struct world *w, uint32_t broker, uint64_t commit)
 {
     for (int idle = 0, round = 0; idle < 5; round++) {
         assert_true(round < 10000);
@@ -324,10 +330,16 @@ void world_settle(struct world *w)
             struct world_broker *b = &w->broker[id];
             b->scheduled = false;
             poll_disk(b, idle > 0 ? 3 : 0);
+            if (has_committed(w, broker, commit)) {
+                return;
+            }
             shards_turn(b->shards);
             moved = deliver_appends(w, b) || b->scheduled || moved;
         }
         moved = deliver_answers(w) || moved;
+        if (has_committed(w, broker, commit)) {
+            return;
+        }
         if (!moved) {
             w->now_ms += REPLICA_COMMIT_IDLE_MS;
             for (uint32_t id = 1; id <= WORLD_BROKERS; id++) {
@@ -336,6 +348,17 @@ void world_settle(struct world *w)
         }
         idle = moved ? 0 : idle + 1;
     }
+}
+
+void world_settle(struct world *w)
+{
+    settle(w, 0, 0);
+}
+
+void world_commit(struct world *w, uint32_t broker, uint64_t commit)
+{
+    settle(w, broker, commit);
+    assert_true(has_committed(w, broker, commit));
 }
 
 void world_elect(struct world *w, uint32_t leader, uint32_t epoch)

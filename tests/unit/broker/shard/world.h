@@ -45,6 +45,8 @@ void world_restart(struct world *w, uint32_t broker);
 
 /* Delivers, polls and turns until nothing moves any more. */
 void world_settle(struct world *w);
+/* Until `broker` has committed so much, and not one turn of it longer: nobody was answered yet. */
+void world_commit(struct world *w, uint32_t broker, uint64_t commit);
 /* Polls and turns one broker, delivering nothing. */
 void world_turn(struct world *w, uint32_t broker);
 
