@@ -20,6 +20,11 @@ uint64_t net_now_ms(const struct net_loop *loop)
     return clock_ms;
 }
 
+uint64_t net_clock_us(void)
+{
+    return 0;
+}
+
 uint64_t net_wall_ms(void)
 {
     return UINT64_C(1700000000000) + clock_ms;
