@@ -173,6 +173,41 @@ static void store_below(const struct image *image, uint32_t dir, const char *pat
     }
 }
 
+static void load_below(struct image *image, uint32_t dir, const char *path)
+{
+    struct dirent **names = NULL;
+    int count = scandir(path, &names, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        const char *name = names[i]->d_name;
+        char below[512];
+        struct stat facts;
+        (void)snprintf(below, sizeof(below), "%s/%s", path, name);
+        if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && stat(below, &facts) == 0) {
+            uint32_t node = image->node_count;
+            node_at(image, node)->is_dir = S_ISDIR(facts.st_mode);
+            link_name(image, dir, name, node);
+            if (S_ISDIR(facts.st_mode)) {
+                load_below(image, node, below);
+            } else {
+                node_resize(&image->node[node], (uint64_t)facts.st_size);
+                int fd = open(below, O_RDONLY | O_CLOEXEC);
+                CHECK(fd >= 0);
+                CHECK(facts.st_size == 0 ||
+                      pread(fd, image->node[node].data, (size_t)facts.st_size, 0) == facts.st_size);
+                (void)close(fd);
+            }
+        }
+        free(names[i]);
+    }
+    free(names);
+}
+
+void image_load(const char *path, struct image *out)
+{
+    image_init(out);
+    load_below(out, TRACE_ROOT, path);
+}
+
 void image_store(const struct image *image, const char *path)
 {
     remove_tree(path);

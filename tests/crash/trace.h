@@ -55,7 +55,8 @@ struct image {
     uint32_t entry_count, entry_capacity;
 };
 
-void image_init(struct image *image); /* the root only */
+void image_init(struct image *image);                 /* the root only */
+void image_load(const char *path, struct image *out); /* what lies in a directory */
 void image_copy(const struct image *from, struct image *out);
 void image_release(struct image *image);
 struct trace_entry *image_find(const struct image *image, uint32_t dir, const char *name);
