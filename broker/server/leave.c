@@ -15,9 +15,8 @@ static uint32_t hand_over(struct server *s)
     for (struct shard *shard = shards_next(s->shards, NULL); shard != NULL;
          shard = shards_next(s->shards, shard)) {
         if (shard->open && led < LEAVE_AT_ONCE) {
-            led++;
-            status_ignore(shard_hand_over(shard, (struct replica_id){0}),
-                          "tried again until the time is over");
+            enum status status = shard_hand_over(shard, (struct replica_id){0});
+            led += status != STATUS_NOT_LEADER; /* anything else is tried again */
         }
     }
     return led;

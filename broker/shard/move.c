@@ -49,9 +49,15 @@ enum status shard_hand_over(struct shard *shard, struct replica_id heir)
     if (heir.broker == 0 && replica_slot(shard->replica, &slot) == STATUS_BUSY) {
         return STATUS_OK; /* it is under way */
     }
+    if (heir.broker == 0 && shard->given_epoch != 0 && shard->given_epoch != shard->epoch) {
+        return STATUS_NOT_LEADER; /* from somebody who leaves, too: it would go to and fro */
+    }
     struct replica_id to = heir.broker == 0 ? best_heir(shard) : heir;
     if (to.broker == 0) {
         return STATUS_BUSY;
+    }
+    if (heir.broker == 0) {
+        shard->given_epoch = shard->epoch;
     }
     shard_input(shard, REPLICA_HANDOVER)->id = to;
     enum status status = shard_step(shard, NULL);

@@ -100,6 +100,7 @@ struct shard {
     uint32_t epoch;
     uint64_t end, commit, log_start;
     uint32_t left_epoch, left_promised; /* stepped down from, with the controllers not knowing */
+    uint32_t given_epoch;               /* last handed over to whoever is best; 0: none */
     uint64_t resign_ms;                 /* when it is said again, UINT64_MAX: nothing to say */
     uint64_t seal_end;                  /* where the log's SEAL ends, 0: it has none */
     bool sealed; /* ... and it is committed: no record follows, ever (2.12) */
@@ -226,7 +227,8 @@ NODISCARD enum status shard_learn(struct shard *shard, uint32_t epoch,
                                   const struct replica_config *learners);
 
 /* Leader: lets `heir` lead; broker 0: whichever voter has most of the log. Puts get BUSY until that
- * is done (hooks->resign), a second at most. BUSY: nobody is near enough; NOT_FOUND, NOT_LEADER. */
+ * is done (hooks->resign), a second at most. BUSY: nobody is near enough; NOT_FOUND, NOT_LEADER
+ * (with broker 0 also if it was handed over before and came back: the others leave, too). */
 NODISCARD enum status shard_hand_over(struct shard *shard, struct replica_id heir);
 
 /* All parents are sealed (docs/replication.md I12): puts may come. */
