@@ -227,6 +227,12 @@ int run_moves_stop(struct program *program, const char *const *words)
     return control(program, WEIR_REBALANCE_STOP, NULL, NULL, false);
 }
 
+int run_cluster_consent(struct program *program, const char *const *words)
+{
+    (void)words;
+    return control(program, WEIR_CONSENT_FAILOVER, NULL, NULL, false);
+}
+
 static int print_moved(const struct program *program, const struct weir_leader_moved *moved)
 {
     if (program->json) {

@@ -34,6 +34,7 @@ static void broker_fields(struct json *json, const struct weir_broker_status *br
     json_number(json, "scrub_finished_ms", broker->scrub_finished_ms);
     json_number(json, "scrub_permille", broker->scrub_permille);
     json_bool(json, "scrub_late", broker->scrub_late);
+    json_bool(json, "held", broker->held);
     json_object_end(json);
 }
 
@@ -93,6 +94,11 @@ static void print_strays(const struct weir_broker_status *broker)
 
 static void print_damage(const struct weir_broker_status *broker)
 {
+    if (broker->held) {
+        (void)printf("%s: silent, but so are too many brokers at once: nothing is failed over for "
+                     "it. If it is dead: weirctl cluster consent-failover\n",
+                     broker->name);
+    }
     if (broker->holes > 0) {
         (void)printf("%s: %u replicas are damaged and no other replica can repair them now\n",
                      broker->name, broker->holes);

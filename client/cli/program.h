@@ -51,8 +51,8 @@ struct program {
     char *const *rest; /* of consume-exec: what stands behind "--"; NULL: nothing */
     const char *worker, *records_max, *answer_within;
     bool push;
-    bool force;         /* of app delete */
-    const char *stream; /* of app reset */
+    bool force;                 /* of app delete */
+    const char *stream;         /* of app reset */
     const char *interval, *out; /* of top; of debug bundle */
     bool once;
     bool want_help, want_version, json, follow, aggregate, deaggregate, key_random,
@@ -125,6 +125,7 @@ int run_debug_bundle(struct program *program, const char *const *words);
 
 /* moves.c */
 int run_moves_list(struct program *program, const char *const *words);
+int run_cluster_consent(struct program *program, const char *const *words);
 int run_moves_stop(struct program *program, const char *const *words);
 int run_rebalance(struct program *program, const char *const *words);
 int run_broker_drain(struct program *program, const char *const *words);

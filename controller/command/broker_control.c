@@ -208,6 +208,7 @@ static void control(struct db *db, const Weir__BrokerControl *in, struct db_resu
     case WEIR__BROKER_CONTROL__ACTION__NONE:
     case WEIR__BROKER_CONTROL__ACTION__REBALANCE:
     case WEIR__BROKER_CONTROL__ACTION__STOP_REBALANCE:
+    case WEIR__BROKER_CONTROL__ACTION__CONSENT_FAILOVER:
     case _WEIR__BROKER_CONTROL__ACTION_IS_INT_SIZE:
     default:
         command_refuse(result, STATUS_INVALID, "this cannot be asked of a broker");

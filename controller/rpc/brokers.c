@@ -93,10 +93,32 @@ void handle_register(struct controller *c, struct client *client, struct session
 /* ---- beats and deaths
  * ------------------------------------------------------------------------------ */
 
+/* More brokers seem to be dead than may be at once: said once, and when it is over. */
+static void tell_held(struct controller *c)
+{
+    uint32_t held = liveness_held(&c->liveness);
+    if (held > c->held_told) {
+        trace(TRACE_ERROR, "brokers",
+              "%u more brokers are silent, and too many are to be true: this controller may be cut "
+              "off. Nothing is failed over for them; if they are dead: weirctl cluster "
+              "consent-failover",
+              held);
+    } else if (held == 0 && c->held_told > 0) {
+        trace(TRACE_INFO, "brokers", "no broker's failover is held back any more");
+    }
+    c->held_told = held;
+}
+
 static void judge(struct controller *c)
 {
     uint64_t now = controller_now(c);
     struct liveness_broker *dead;
+    size_t total = 0;
+    const struct db_broker *rows = watch_brokers(c->watch, &total);
+    c->liveness.total = 0;
+    for (size_t i = 0; i < total; i++) {
+        c->liveness.total += rows[i].mode != DB_BROKER_REMOVED ? 1 : 0;
+    }
     while ((dead = liveness_next_dead(&c->liveness, now)) != NULL) {
         trace(TRACE_WARNING, "brokers", "broker-%u is dead: %s", dead->id,
               dead->lost ? "its session was lost" : "its beats stopped");
@@ -117,6 +139,14 @@ static void judge(struct controller *c)
         elections_broker_down(c, id);
         command_of_ours(c, &command, 1);
     }
+    tell_held(c);
+}
+
+void brokers_consent(struct controller *c)
+{
+    uint32_t count = liveness_consent(&c->liveness);
+    trace(TRACE_WARNING, "brokers", "an administrator says that %u held brokers are dead", count);
+    judge(c);
 }
 
 static void liveness_fired(struct net_timer *timer)
@@ -203,6 +233,11 @@ void brokers_activate(struct controller *c)
     for (size_t i = 0; i < count; i++) {
         if (!brokers[i].alive) {
             elections_broker_down(c, brokers[i].id);
+            uint64_t wall_ms = net_wall_ms();
+            uint64_t ago_ms = wall_ms > brokers[i].down_ms ? wall_ms - brokers[i].down_ms : 0;
+            status_ignore(
+                liveness_was_dead(&c->liveness, now, brokers[i].id, brokers[i].boot, ago_ms),
+                "it does not count for the budget then");
         } else if (liveness_expect(&c->liveness, now, brokers[i].id, brokers[i].boot) !=
                    STATUS_OK) {
             trace(TRACE_ERROR, "brokers", "out of memory: broker-%u is not watched", brokers[i].id);

@@ -85,6 +85,7 @@ struct controller {
 
     struct pipeline pipeline;
     struct liveness liveness;
+    uint32_t held_told;
     struct election *election;
     struct election_effects effects;
     struct net_timer liveness_timer, election_timer, drops_timer, ahead_timer, replicas_timer,
@@ -211,6 +212,8 @@ void command_of_ours(struct controller *c, Weir__Command *command, uint32_t weig
  * ------------------------------------------------------------------ */
 
 void brokers_activate(struct controller *c);
+/* An administrator says that the brokers that are held are dead. */
+void brokers_consent(struct controller *c);
 void brokers_deactivate(struct controller *c);
 void brokers_session_lost(struct controller *c, struct client *client);
 /* The registered session of a broker; NULL. */

@@ -18,6 +18,7 @@ void liveness_clear(struct liveness *liveness)
 {
     liveness->count = 0;
     liveness->checked_ms = 0;
+    liveness->hold_ms = 0;
 }
 
 static size_t position(const struct liveness *liveness, uint32_t id)
@@ -69,6 +70,24 @@ enum status liveness_expect(struct liveness *liveness, uint64_t now_ms, uint32_t
         return STATUS_NO_MEMORY;
     }
     *broker = (struct liveness_broker){.id = id, .boot = boot, .beat_ms = now_ms};
+    return STATUS_OK;
+}
+
+enum status liveness_was_dead(struct liveness *liveness, uint64_t now_ms, uint32_t id,
+                              uint64_t boot, uint64_t ago_ms)
+{
+    if (ago_ms >= LIVENESS_BUDGET_MS) {
+        return STATUS_OK;
+    }
+    struct liveness_broker *broker = get_or_add(liveness, id);
+    if (broker == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    *broker = (struct liveness_broker){.id = id,
+                                       .boot = boot,
+                                       .beat_ms = now_ms,
+                                       .dead = true,
+                                       .dead_ms = ago_ms < now_ms ? now_ms - ago_ms : 0};
     return STATUS_OK;
 }
 
@@ -156,14 +175,62 @@ static bool is_dead(const struct liveness *liveness, const struct liveness_broke
            (now_ms >= broker->lost_ms + liveness->grace_ms || others_lost_it(liveness, broker));
 }
 
+/* Whether one more may be judged dead. */
+static bool within_budget(const struct liveness *liveness, uint64_t now_ms)
+{
+    uint64_t until_ms = liveness->hold_ms != 0 ? liveness->hold_ms : now_ms;
+    size_t dead = 0;
+    for (size_t i = 0; i < liveness->count; i++) {
+        const struct liveness_broker *broker = &liveness->broker[i];
+        dead += broker->dead && broker->dead_ms + LIVENESS_BUDGET_MS > until_ms ? 1 : 0;
+    }
+    size_t total = liveness->total > liveness->count ? liveness->total : liveness->count;
+    size_t most = total * LIVENESS_BUDGET_PERCENT / 100;
+    return dead < (most > 0 ? most : 1);
+}
+
 struct liveness_broker *liveness_next_dead(struct liveness *liveness, uint64_t now_ms)
 {
+    bool any = false;
     for (size_t i = 0; i < liveness->count; i++) {
         struct liveness_broker *broker = &liveness->broker[i];
-        if (!broker->dead && is_dead(liveness, broker, now_ms)) {
+        if (broker->dead) {
+            continue;
+        }
+        broker->held = is_dead(liveness, broker, now_ms);
+        if (broker->held && (broker->consented || within_budget(liveness, now_ms))) {
+            broker->held = false;
             broker->dead = true;
+            broker->dead_ms = now_ms;
             return broker;
         }
+        any = any || broker->held;
+    }
+    if (!any) {
+        liveness->hold_ms = 0;
+    } else if (liveness->hold_ms == 0) {
+        liveness->hold_ms = now_ms;
     }
     return NULL;
+}
+
+uint32_t liveness_held(const struct liveness *liveness)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < liveness->count; i++) {
+        count += liveness->broker[i].held ? 1 : 0;
+    }
+    return count;
+}
+
+uint32_t liveness_consent(struct liveness *liveness)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < liveness->count; i++) {
+        if (liveness->broker[i].held) {
+            liveness->broker[i].consented = true;
+            count++;
+        }
+    }
+    return count;
 }

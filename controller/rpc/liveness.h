@@ -9,6 +9,11 @@
  * controller that has just become active gives every broker a full timeout, and time in which the
  * controller itself stood still counts for nobody.
  *
+ * At most LIVENESS_BUDGET_PERCENT of all brokers (one at least) are judged dead within
+ * LIVENESS_BUDGET_MS: when more seem to be, it is more likely that this controller is cut off. The
+ * others are held: nothing is done about them until they come back, fewer are dead, or an operator
+ * consents (docs/replication.md 2.18).
+ *
  * Pure: no clock, no I/O. One thread. */
 #pragma once
 
@@ -20,7 +25,9 @@
 
 enum {
     LIVENESS_RESETS_MAX = 64, /* that one beat may report */
-    LIVENESS_STALL_MS = 250,  /* a longer time between two checks is a stall of our own */
+    LIVENESS_BUDGET_PERCENT = 34,
+    LIVENESS_BUDGET_MS = 5 * 60 * 1000, /* not counted while brokers are held */
+    LIVENESS_STALL_MS = 250,            /* a longer time between two checks is a stall of our own */
 };
 
 struct liveness_broker {
@@ -28,6 +35,9 @@ struct liveness_broker {
     uint64_t boot;
     bool here; /* has a session with us */
     bool dead;
+    bool held;      /* would be dead, but for the budget */
+    bool consented; /* the budget does not protect it */
+    uint64_t dead_ms;
     bool lost; /* had one, and lost it at lost_ms */
     uint64_t up_ms, beat_ms, lost_ms;
     void *session; /* the caller's, while `here` */
@@ -39,6 +49,8 @@ struct liveness {
     uint64_t timeout_ms, grace_ms, checked_ms;
     struct liveness_broker *broker; /* ascending by id */
     size_t count, capacity;
+    size_t total;     /* brokers that there are; 0: those above */
+    uint64_t hold_ms; /* since when brokers are held, 0: none is */
 };
 
 void liveness_init(struct liveness *liveness, uint64_t timeout_ms, uint64_t grace_ms);
@@ -48,6 +60,9 @@ void liveness_clear(struct liveness *liveness); /* no longer active */
 /* On activation: a broker that is registered, whose session may come. NO_MEMORY. */
 NODISCARD enum status liveness_expect(struct liveness *liveness, uint64_t now_ms, uint32_t id,
                                       uint64_t boot);
+/* On activation: one that was judged dead `ago_ms` before. NO_MEMORY. */
+NODISCARD enum status liveness_was_dead(struct liveness *liveness, uint64_t now_ms, uint32_t id,
+                                        uint64_t boot, uint64_t ago_ms);
 /* It has registered on `session`. NO_MEMORY. */
 NODISCARD enum status liveness_up(struct liveness *liveness, uint64_t now_ms, uint32_t id,
                                   uint64_t boot, uint32_t disk_gen, void *session);
@@ -60,5 +75,9 @@ void liveness_beat(struct liveness *liveness, uint64_t now_ms, uint32_t id, cons
 void liveness_tick(struct liveness *liveness, uint64_t now_ms);
 /* A broker that is dead by now and was not before: it is marked so. NULL: no more. */
 struct liveness_broker *liveness_next_dead(struct liveness *liveness, uint64_t now_ms);
+
+/* How many are held; and an operator's word that those really are dead: how many those were. */
+uint32_t liveness_held(const struct liveness *liveness);
+uint32_t liveness_consent(struct liveness *liveness);
 
 struct liveness_broker *liveness_get(const struct liveness *liveness, uint32_t id); /* NULL */

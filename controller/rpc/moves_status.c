@@ -175,6 +175,16 @@ void handle_broker_control(struct controller *c, struct client *client, struct s
         reply_malformed(call);
         return;
     }
+    if (in->action == WEIR__BROKER_CONTROL__ACTION__CONSENT_FAILOVER) {
+        weir__broker_control__free_unpacked(in, NULL);
+        if (!c->active) {
+            reply_not_active(c, call);
+            return;
+        }
+        brokers_consent(c); /* of this controller's own judgement: no command */
+        reply_status(c, call);
+        return;
+    }
     Weir__CmdBrokerControl control;
     weir__cmd_broker_control__init(&control);
     control.control = in;

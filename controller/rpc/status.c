@@ -79,6 +79,7 @@ static void fill_broker(const struct controller *c, struct broker_message *out,
     const struct liveness_broker *live = liveness_get(&c->liveness, row->id);
     const struct client *client = brokers_client(c, row->id);
     if (live != NULL) {
+        out->status.held = live->held;
         out->status.beat_age_ms = controller_now(c) - live->beat_ms;
     }
     if (client != NULL) {

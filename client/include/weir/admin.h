@@ -241,6 +241,7 @@ struct weir_broker_status {
     uint64_t scrub_passes, scrub_finished_ms;
     uint32_t scrub_permille;
     bool scrub_late;
+    bool held; /* silent, but so are too many: see WEIR_CONSENT_FAILOVER */
 };
 
 struct weir_cluster {

@@ -26,6 +26,7 @@ enum weir_broker_action {
     WEIR_BROKER_LABEL = 5,   /* its failure domain is `zone`, whatever its configuration says */
     WEIR_REBALANCE = 6,      /* all brokers: even numbers of replicas */
     WEIR_REBALANCE_STOP = 7,
+    WEIR_CONSENT_FAILOVER = 8, /* brokers that are held (weir/admin.h) are dead: fail over */
 };
 
 enum weir_broker_mode {
@@ -67,8 +68,8 @@ WEIR_NODISCARD enum weir_status weir_moves_status(struct weir_client *client, ui
                                                   struct weir_moves **out,
                                                   struct weir_error *error);
 
-/* `broker` 0 for the REBALANCE actions; `zone` for LABEL, else NULL. *out: how things are then;
- * NULL if that is of no interest. */
+/* `broker` 0 for the REBALANCE actions and CONSENT_FAILOVER; `zone` for LABEL, else NULL. *out: how
+ * things are then; NULL if that is of no interest. */
 WEIR_NODISCARD enum weir_status weir_broker_control(struct weir_client *client,
                                                     enum weir_broker_action action, uint32_t broker,
                                                     const char *zone, uint32_t timeout_ms,

@@ -131,6 +131,7 @@ static void a_new_active_controller_gives_everybody_a_full_timeout(void **state)
 static void a_stall_of_our_own_counts_for_nobody(void **state)
 {
     struct liveness *l = *state;
+    l->total = 9; /* so that two may be dead at once */
     (void)pass(l, 5100, 5200, "123");
     liveness_lost(l, 5200, 3, &sessions[3]);
     liveness_tick(l, 25200); /* stopped for 20 s */
@@ -140,6 +141,75 @@ static void a_stall_of_our_own_counts_for_nobody(void **state)
     (void)pass(l, 25550, 26150, "1");
     expect_dead(l, 26449, "");
     expect_dead(l, 26450, "2");
+}
+
+static void more_than_a_third_at_once_are_held_until_they_are_back(void **state)
+{
+    struct liveness *l = *state;
+    (void)pass(l, 5100, 6100, "3");
+    expect_dead(l, 6100, "1"); /* one of three */
+    assert_int_equal(liveness_held(l), 1);
+    assert_false(liveness_get(l, 2)->dead);
+    (void)pass(l, 6200, 9000, "3");
+    expect_dead(l, 9000, "");
+    assert_int_equal(liveness_up(l, 9000, 2, 20, 1, &sessions[2]), STATUS_OK);
+    expect_dead(l, 9000, "");
+    assert_int_equal(liveness_held(l), 0);
+}
+
+static void one_that_comes_back_makes_room_for_another(void **state)
+{
+    struct liveness *l = *state;
+    (void)pass(l, 5100, 6100, "3");
+    expect_dead(l, 6100, "1");
+    assert_int_equal(liveness_up(l, 6200, 1, 11, 1, &sessions[1]), STATUS_OK);
+    expect_dead(l, 6200, "2");
+    assert_int_equal(liveness_held(l), 0);
+}
+
+static void an_operator_may_consent(void **state)
+{
+    struct liveness *l = *state;
+    assert_int_equal(liveness_consent(l), 0);
+    (void)pass(l, 5100, 6100, "3");
+    expect_dead(l, 6100, "1");
+    assert_int_equal(liveness_consent(l), 1);
+    expect_dead(l, 6101, "2");
+    (void)pass(l, 6200, 7300, "");
+    expect_dead(l, 7300, ""); /* that was about the other one */
+    assert_int_equal(liveness_held(l), 1);
+}
+
+static void a_zone_of_three_is_within_the_budget(void **state)
+{
+    struct liveness *l = *state;
+    for (uint32_t id = 4; id <= 7; id++) {
+        assert_int_equal(liveness_up(l, 5000, id, id * 10, 1, &sessions[id]), STATUS_OK);
+    }
+    l->total = 9; /* two more are dead for long */
+    assert_int_equal(liveness_was_dead(l, 5000, 8, 80, LIVENESS_BUDGET_MS + 1), STATUS_OK);
+    assert_int_equal(liveness_was_dead(l, 5000, 9, 90, LIVENESS_BUDGET_MS + 1), STATUS_OK);
+    (void)pass(l, 5100, 6100, "4567");
+    expect_dead(l, 6100, "1 2 3");
+    (void)pass(l, 6200, 7200, "567");
+    expect_dead(l, 7200, "");
+    assert_int_equal(liveness_held(l), 1);
+    /* What is held stays held, however long ago the others died. */
+    uint64_t now = pass(l, 7300, 7300 + 2 * (uint64_t)LIVENESS_BUDGET_MS, "567");
+    expect_dead(l, now, "");
+}
+
+static void what_died_under_another_controller_counts(void **state)
+{
+    struct liveness *l = *state;
+    liveness_clear(l);
+    liveness_tick(l, 9000);
+    assert_int_equal(liveness_was_dead(l, 9000, 1, 10, 1000), STATUS_OK);
+    assert_int_equal(liveness_expect(l, 9000, 2, 20), STATUS_OK);
+    assert_int_equal(liveness_up(l, 9000, 3, 30, 1, &sessions[3]), STATUS_OK);
+    (void)pass(l, 9100, 10100, "3");
+    expect_dead(l, 10100, "");
+    assert_int_equal(liveness_held(l), 1);
 }
 
 int main(void)
@@ -154,6 +224,11 @@ int main(void)
         TEST(the_word_of_the_dead_counts_for_nothing),
         TEST(a_new_active_controller_gives_everybody_a_full_timeout),
         TEST(a_stall_of_our_own_counts_for_nobody),
+        TEST(more_than_a_third_at_once_are_held_until_they_are_back),
+        TEST(one_that_comes_back_makes_room_for_another),
+        TEST(an_operator_may_consent),
+        TEST(a_zone_of_three_is_within_the_budget),
+        TEST(what_died_under_another_controller_counts),
     };
     return cmocka_run_group_tests_name("liveness", tests, NULL, NULL);
 }
