@@ -144,6 +144,17 @@ enum status config_value_parse(enum config_type type, const char *text, void *fi
     return STATUS_OK;
 }
 
+/* ---- reading again ---- */
+
+char **config_copy_words(int argc, char *const *argv)
+{
+    char **copy = calloc((size_t)argc + 1, sizeof(*copy));
+    for (int i = 0; copy != NULL && i < argc; i++) {
+        copy[i] = argv[i];
+    }
+    return copy;
+}
+
 /* ---- writing ---- */
 
 static bool is_secret(const char *name)

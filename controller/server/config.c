@@ -157,8 +157,10 @@ static struct {
 enum status server_config_load(int argc, char **argv, struct server_config *out, bool *out_exit,
                                struct error *error)
 {
-    command_line.argc = argc;
-    command_line.argv = argv;
+    if (command_line.argv == NULL) {
+        command_line.argc = argc;
+        command_line.argv = config_copy_words(argc, argv);
+    }
     enum config_action action;
     enum status status = config_load(&spec, &argc, argv, out, &action, error);
     if (status != STATUS_OK) {
@@ -188,11 +190,18 @@ enum status server_config_reload_log(struct error *error)
 {
     struct server_config again = {0};
     bool exit_now = false;
-    enum status status = server_config_load(command_line.argc, command_line.argv, &again, &exit_now,
+    char **words = command_line.argv == NULL
+                       ? NULL
+                       : config_copy_words(command_line.argc, command_line.argv);
+    if (words == NULL) {
+        return error_set(error, STATUS_NO_MEMORY, "out of memory");
+    }
+    enum status status = server_config_load(command_line.argc, words, &again, &exit_now,
                                             error); /* its checks set the log */
     if (status == STATUS_OK) {
         server_config_release(&again);
     }
+    free(words);
     return status;
 }
 
