@@ -345,7 +345,7 @@ static void print_head(struct screen *screen, const struct view *view)
 static void print_brokers(struct screen *screen, const struct view *view)
 {
     char text[LINE_MAX_BYTES], in[TEXT_SIZE_BYTES], out[TEXT_SIZE_BYTES];
-    (void)snprintf(text, sizeof(text), "%-10s %-5s %-6s %5s %5s %10s %8s %10s %7s %6s", "BROKER",
+    (void)snprintf(text, sizeof(text), "%-10s %-5s %-6s %5s %5s %10s %7s %10s %7s %6s", "BROKER",
                    "ZONE", "STATE", "LEADS", "HOLDS", "IN/s", "RECORDS", "OUT/s", "COMMIT", "LAG");
     line(screen, faint, text);
     for (size_t i = 0; i < view->broker_count; i++) {
@@ -354,7 +354,7 @@ static void print_brokers(struct screen *screen, const struct view *view)
         text_size((uint64_t)b->in_bytes, in);
         text_size((uint64_t)b->out_bytes, out);
         (void)snprintf(text, sizeof(text),
-                       "%-10.10s %-5.5s %-6s %5u %5u %10s %8.0f %10s %5.1fms %6.0f", b->name,
+                       "%-10.10s %-5.5s %-6s %5u %5u %10s %7.0f %10s %5.1fms %6.0f", b->name,
                        b->zone, state, b->leaders, b->replicas, in, b->in_records, out,
                        b->commit_s * 1000, b->lag);
         line(screen, !b->up || !b->known ? red : "", text);
