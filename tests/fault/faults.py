@@ -42,13 +42,13 @@ def restart(world, names):
     world.wait_serving()
 
 
-def forgetful(kinds, lies=False):
+def forgetful(kinds):
     """Processes of these kinds are on disks that can lose what was not synced."""
     def prepare(world, cell):
         names = [name for kind in kinds for name in world.names_of(kind)]
         world.kill(*names)
         for name in names:
-            world.bad_disk(name, lies)
+            world.bad_disk(name)
         world.start(*names)
         world.wait_serving()
         cell.afterwards.append(lambda: usual(world, names))
@@ -372,10 +372,15 @@ def power_cut_all_torn(world, cell):
     yield from powerless(world, cell, world.all_names, torn=True)
 
 
-@fault(seconds=1, limit=None, prepare=forgetful(["broker"], lies=True))
+@fault(seconds=1, limit=None, prepare=forgetful(["broker"]))
 def power_cut_all_lying(world, cell):
-    """Not among those that are chosen: syncs do nothing, so that records must be lost. A test of the tests."""
+    """Not among those that are chosen: before it syncs do nothing for a while, so that records must be lost."""
+    for name in world.names_of("broker"):
+        world.order(name, "lies")
+    time.sleep(1.5)
     cell.note(world.power_cut(cell.seed, False, *world.names_of("broker")))
+    for name in world.names_of("broker"):
+        world.order(name, "lies", False)
     yield
     world.start(*world.names_of("broker"))
 

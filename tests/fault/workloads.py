@@ -89,7 +89,8 @@ class Native(threading.Thread):
                     for line in lines:
                         line_number, shard, seq = line.split()[:3]
                         op = self.history[int(line_number) - 1]
-                        op.update(end=now, result="ok", shard=shard.decode(), seq=int(seq), broker=self.cell.leaders.get(shard))
+                        shard = shard.decode()
+                        op.update(end=now, result="ok", shard=shard, seq=int(seq), broker=self.cell.leaders.get(shard))
                 elif finished:
                     return
                 else:

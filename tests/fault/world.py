@@ -263,7 +263,7 @@ class World(Cluster):
 
     # -- disks ------------------------------------------------------------------------------------------
 
-    def bad_disk(self, name, lies=False):
+    def bad_disk(self, name):
         """NAME's next start is on the disk of tests/support/bad_disk.c."""
         if self.library is None:
             self.library = os.path.join(self.work, "bad_disk.so")
@@ -275,9 +275,7 @@ class World(Cluster):
             os.mkdir(os.path.join(home, directory))
         if os.path.exists(os.path.join(self.work, name + ".changes")):
             os.unlink(os.path.join(self.work, name + ".changes"))
-        more = {"BAD_DISK_LIES": "1"} if lies else {}
-        if name.startswith("broker"):
-            more["WEIR_IO_BACKEND"] = "threads"
+        more = {"WEIR_IO_BACKEND": "threads"} if name.startswith("broker") else {}
         self.environment(name, LD_PRELOAD=self.library, BAD_DISK_ROOT=self.data(name), BAD_DISK_KEEP=os.path.join(home, "keep"),
                          BAD_DISK_CONTROL=os.path.join(home, "control"), BAD_DISK_LOG=os.path.join(self.work, name + ".changes"),
                          **more)

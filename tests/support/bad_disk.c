@@ -9,7 +9,7 @@
  *
  *     $BAD_DISK_CONTROL/eio    exists: writes and syncs fail with EIO
  *     $BAD_DISK_CONTROL/slow   exists: each sync takes 200 ms longer
- *     $BAD_DISK_LIES           is set: syncs say that they succeeded and count for nothing
+ *     $BAD_DISK_CONTROL/lies   exists: syncs say that they succeeded and count for nothing
  *
  * One lock makes the log's order the order of the changes; syncs run outside it. What the process
  * writes through mappings, stdio or io_uring is not seen: brokers need io-backend = threads. */
@@ -51,7 +51,6 @@ static struct {
     pthread_mutex_t lock;
     char root[PATH_MAX];
     int log, eio;
-    bool lies;
     uint64_t at, kept;
     char keep[PATH_MAX], control[PATH_MAX];
     bool watched[FD_MAX];
@@ -96,7 +95,6 @@ __attribute__((constructor)) static void begin(void)
     setting("BAD_DISK_ROOT", disk.root);
     setting("BAD_DISK_KEEP", disk.keep);
     setting("BAD_DISK_CONTROL", disk.control);
-    disk.lies = getenv("BAD_DISK_LIES") != NULL;
     if (disk.root[0] != '\0' && setting("BAD_DISK_LOG", path)[0] != '\0') {
         int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC;
         disk.log = real(path, flags, 0600);
@@ -304,7 +302,7 @@ static ssize_t write_at(int fd, const struct iovec *from, int count, off_t at)
     uint64_t noted = disk.at;
     note_old(fd, KIND_WRITE, (uint64_t)at, size);
     ssize_t put = real(fd, from, count, at);
-    if (synced && !disk.lies && put == (ssize_t)size) {
+    if (synced && !ordered("lies") && put == (ssize_t)size) {
         note((struct entry){.kind = KIND_SYNCED, .a = noted}, NULL);
     }
     (void)pthread_mutex_unlock(&disk.lock);
@@ -389,7 +387,7 @@ static int sync_it(int fd, fd_fn *real, uint32_t kind)
     if (disk.log < 0 || fstat(fd, &st) != 0) {
         return real(fd);
     }
-    if (disk.lies) {
+    if (ordered("lies")) {
         return 0;
     }
     (void)pthread_mutex_lock(&disk.lock);
