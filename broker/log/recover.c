@@ -242,7 +242,8 @@ static void on_shard_record(struct shard_log *log, const struct journal_record *
     case JOURNAL_UNCERTAIN:
         log->uncertain = record->b != 0;
         log->uncertain_end = record->a;
-        log->recovering->damaged = log->recovering->damaged && record->b != 0;
+        /* It cleared a mark of its time: damage that is found only now stays. What an earlier start
+         * found lies below the journal's oldest block by the time that its mark is cleared. */
         return;
     case JOURNAL_LOG_START:
         log->log_start = record->a > log->log_start ? record->a : log->log_start;

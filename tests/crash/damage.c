@@ -37,8 +37,30 @@ struct run {
     char what[160];
 };
 
+static void path_of(const struct image *image, uint32_t entry, char out[160]);
+
+/* The blocks of the journal before the damage. */
+static void print_blocks(const struct image *image)
+{
+    for (uint32_t i = 0; i < image->entry_count; i++) {
+        char path[160];
+        const struct trace_node *node = &image->node[image->entry[i].node];
+        path_of(image, i, path);
+        for (uint64_t at = 0; strncmp(path, "journal/", 8) == 0 && at < node->size; at += 4096) {
+            if (memcmp(node->data + at, "WJBH", 4) == 0) {
+                (void)fprintf(stderr, "%s sector %u: block %llu, %u bytes, %u used, oldest %llu\n",
+                              path, (unsigned)(at / 512),
+                              (unsigned long long)get_u64(node->data + at + 24),
+                              get_u32(node->data + at + 48), get_u32(node->data + at + 52),
+                              (unsigned long long)get_u64(node->data + at + 64));
+            }
+        }
+    }
+}
+
 static void fail_trial(const struct run *r, const char *why, uint32_t shard)
 {
+    print_blocks(&r->good);
     (void)fprintf(stderr, "%s, shard %u, after: %s\n", why, shard, r->what);
     exit(1);
 }
