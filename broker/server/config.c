@@ -30,6 +30,9 @@ static const struct config_key keys[] = {
     KEY("ca-file", CONFIG_STRING, ca_file, NULL, "PEM: the authority that signs the cluster"),
     KEY("cert-file", CONFIG_STRING, cert_file, NULL, "PEM: this broker's certificate"),
     KEY("key-file", CONFIG_STRING, key_file, NULL, "PEM: its key"),
+    KEY("certificate-check", CONFIG_DURATION, certificate_check_ms, "1m",
+        "how often these files and those of the Kinesis interface are looked at, and read again "
+        "when they have changed; 0ms: only on SIGHUP"),
     KEY("segment-bytes", CONFIG_BYTES, segment_bytes, "64MiB", "size of a segment file"),
     KEY("journal-file-bytes", CONFIG_BYTES, journal_file_bytes, "64MiB", "size of a journal file"),
     KEY("journal-files", CONFIG_U32, journal_files, "8", "journal files at most, at least 3"),
@@ -115,6 +118,10 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     }
     if (c->ring_bytes == 0 || (c->ring_bytes & (c->ring_bytes - 1)) != 0) {
         return error_set(error, STATUS_INVALID, "ring-bytes: not a power of two");
+    }
+    if (c->certificate_check_ms != 0 &&
+        (c->certificate_check_ms < 100 || c->certificate_check_ms > UINT32_MAX)) {
+        return error_set(error, STATUS_INVALID, "certificate-check: must be 100ms or more");
     }
     if ((c->kinesis_cert_file[0] == '\0') != (c->kinesis_key_file[0] == '\0')) {
         return error_set(error, STATUS_INVALID,
@@ -204,9 +211,8 @@ enum status server_config_reload_log(struct error *error)
 {
     struct server_config again = {0};
     bool exit_now = false;
-    char **words = command_line.argv == NULL
-                       ? NULL
-                       : config_copy_words(command_line.argc, command_line.argv);
+    char **words =
+        command_line.argv == NULL ? NULL : config_copy_words(command_line.argc, command_line.argv);
     if (words == NULL) {
         return error_set(error, STATUS_NO_MEMORY, "out of memory");
     }

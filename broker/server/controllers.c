@@ -121,6 +121,59 @@ static void start_timer(struct controllers *c, uint64_t after_ms)
 
 /* ---- the watch ---- */
 
+static bool is_at(const struct controller *at, const Weir__ControllerInfo *info)
+{
+    return (strcmp(at->host, info->address->host) == 0 && at->port == info->address->port) ||
+           (at->session != NULL && session_peer(at->session)->id == info->id);
+}
+
+static bool is_listed(const struct controller *at, const Weir__MetadataUpdate *update)
+{
+    for (size_t i = 0; i < update->n_controllers; i++) {
+        if (update->controllers[i]->address != NULL && is_at(at, update->controllers[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool open_link(struct controllers *c, struct controller *at);
+
+/* The set of controllers may be another one than in our configuration: who has joined is dialled,
+ * in the place of one that is not listed any more when there are too many. */
+static void learn_controllers(struct controllers *c, const Weir__MetadataUpdate *update)
+{
+    for (size_t i = 0; i < update->n_controllers; i++) {
+        const Weir__ControllerInfo *info = update->controllers[i];
+        bool known = info->address == NULL || info->address->host[0] == '\0' ||
+                     strlen(info->address->host) >= HOST_BYTES || info->address->port == 0 ||
+                     info->address->port > UINT16_MAX;
+        for (uint32_t j = 0; !known && j < c->count; j++) {
+            known = is_at(&c->controller[j], info);
+        }
+        if (known) {
+            continue;
+        }
+        uint32_t slot = c->count;
+        for (uint32_t j = 0; slot == CONTROLLERS_MAX && j < c->count; j++) {
+            const struct controller *at = &c->controller[j];
+            slot = at->session == NULL && !is_listed(at, update) ? j : slot;
+        }
+        if (slot == CONTROLLERS_MAX) {
+            return;
+        }
+        struct controller *at = &c->controller[slot];
+        (void)snprintf(at->host, sizeof(at->host), "%s", info->address->host);
+        at->port = (uint16_t)info->address->port;
+        trace(TRACE_INFO, "controllers", "controller-%u is at %s:%u", info->id, at->host, at->port);
+        if (slot < c->count) {
+            net_link_move(at->link, at->host, at->port);
+        } else if (open_link(c, at)) {
+            c->count++;
+        }
+    }
+}
+
 static void take_update(struct controllers *c, struct bytes body)
 {
     Weir__MetadataUpdate *update = weir__metadata_update__unpack(NULL, body.size, body.data);
@@ -130,6 +183,9 @@ static void take_update(struct controllers *c, struct bytes body)
     if (update != NULL) {
         status = route_apply(c->options.route, update, &error);
         active = update->active_controller;
+        if (status == STATUS_OK) {
+            learn_controllers(c, update);
+        }
         weir__metadata_update__free_unpacked(update, NULL);
     }
     if (status == STATUS_WRONG_CLUSTER) {
@@ -425,18 +481,22 @@ NODISCARD static enum status parse_addresses(struct controllers *c, const char *
                         : error_set(error, STATUS_INVALID, "controllers: no address given");
 }
 
+static bool open_link(struct controllers *c, struct controller *at)
+{
+    at->all = c;
+    const struct session_options options = {.loop = c->options.loop,
+                                            .tls = c->options.tls,
+                                            .boot = c->options.boot,
+                                            .handlers = &handlers,
+                                            .data = at};
+    at->link = net_link_open(&options, at->host, at->port, RPC_ROLE_CONTROLLER, 0);
+    return at->link != NULL;
+}
+
 static bool open_links(struct controllers *c)
 {
     for (uint32_t i = 0; i < c->count; i++) {
-        struct controller *at = &c->controller[i];
-        at->all = c;
-        const struct session_options options = {.loop = c->options.loop,
-                                                .tls = c->options.tls,
-                                                .boot = c->options.boot,
-                                                .handlers = &handlers,
-                                                .data = at};
-        at->link = net_link_open(&options, at->host, at->port, RPC_ROLE_CONTROLLER, 0);
-        if (at->link == NULL) {
+        if (!open_link(c, &c->controller[i])) {
             return false;
         }
     }

@@ -18,7 +18,7 @@
 #include "broker/shard/shard.h"
 #include "proto/net/net.h"
 
-enum { CONTROLLERS_MAX = 9, BEAT_EVERY_MS = 100, SEEK_EVERY_MS = 100 };
+enum { CONTROLLERS_MAX = 16, BEAT_EVERY_MS = 100, SEEK_EVERY_MS = 100 };
 
 struct controllers_options {
     struct net_loop *loop;

@@ -115,12 +115,12 @@ static void on_hang_up(uv_signal_t *handle, int signal_number)
     (void)signal_number;
     struct server *s = handle->data;
     struct error error;
+    net_reload_now(&s->reload);
     if (server_config_reload_log(&error) != STATUS_OK) {
         trace(TRACE_ERROR, "server", "SIGHUP: nothing changes: %s", error.text);
     } else {
         trace(TRACE_WARNING, "server", "SIGHUP: log-level and log-format are read again");
     }
-    (void)s;
 }
 
 enum status observe_open(struct server *s, struct error *error)

@@ -486,6 +486,14 @@ NODISCARD static enum status open_all(struct server *s, struct error *error)
     status = status == STATUS_OK ? open_parts(s, error) : status;
     status = status == STATUS_OK ? open_listener(s, error) : status;
     status = status == STATUS_OK ? server_open_front(s, error) : status;
+    if (status == STATUS_OK) {
+        net_reload_add(&s->reload, s->tls);
+        net_reload_add(&s->reload, s->public_tls);
+        if (net_reload_start(&s->reload, s->loop, (uint32_t)s->config->certificate_check_ms) !=
+            STATUS_OK) {
+            status = error_set(error, STATUS_NO_MEMORY, "out of memory");
+        }
+    }
     status = status == STATUS_OK ? open_controllers(s, error) : status;
     return status == STATUS_OK ? observe_open(s, error) : status;
 }
@@ -553,6 +561,7 @@ static void close_traffic(struct server *s)
     }
     net_timer_stop(s->loop, &s->deadline);
     net_timer_stop(s->loop, &s->housekeeping);
+    net_reload_stop(&s->reload);
     net_timer_stop(s->loop, &s->leave_timer);
     list_remove(&s->turn.node);
     if (s->disk_watch != NULL) {

@@ -13,6 +13,7 @@ struct server_config {
     char *listen_host, *advertised_host;
     uint16_t listen_port, advertised_port;
     char *ca_file, *cert_file, *key_file;
+    uint64_t certificate_check_ms;
     uint64_t segment_bytes, journal_file_bytes, ring_bytes, block_bytes;
     uint32_t journal_files, connections_max, source_connections, source_handshakes;
     uint64_t quarantine_after_ms, quarantine_keep_ms;

@@ -16,6 +16,7 @@ struct server {
     const struct server_config *config;
     struct net_loop *loop;
     struct net_tls *tls;
+    struct net_reload reload; /* of the certificates */
     struct store *store;
     struct route *route;
     struct keys *keys;               /* what signatures are checked with */

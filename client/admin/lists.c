@@ -196,6 +196,9 @@ static void fill_controller(const Weir__ControllerStatus *from, struct weir_cont
     out->match_index = from->match_index;
     out->compared_index = from->compared_index;
     out->differs = from->differs;
+    out->voter = from->voter;
+    out->protocol = from->protocol;
+    (void)snprintf(out->software, sizeof(out->software), "%s", from->software);
 }
 
 static void fill_broker(const Weir__BrokerStatus *from, struct weir_broker_status *out)
@@ -214,6 +217,8 @@ static void fill_broker(const Weir__BrokerStatus *from, struct weir_broker_statu
         out->port = (uint16_t)info->address->port;
     }
     out->session = from->session;
+    out->protocol = from->protocol;
+    (void)snprintf(out->software, sizeof(out->software), "%s", from->software);
     out->beat_age_ms = from->beat_age_ms;
     out->replicas = from->replicas;
     out->leaders = from->leaders;

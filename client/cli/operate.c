@@ -53,6 +53,9 @@ static void controller_fields(struct json *json, const struct weir_controller_st
     json_number(json, "match_index", controller->match_index);
     json_number(json, "compared_index", controller->compared_index);
     json_bool(json, "differs", controller->differs);
+    json_bool(json, "voter", controller->voter);
+    json_string(json, "software", controller->software);
+    json_number(json, "protocol", controller->protocol);
     json_object_end(json);
 }
 

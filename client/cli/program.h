@@ -123,6 +123,13 @@ int run_metrics(struct program *program, const char *const *words);
 int run_top(struct program *program, const char *const *words);
 int run_debug_bundle(struct program *program, const char *const *words);
 
+/* controllers.c */
+int run_controller_add(struct program *program, const char *const *words);
+int run_controller_replace(struct program *program, const char *const *words);
+int run_controller_remove(struct program *program, const char *const *words);
+int run_controller_backup(struct program *program, const char *const *words);
+int run_upgrade_check(struct program *program, const char *const *words);
+
 /* moves.c */
 int run_moves_list(struct program *program, const char *const *words);
 int run_cluster_consent(struct program *program, const char *const *words);

@@ -12,6 +12,11 @@ static const char usage[] =
     "  weirctl log-level NODE|all error|warning|info|debug\n"
     "  weirctl debug bundle [--out FILE.tar.gz]\n"
     "  weirctl controller list\n"
+    "  weirctl controller add ID=HOST:PORT\n"
+    "  weirctl controller replace OLD NEW=HOST:PORT\n"
+    "  weirctl controller remove CONTROLLER [--force]\n"
+    "  weirctl controller backup --out FILE\n"
+    "  weirctl upgrade check\n"
     "  weirctl broker list\n"
     "  weirctl broker drain BROKER [--no-wait]\n"
     "  weirctl broker undrain BROKER\n"
@@ -70,6 +75,19 @@ static const char watching[] =
     "debug bundle: status, lists, metadata, metrics, configuration and the newest log lines\n"
     "of all processes that answer, in one file for whoever is to help. It has names of\n"
     "streams and hosts, and no secrets, keys or records.\n"
+    "\n";
+
+static const char controllers[] =
+    "controller add: the process runs already, with join = true, an empty directory and a\n"
+    "number that no controller ever had. It gets the log first and votes when it has it.\n"
+    "controller replace: add the new one, then remove the old one. controller remove: its\n"
+    "process ends, and its directory is of no use any more. What would leave fewer than\n"
+    "three, or no majority that is there, is refused. All of it may be given again.\n"
+    "controller backup: a consistent copy of the controllers' state in one file. Keep the\n"
+    "cluster key elsewhere: without it the secrets in the backup stay sealed. How it comes\n"
+    "back: weir-controller --restore-file FILE, docs/operations.md.\n"
+    "upgrade check: what each process runs, and whether one of them may be stopped now.\n"
+    "The exit code is 1 and the reasons are told when it may not.\n"
     "\n";
 
 static const char moving[] =
@@ -148,6 +166,78 @@ static const struct command commands[] = {
     {"metrics",    NULL,               1, "metrics NODE",                                                run_metrics           },
     {"log-level",  NULL,               2, "log-level NODE LEVEL [--json]",                               run_log_level         },
     {"debug",      "bundle",           0, "debug bundle [--out FILE.tar.gz]",                            run_debug_bundle      },
+    {"controller", "list",             0, "controller list [--json]",                                    run_controller_list   },
+    {"controller", "add",              1, "controller add ID=HOST:PORT [--json]",                        run_controller_add    },
+    {"controller", "replace",          2, "controller replace OLD NEW=HOST:PORT [--json]",
+     run_controller_replace                                                                                                    },
+    {"controller", "remove",           1, "controller remove CONTROLLER [--force] [--json]",
+     run_controller_remove                                                                                                     },
+    {"controller", "backup",           0, "controller backup --out FILE [--json]",                       run_controller_backup },
+    {"upgrade",    "check",            0, "upgrade check [--json]",                                      run_upgrade_check     },
+    {"broker",     "list",             0, "broker list [--json]",                                        run_broker_list       },
+    {"broker",     "drain",            1, "broker drain BROKER [--no-wait] [--json]",                    run_broker_drain      },
+    {"broker",     "undrain",          1, "broker undrain BROKER [--json]",                              run_broker_undrain    },
+    {"broker",     "replace",          1, "broker replace BROKER [--no-wait] [--json]",                  run_broker_replace    },
+    {"broker",     "remove",           1, "broker remove BROKER [--json]",                               run_broker_remove     },
+    {"broker",     "label",            2, "broker label BROKER zone=ZONE [--json]",                      run_broker_label      },
+    {"rebalance",  NULL,               0, "rebalance [--no-wait] [--json]",                              run_rebalance         },
+    {"moves",      "list",             0, "moves list [--json]",                                         run_moves_list        },
+    {"moves",      "stop",             0, "moves stop [--json]",                                         run_moves_stop        },
+    {"leader",     "move",             3, "leader move STREAM SHARD BROKER [--json]",                    run_leader_move       },
+    {"leader",     "balance",          0, "leader balance [--json]",                                     run_leader_balance    },
+    {"stream",     "list",             0, "stream list [--json]",                                        run_stream_list       },
+    {"stream",     "describe",         1, "stream describe STREAM [--json]",                             run_stream_describe   },
+    {"stream",     "create",           1, "stream create STREAM [--shards N] [...]",                     run_stream_create     },
+    {"stream",     "delete",           1, "stream delete STREAM [--no-wait]",                            run_stream_delete     },
+    {"stream",     "retention",        2, "stream retention STREAM HOURS",                               run_stream_retention  },
+    {"stream",     "reshard",          2, "stream reshard STREAM SHARDS [--no-wait]",                    run_stream_reshard    },
+    {"app",        "list",             0, "app list [--json]",                                           run_app_list          },
+    {"app",        "describe",         1, "app describe APP [--json]",                                   run_app_describe      },
+    {"app",        "reset",            1, "app reset APP --from POSITION [--stream STREAM]",             run_app_reset         },
+    {"app",        "delete",           1, "app delete APP [--force]",                                    run_app_delete        },
+    {"shard",      "list",             1, "shard list STREAM [--json]",                                  run_shard_list        },
+    {"shard",      "split",            2, "shard split STREAM SHARD [--at HASH_KEY] [--no-wait]",        run_shard_split       },
+    {"shard",      "merge",            3, "shard merge STREAM SHARD NEIGHBOUR [--no-wait]",              run_shard_merge       },
+    {"stream",     "limits",           1, "stream limits STREAM [--write-bytes N] [...] [--json]",
+     run_stream_limits                                                                                                         },
+    {"shard",      "metrics",          1, "shard metrics STREAM [--json]",                               run_shard_metrics     },
+    {"key",        "create",           0, "key create --name NAME [--json]",                             run_key_create        },
+    {"key",        "list",             0, "key list [--json]",                                           run_key_list          },
+    {"key",        "enable",           1, "key enable ACCESS_KEY_ID",                                    run_key_enable        },
+    {"key",        "disable",          1, "key disable ACCESS_KEY_ID",                                   run_key_disable       },
+    {"key",        "delete",           1, "key delete ACCESS_KEY_ID",                                    run_key_delete        },
+    {"stream",     "encrypt",          1, "stream encrypt STREAM [--key KEY] [--no-wait] [--json]",
+     run_stream_encrypt                                                                                                        },
+    {"stream",     "decrypt",          1, "stream decrypt STREAM [--key KEY] [--no-wait] [--json]",
+     run_stream_decrypt                                                                                                        },
+    {"stream",     "mode",             2, "stream mode STREAM provisioned|on-demand [--json]",           run_stream_mode       },
+    {"stream",     "record-size",      2, "stream record-size STREAM KIB [--json]",                      run_stream_record_size},
+    {"stream",     "monitor",          2, "stream monitor STREAM METRIC,METRIC...|ALL [--json]",
+     run_stream_monitor                                                                                                        },
+    {"stream",     "unmonitor",        2, "stream unmonitor STREAM METRIC,METRIC...|ALL [--json]",
+     run_stream_unmonitor                                                                                                      },
+    {"stream",     "tag",              2, "stream tag STREAM KEY=VALUE [--json]",                        run_stream_tag        },
+    {"stream",     "untag",            2, "stream untag STREAM KEY [--json]",                            run_stream_untag      },
+    {"consumer",   "register",         2, "consumer register STREAM NAME [--json]",                      run_consumer_register },
+    {"consumer",   "deregister",       2, "consumer deregister STREAM NAME [--json]",
+     run_consumer_deregister                                                                                                   },
+    {"keyring",    "create",           0, "keyring create [--alias NAME] [--description TEXT] [--json]",
+     run_keyring_create                                                                                                        },
+    {"keyring",    "list",             0, "keyring list [--json]",                                       run_keyring_list      },
+    {"keyring",    "describe",         1, "keyring describe KEY [--json]",                               run_keyring_describe  },
+    {"keyring",    "enable",           1, "keyring enable KEY [--json]",                                 run_keyring_enable    },
+    {"keyring",    "disable",          1, "keyring disable KEY [--json]",                                run_keyring_disable   },
+    {"keyring",    "rotate",           1, "keyring rotate KEY [--json]",                                 run_keyring_rotate    },
+    {"keyring",    "delete",           1, "keyring delete KEY [--days DAYS] [--json]",                   run_keyring_delete    },
+    {"keyring",    "cancel-deletion",  1, "keyring cancel-deletion KEY [--json]",
+     run_keyring_cancel_deletion                                                                                               },
+    {"keyring",    "alias",            2, "keyring alias KEY NAME [--json]",                             run_keyring_alias     },
+    {"keyring",    "unalias",          1, "keyring unalias NAME [--json]",                               run_keyring_unalias   },
+    {"cluster",    "status",           0, "cluster status [--json]",                                     run_cluster_status    },
+    {"top",        NULL,               0, "top [--interval TIME] [--once] [--json]",                     run_top               },
+    {"metrics",    NULL,               1, "metrics NODE",                                                run_metrics           },
+    {"log-level",  NULL,               2, "log-level NODE LEVEL [--json]",                               run_log_level         },
+    {"debug",      "bundle",           0, "debug bundle [--out FILE.tar.gz]",                            run_debug_bundle      },
     {"cluster",    "consent-failover", 0, "cluster consent-failover [--json]",                           run_cluster_consent   },
     {"controller", "list",             0, "controller list [--json]",                                    run_controller_list   },
     {"broker",     "list",             0, "broker list [--json]",                                        run_broker_list       },
@@ -213,7 +303,7 @@ static const struct command commands[] = {
 
 int main(int argc, char **argv)
 {
-    static const char *const help[] = {usage, explanation, watching, moving, NULL};
+    static const char *const help[] = {usage, explanation, watching, moving, controllers, NULL};
     return program_main("weirctl", help, commands, sizeof(commands) / sizeof(commands[0]), argc,
                         argv);
 }

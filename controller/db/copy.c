@@ -1,4 +1,5 @@
 /* Checkpoints, copies for Raft's snapshots, and their way back. */
+#include <stdio.h>
 #include <unistd.h>
 
 #include "controller/db/internal.h"
@@ -132,4 +133,36 @@ enum status db_restore(struct db *db, const char *source, struct error *error)
     }
     db_reload(db);
     return db->failed ? error_set(error, db->error.status, "%s", db->error.text) : STATUS_OK;
+}
+
+enum status db_renew(const char *path, uint64_t *out_index, struct error *error)
+{
+    sqlite3 *sql = NULL;
+    uint64_t index = 0;
+    int code = sqlite3_open_v2(path, &sql, SQLITE_OPEN_READWRITE, NULL);
+    enum status status = code == SQLITE_OK
+                             ? read_header(sql, path, &index, error)
+                             : error_set(error, STATUS_IO, "%s: %s", path, sqlite3_errstr(code));
+    if (status == STATUS_OK) {
+        status = check_pages(sql, path, error);
+    }
+    if (status == STATUS_OK) {
+        char text[512];
+        (void)snprintf(text, sizeof(text),
+                       "PRAGMA synchronous = FULL; BEGIN IMMEDIATE;"
+                       "UPDATE meta SET applied_index = applied_index + %llu,"
+                       " version = version + %llu, next_producer = next_producer + %llu,"
+                       " next_stream = next_stream + %d;"
+                       "UPDATE streams SET shard_count = shard_count + %d; COMMIT",
+                       (unsigned long long)DB_RENEW_ENTRIES, (unsigned long long)DB_RENEW_ENTRIES,
+                       (unsigned long long)DB_RENEW_ENTRIES, DB_RENEW_STREAMS, DB_RENEW_SHARDS);
+        if (sqlite3_exec(sql, text, NULL, NULL, NULL) != SQLITE_OK) {
+            status = error_set(error, STATUS_IO, "%s: %s", path, sqlite3_errmsg(sql));
+        }
+    }
+    (void)sqlite3_close(sql);
+    if (status == STATUS_OK) {
+        *out_index = index + DB_RENEW_ENTRIES;
+    }
+    return status;
 }

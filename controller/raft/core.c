@@ -212,6 +212,15 @@ static void handle_configuration(struct raft_core *core, const struct raft_entry
     (void)raft_core_step(core, &event, NULL);
 }
 
+/* A change of the configuration that somebody waits for. */
+static void finish_change(struct raft_core *core, const struct raft_entry_view *entry)
+{
+    struct raft_node_request *request = raft_core_request_of(core, entry->index, entry->term);
+    if (request != NULL && raft_core_alive(core)) {
+        raft_core_request_finish(core, request, STATUS_OK);
+    }
+}
+
 static void handle_command(struct raft_core *core, const struct raft_entry_view *entry)
 {
     struct raft_node_command command = {
@@ -253,6 +262,7 @@ static void advance(struct raft_core *core)
         core->bytes_since_snapshot += entry.data.size;
         if (entry.type == RAFT_CHANGE) {
             handle_configuration(core, &entry);
+            finish_change(core, &entry);
         } else if (entry.type == RAFT_COMMAND && entry.index > core->applied) {
             handle_command(core, &entry);
         }
@@ -462,29 +472,42 @@ enum status raft_core_submit(struct raft_core *core, uint64_t now, struct bytes 
         raft_transferee(&core->raft) != 0) {
         return STATUS_BUSY;
     }
-    struct raft_entry new = {.term = raft_current_term(&core->raft), .type = RAFT_COMMAND};
-    new.buf.base = new.batch = raft_malloc(entry.size);
-    new.buf.len = entry.size;
-    if (new.batch == NULL) {
+    void *batch = raft_malloc(entry.size);
+    if (batch == NULL) {
         return STATUS_NO_MEMORY;
     }
-    memcpy(new.buf.base, entry.data, entry.size);
+    memcpy(batch, entry.data, entry.size);
     if (now > core->now) {
         core->now = now;
     }
+    return raft_core_append(core, RAFT_COMMAND, batch, entry.size, request);
+}
+
+enum status raft_core_append(struct raft_core *core, uint32_t type, void *batch, size_t size,
+                             struct raft_node_request *request)
+{
+    struct raft_entry new = {
+        .term = raft_current_term(&core->raft), .type = (enum raft_entry_type)type, .batch = batch};
+    new.buf.base = batch;
+    new.buf.len = size;
     struct raft_event event = {.type = RAFT_SUBMIT};
     event.submit.entries = &new;
     event.submit.n = 1;
     int rv = 0;
-    request->index = raft_core_last(core) + 1;
-    request->term = new.term;
+    uint64_t index = raft_core_last(core) + 1, term = new.term;
     if (!raft_core_step(core, &event, &rv)) {
         if (rv != 0) {
-            raft_free(new.batch); /* taken otherwise */
+            raft_free(batch); /* taken otherwise */
         }
-        return rv == RAFT_NOTLEADER ? STATUS_NOT_ACTIVE : STATUS_UNAVAILABLE;
+        return rv == RAFT_NOTLEADER    ? STATUS_NOT_ACTIVE
+               : rv == RAFT_CANTCHANGE ? STATUS_BUSY
+                                       : STATUS_UNAVAILABLE;
     }
-    list_push(&core->submitted, &request->node);
+    if (request != NULL) {
+        request->index = index;
+        request->term = term;
+        list_push(&core->submitted, &request->node);
+    }
     return STATUS_OK;
 }
 

@@ -21,7 +21,7 @@
 struct raft_snapshot_info {
     uint64_t index, term; /* 0: there is none */
     uint64_t configuration_index;
-    uint8_t configuration[512]; /* RAFT_NODE_SERVERS_MAX servers with short addresses */
+    uint8_t configuration[2048]; /* RAFT_NODE_SERVERS_MAX servers with their addresses */
     size_t configuration_size;
     uint64_t bytes;
     uint8_t hash[RAFT_HASH_BYTES];
@@ -88,6 +88,7 @@ struct raft_core_state {
     uint32_t count;
     uint64_t bytes;   /* of the entries */
     uint64_t applied; /* what the state machine records */
+    bool joining;     /* bootstrapped without a configuration: the log may be empty */
 };
 
 enum raft_write_kind { RAFT_WRITE_ENTRIES, RAFT_WRITE_SNAPSHOT, RAFT_WRITE_INSTALL };
@@ -132,7 +133,8 @@ struct raft_core {
     /* requests */
     struct list submitted, finished, reads;
     uint64_t round, round_done, round_sent_ms;
-    uint32_t round_answers; /* a bit for each server of the configuration */
+    uint32_t round_answers;       /* a bit for each server of the configuration */
+    uint64_t round_configuration; /* its index: with another one the bits mean others */
 
     /* snapshots */
     struct raft_snapshot_info snapshot; /* ours */
@@ -176,6 +178,11 @@ NODISCARD enum status raft_core_submit(struct raft_core *core, uint64_t now, str
 NODISCARD enum status raft_core_read(struct raft_core *core, uint64_t now,
                                      struct raft_node_request *request);
 NODISCARD enum status raft_core_transfer(struct raft_core *core, uint64_t now, uint32_t to);
+
+/* As raft_node_change(). */
+NODISCARD enum status raft_core_change(struct raft_core *core, uint64_t now,
+                                       const struct raft_node_change *change,
+                                       struct raft_node_request *request);
 
 /* The connection to the leader broke: it is probably dead, so do not wait for the whole timeout. */
 void raft_core_suspect(struct raft_core *core, uint64_t now, uint32_t id);
@@ -227,6 +234,13 @@ void raft_core_snapshot_next(struct raft_core *core, uint32_t from,
                              const struct raft_packet *packet);
 void raft_core_snapshot_chunk(struct raft_core *core, uint32_t from, struct raft_packet *packet);
 void raft_core_deliver(struct raft_core *core, uint32_t from, struct raft_message *message);
+
+/* core.c: appends one entry of the leader's and says who waits for it; takes `batch`. */
+NODISCARD enum status raft_core_append(struct raft_core *core, uint32_t type, void *batch,
+                                       size_t size, struct raft_node_request *request);
+
+/* core_change.c: the address that one who was added brought along; false: it has none. */
+bool raft_core_address(const char *text, struct raft_node_server *out);
 
 /* core_request.c */
 void raft_core_requests_lost(struct raft_core *core);

@@ -183,6 +183,51 @@ bool raft_core_is_wanted(struct raft_core *core, uint32_t from, const struct raf
     return false;
 }
 
+/* libraft keeps one uncommitted configuration and the committed one before it. A change that comes
+ * while an earlier one has not been seen committed here proves that the earlier one is: leaders
+ * make one at a time. libraft would forget it, and roll back to an older one. */
+struct earlier_change {
+    uint64_t index; /* 0: there is none */
+    struct raft_configuration configuration;
+};
+
+static void earlier_note(struct raft_core *core, const struct raft_append_entries *append,
+                         struct earlier_change *out)
+{
+    out->index = 0;
+    uint64_t index = core->raft.configuration_uncommitted_index;
+    if (index == 0 || append->n_entries == 0 || append->entries[0].type != RAFT_CHANGE ||
+        append->prev_log_index < index) {
+        return;
+    }
+    struct raft_buffer encoded;
+    if (raft_configuration_encode(&core->raft.configuration, &encoded) != 0) {
+        raft_core_fail(core, STATUS_NO_MEMORY, "out of memory");
+        return;
+    }
+    if (raft_configuration_decode(&encoded, &out->configuration) != 0) {
+        raft_core_fail(core, STATUS_NO_MEMORY, "out of memory");
+    } else {
+        out->index = index;
+    }
+    raft_free(encoded.base);
+}
+
+static void earlier_settle(struct raft_core *core, struct earlier_change *earlier)
+{
+    if (earlier->index == 0) {
+        return;
+    }
+    if (core->raft.configuration_uncommitted_index > earlier->index &&
+        core->raft.configuration_committed_index < earlier->index) {
+        raft_configuration_close(&core->raft.configuration_committed);
+        core->raft.configuration_committed = earlier->configuration;
+        core->raft.configuration_committed_index = earlier->index;
+    } else {
+        raft_configuration_close(&earlier->configuration);
+    }
+}
+
 void raft_core_deliver(struct raft_core *core, uint32_t from, struct raft_message *message)
 {
     if (!raft_core_is_wanted(core, from, message)) {
@@ -212,7 +257,10 @@ void raft_core_deliver(struct raft_core *core, uint32_t from, struct raft_messag
         if (append->n_entries > 0) {
             batch = NULL;
         }
+        struct earlier_change earlier;
+        earlier_note(core, append, &earlier);
         (void)raft_core_step(core, &event, NULL);
+        earlier_settle(core, &earlier);
     }
     raft_free(batch);
     raft_free(entries);

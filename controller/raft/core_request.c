@@ -76,10 +76,18 @@ static void send_probes(struct raft_core *core)
     }
 }
 
+static uint64_t configuration_index(const struct raft_core *core)
+{
+    return core->raft.configuration_uncommitted_index != 0
+               ? core->raft.configuration_uncommitted_index
+               : core->raft.configuration_committed_index;
+}
+
 static void start_round(struct raft_core *core)
 {
     core->round++;
     core->round_answers = 0;
+    core->round_configuration = configuration_index(core);
     mark_answer(core, core->options.id);
     send_probes(core);
 }
@@ -108,6 +116,11 @@ enum status raft_core_read(struct raft_core *core, uint64_t now, struct raft_nod
 
 void raft_core_requests_advance(struct raft_core *core)
 {
+    if (core->round > core->round_done && raft_core_is_active(core) &&
+        core->round_configuration != configuration_index(core)) {
+        start_round(core);
+        core->poll = true;
+    }
     if (core->round > core->round_done) {
         uint32_t voters = voter_bits(core);
         if (__builtin_popcount(core->round_answers & voters) * 2 > __builtin_popcount(voters)) {
@@ -150,7 +163,7 @@ void raft_core_read_probe(struct raft_core *core, uint32_t from, const struct ra
 void raft_core_read_answer(struct raft_core *core, uint32_t from, const struct raft_packet *packet)
 {
     if (raft_core_is_active(core) && packet->term <= raft_current_term(&core->raft) &&
-        packet->round == core->round) {
+        packet->round == core->round && core->round_configuration == configuration_index(core)) {
         mark_answer(core, from);
     }
 }

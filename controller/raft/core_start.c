@@ -37,10 +37,10 @@ static enum status check(const struct raft_core_state *state, struct error *erro
 {
     uint64_t last = state->first + state->count - 1;
     if (state->first > state->snapshot.index + 1 || last < state->snapshot.index ||
-        state->term == 0 || (state->snapshot.index == 0 && state->count == 0)) {
+        state->term == 0 || (state->snapshot.index == 0 && state->count == 0 && !state->joining)) {
         return error_set(error, STATUS_CORRUPT, "the log does not fit its snapshot");
     }
-    if (state->snapshot.index == 0 && state->entries[0].type != RAFT_CHANGE) {
+    if (state->snapshot.index == 0 && state->count > 0 && state->entries[0].type != RAFT_CHANGE) {
         return error_set(error, STATUS_CORRUPT, "the log does not begin with a configuration");
     }
     uint64_t term = 0;
@@ -143,7 +143,10 @@ static enum status prepare(struct raft_core *core, const struct raft_core_state 
     raft_tail_init(&core->tail, state->first + state->count);
     status = start(core, state, error);
     if (status == STATUS_OK) {
-        core->cursor = core->snapshot.index != 0 ? core->snapshot.index : 1;
+        /* The first entry is the configuration that was bootstrapped, which libraft takes for
+         * committed. */
+        uint64_t first = state->count > 0 ? 1 : 0;
+        core->cursor = core->snapshot.index != 0 ? core->snapshot.index : first;
         core->poll = true;
     }
     return status;

@@ -1,6 +1,7 @@
 #include "controller/raft/node.h"
 
 #include <dlfcn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -218,6 +219,7 @@ void raft_node_settle(struct raft_node *node)
     if (node->closing) {
         return;
     }
+    raft_peers_follow(node);
     if (!raft_core_alive(&node->core) && !node->told_failed) {
         node->told_failed = true;
         trace(TRACE_ERROR, "raft", "%s", node->core.error.text);
@@ -283,11 +285,25 @@ static enum status check_library(struct error *error)
     return STATUS_OK;
 }
 
+/* A new cluster; one that has a log may have grown. */
+static bool begins(const struct raft_node_options *options)
+{
+    char path[RAFT_SNAPSHOT_PATH_BYTES];
+    (void)snprintf(path, sizeof(path), "%s/raft.db", options->dir);
+    return !options->join && access(path, F_OK) != 0;
+}
+
 static enum status check_options(const struct raft_node_options *options, struct error *error)
 {
-    if (options->server_count == 0 || options->server_count > RAFT_NODE_SERVERS_MAX ||
-        options->server_count % 2 == 0) {
-        return error_set(error, STATUS_INVALID, "there must be 1, 3, 5, 7 or 9 controllers");
+    if (options->server_count % 2 == 0 && begins(options)) {
+        return error_set(error, STATUS_INVALID,
+                         "controllers: a new cluster has 1, 3 or 5 controllers, not %u (one that "
+                         "joins a cluster needs join = true)",
+                         options->server_count);
+    }
+    if (options->server_count == 0 || options->server_count > RAFT_NODE_SERVERS_MAX) {
+        return error_set(error, STATUS_INVALID, "there must be 1 to %d controllers",
+                         RAFT_NODE_SERVERS_MAX);
     }
     bool found = false;
     for (uint32_t i = 0; i < options->server_count; i++) {
@@ -330,6 +346,8 @@ static enum status open_core(struct raft_node *node, struct error *error)
                                        .id = options->id,
                                        .ids = ids,
                                        .id_count = options->server_count,
+                                       .join = options->join,
+                                       .restored = options->restored,
                                        .written = store_wrote,
                                        .data = node};
     struct raft_core_state state;
@@ -491,19 +509,55 @@ enum status raft_node_transfer(struct raft_node *node, uint32_t to)
     return status;
 }
 
+enum status raft_node_change(struct raft_node *node, const struct raft_node_change *change,
+                             struct raft_node_request *request,
+                             void (*done)(struct raft_node_request *request, enum status status))
+{
+    request->done = done;
+    enum status status =
+        raft_core_change(&node->core, net_now_ms(node->options.loop), change, request);
+    raft_node_settle(node);
+    return status;
+}
+
+void raft_node_removed(struct raft_node *node, uint32_t from, uint64_t index)
+{
+    /* Late, and we were added again since; or we lead. */
+    const struct raft_configuration *known = &node->core.raft.configuration_committed;
+    for (unsigned i = 0; i < known->n; i++) {
+        if (known->servers[i].id == node->options.id &&
+            node->core.raft.configuration_committed_index >= index) {
+            return;
+        }
+    }
+    if (node->started && !raft_core_is_active(&node->core)) {
+        raft_core_fail(&node->core, STATUS_CORRUPT,
+                       "this controller was removed from the cluster, says controller-%u: its "
+                       "directory is of no use any more, and its id must not be used again",
+                       from);
+        raft_node_settle(node);
+    }
+}
+
+void raft_node_restored_path(const char *dir, uint64_t index, char out[RAFT_NODE_PATH_BYTES])
+{
+    raft_snapshot_path(dir, index, out);
+}
+
 enum status raft_node_receive(struct raft_node *node, uint32_t from, struct bytes body,
                               struct bytes attachment)
 {
-    bool known = false;
-    for (uint32_t i = 0; i < node->peer_count; i++) {
-        known = known || (node->peers[i].server.id == from && from != node->options.id);
+    /* We may not know yet who has joined, and must hear them all the same; who is active knows. */
+    if (raft_peer_of(node, from) == NULL && node->started && raft_core_is_active(&node->core) &&
+        node->core.raft.configuration_uncommitted_index == 0) {
+        return STATUS_NOT_FOUND;
     }
     struct raft_packet packet;
     enum status status = raft_packet_parse(body, attachment, &packet);
     if (status != STATUS_OK) {
         return status;
     }
-    if (known && node->started) {
+    if (from != node->options.id && node->started) {
         raft_core_receive(&node->core, net_now_ms(node->options.loop), from, &packet);
         raft_node_settle(node);
     }
@@ -533,14 +587,21 @@ uint64_t raft_node_applied(const struct raft_node *node)
     return node->core.cursor;
 }
 
-static bool is_voter(const struct raft_core *core, uint32_t id)
+static void fill_server(const struct raft_node *node, const struct raft_peer *peer, bool voter,
+                        struct raft_node_server_status *out)
 {
-    for (unsigned i = 0; i < core->raft.configuration.n; i++) {
-        if (core->raft.configuration.servers[i].id == id) {
-            return core->raft.configuration.servers[i].role == RAFT_VOTER;
-        }
+    raft_index match = 0;
+    out->server = peer->server;
+    out->voter = voter;
+    out->connected = raft_peer_is_connected(peer);
+    const struct session *session = peer->link == NULL ? NULL : net_link_session(peer->link);
+    if (session != NULL) {
+        out->protocol = session_protocol(session);
+        (void)snprintf(out->software, sizeof(out->software), "%s", session_software(session));
     }
-    return false;
+    if (raft_match_index(&node->core.raft, peer->server.id, &match) == 0) {
+        out->match = match;
+    }
 }
 
 void raft_node_status(const struct raft_node *node, struct raft_node_status *out)
@@ -559,18 +620,22 @@ void raft_node_status(const struct raft_node *node, struct raft_node_status *out
         .applied = core->cursor,
         .snapshot = core->snapshot.index,
         .log_bytes = core->bytes_since_snapshot,
-        .leader_commit = core->heard_commit,
-        .snapshots = node->snapshots,
-        .server_count = node->peer_count,
+        .configuration = core->raft.configuration_committed_index,
     };
-    for (uint32_t i = 0; i < node->peer_count; i++) {
-        struct raft_node_server_status *server = &out->servers[i];
-        raft_index match = 0;
-        server->server = node->peers[i].server;
-        server->voter = is_voter(core, server->server.id);
-        server->connected = raft_peer_is_connected(&node->peers[i]);
-        if (raft_match_index(&core->raft, server->server.id, &match) == 0) {
-            server->match = match;
+    const struct raft_configuration *configuration = &core->raft.configuration;
+    for (unsigned i = 0; i < configuration->n && i < RAFT_NODE_SERVERS_MAX; i++) {
+        const struct raft_peer *peer = raft_peer_of(node, (uint32_t)configuration->servers[i].id);
+        if (peer != NULL) {
+            fill_server(node, peer, configuration->servers[i].role == RAFT_VOTER,
+                        &out->servers[out->server_count++]);
+        }
+    }
+    /* One that joins has not been told of anybody: those of its own list. */
+    for (uint32_t i = 0; configuration->n == 0 && i < node->options.server_count; i++) {
+        const struct raft_peer *peer = raft_peer_of(node, node->options.servers[i].id);
+        if (peer != NULL) {
+            fill_server(node, peer, peer->server.id != node->options.id,
+                        &out->servers[out->server_count++]);
         }
     }
 }

@@ -8,12 +8,17 @@
 #include "controller/raft/store.h"
 #include "proto/net/net.h"
 
-enum { RAFT_PEER_QUEUE_MAX = 8 * 1024 * 1024 }; /* to one of the others; beyond it we drop */
+enum {
+    RAFT_PEER_QUEUE_MAX = 8 * 1024 * 1024,      /* to one of the others; beyond it we drop */
+    RAFT_PEERS_MAX = 4 * RAFT_NODE_SERVERS_MAX, /* with those that are leaving */
+};
 
 struct raft_peer {
     struct raft_node *node;
     struct raft_node_server server;
-    struct net_link *link; /* NULL for ourselves */
+    struct net_link *link; /* NULL for ourselves, and for one that has left */
+    bool used;             /* a member */
+    bool leaving;          /* its link was closed, and its session's end is still to come */
 };
 
 /* A copy of the state machine being made by its own thread. */
@@ -33,8 +38,9 @@ struct raft_node {
     bool core_ready, started, closing, told_failed;
     struct raft_store *store;
     struct raft_snapshot_io files;
-    struct raft_peer peers[RAFT_NODE_SERVERS_MAX];
-    uint32_t peer_count;
+    struct raft_peer peers[RAFT_PEERS_MAX];
+    uint64_t followed_committed, followed_uncommitted; /* configurations that the peers are of */
+    bool followed;
     struct session_handlers handlers;
     struct raft_frame frame;
 
@@ -62,3 +68,7 @@ NODISCARD enum status raft_peers_open(struct raft_node *node, struct error *erro
 void raft_peers_close(struct raft_node *node);
 void raft_peers_send(struct raft_node *node, uint32_t to, const struct raft_packet *packet);
 bool raft_peer_is_connected(const struct raft_peer *peer);
+/* A member; NULL. */
+const struct raft_peer *raft_peer_of(const struct raft_node *node, uint32_t id);
+/* Dials who has become a member, and leaves who is none any more. */
+void raft_peers_follow(struct raft_node *node);

@@ -24,6 +24,7 @@ struct raft_node;
 struct net_loop;
 struct net_tls;
 struct ProtobufCMessage;
+struct session;
 
 enum {
     RAFT_NODE_SERVERS_MAX = 9,
@@ -98,9 +99,33 @@ struct raft_node_handlers {
      * the id of the controller that leads the term, 0 when unknown. */
     void (*changed)(void *data, bool active, uint64_t term, uint32_t leader);
 
+    /* The set of controllers, or what is known of it, is another one: raft_node_status(). */
+    void (*configured)(void *data);
+
+    /* A session that controller `id` opened to us, when there is one: whoever has been away does
+     * not know who has joined since, but has to answer. May be NULL. */
+    struct session *(*session)(void *data, uint32_t id);
+
     /* The node is dead: nothing more is acknowledged, sent or applied. The process must end soon
      * with raft_node_exit_code(); what it holds in memory must not be served any more. */
     void (*failed)(void *data, const struct error *why);
+};
+
+/* One change of who is a controller; one is under way at a time. */
+enum raft_change_kind {
+    RAFT_CHANGE_ADD,     /* as one that gets the log and does not vote */
+    RAFT_CHANGE_PROMOTE, /* that one votes from now on */
+    RAFT_CHANGE_REMOVE,  /* never ourselves: hand the leadership over first */
+};
+struct raft_node_change {
+    enum raft_change_kind kind;
+    struct raft_node_server server; /* the address counts for ADD only */
+};
+
+/* A directory that is new begins with this instead of an empty log: the state machine's file lies
+ * in it as snapshot-INDEX (raft_node_restored_path()). */
+struct raft_node_restored {
+    uint64_t index, term; /* index 0: nothing is restored */
 };
 
 struct raft_node_options {
@@ -112,7 +137,9 @@ struct raft_node_options {
      * of them. It bootstraps an empty directory; afterwards it only gives addresses. */
     const struct raft_node_server *servers;
     uint32_t server_count;
-    const char *dir;  /* raft.db, snapshot-*; must exist */
+    bool join; /* an empty directory is not bootstrapped: the others add us (raft_node_change()) */
+    struct raft_node_restored restored; /* ditto, when it is empty */
+    const char *dir;                    /* raft.db, snapshot-*; must exist */
     uint64_t applied; /* the last index that the state machine records; 0 for an empty one */
 
     uint32_t election_ms, heartbeat_ms;                          /* 0 for the defaults above */
@@ -163,8 +190,8 @@ NODISCARD enum status raft_node_read_barrier(struct raft_node *node,
 void raft_node_forget(struct raft_node_request *request);
 
 /* A RAFT message (proto/rpc/methods.def) that came in from controller `from`, by its certificate.
- * INVALID: malformed, end the session. Anything else that is wrong with it is dropped: Raft sends
- * again. */
+ * INVALID: malformed, end the session. NOT_FOUND: it is no member, and we are active and know: tell
+ * it (REMOVED). Anything else that is wrong with it is dropped: Raft sends again. */
 NODISCARD enum status raft_node_receive(struct raft_node *node, uint32_t from, struct bytes body,
                                         struct bytes attachment);
 
@@ -180,12 +207,15 @@ uint64_t raft_node_applied(const struct raft_node *node);
 
 struct raft_node_server_status {
     struct raft_node_server server;
-    bool voter;
-    bool connected; /* our link to it is open; true for ourselves */
-    uint64_t match; /* on the leader: what it is known to hold durably; else 0 */
+    bool voter;        /* else it learns */
+    bool connected;    /* our link to it is open; true for ourselves */
+    char software[64]; /* what it runs; "": not connected, or ourselves */
+    uint32_t protocol; /* that we both speak; 0: ditto */
+    uint64_t match;    /* on the leader: what it is known to hold durably; else 0 */
 };
 
 struct raft_node_status {
+    uint64_t configuration; /* index of the newest that is committed */
     uint32_t id, leader;
     bool active;
     const char *state; /* "follower", "candidate", "leader", "failed" */
@@ -201,6 +231,23 @@ void raft_node_status(const struct raft_node *node, struct raft_node_status *out
 /* Hands leadership to controller `to` (0: any voter that is up to date). NOT_ACTIVE; INVALID: no
  * such voter; BUSY: one is under way. Success shows in `changed`. */
 NODISCARD enum status raft_node_transfer(struct raft_node *node, uint32_t to);
+
+/* Changes the configuration; `done` as for an entry. NOT_ACTIVE; BUSY: another change, or a
+ * transfer of the leadership, is under way, or the new leader has not committed anything of its own
+ * yet, or the one to be promoted lags: ask again soon; EXISTS: it is so already; NOT_FOUND: no such
+ * controller; INVALID: it cannot be done. `done` follows only after OK. */
+NODISCARD enum status raft_node_change(struct raft_node *node,
+                                       const struct raft_node_change *change,
+                                       struct raft_node_request *request,
+                                       void (*done)(struct raft_node_request *request,
+                                                    enum status status));
+
+/* A message REMOVED from the controller `from`: we are no member any more as of `index`. */
+void raft_node_removed(struct raft_node *node, uint32_t from, uint64_t index);
+
+/* Where the state machine's file of a directory that is restored has to lie. */
+enum { RAFT_NODE_PATH_BYTES = 4096 };
+void raft_node_restored_path(const char *dir, uint64_t index, char out[RAFT_NODE_PATH_BYTES]);
 
 /* RAFT_NODE_EXIT_REPLACE for CORRUPT, RAFT_NODE_EXIT_RETRY for the rest. */
 int raft_node_exit_code(enum status status);

@@ -21,6 +21,8 @@ struct raft_store_options {
     uint32_t id;
     const uint32_t *ids; /* of the initial set, ours included */
     uint32_t id_count;
+    bool join;                          /* an empty directory begins without a configuration */
+    struct raft_node_restored restored; /* ... or with this snapshot, whose file is there */
     /* On the writer's thread, after every transaction and after a failure: look at
      * raft_store_written(). */
     void (*written)(void *data);

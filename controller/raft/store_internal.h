@@ -49,6 +49,8 @@ struct raft_store {
     int lock_fd, mark_fd, dir_fd;
     struct raft_entry_view *loaded;
     uint32_t loaded_count;
+    bool joined;     /* it began without a configuration */
+    bool other_list; /* the options name others than it began with */
 
     sqlite3 *reader; /* the loop's */
     sqlite3_stmt *read_entry;
@@ -86,6 +88,8 @@ enum status store_run(struct raft_store *store, enum store_statement statement,
                       struct error *error);
 enum status store_put_entry(struct raft_store *store, const struct raft_entry_view *entry,
                             struct error *error);
+enum status store_put_snapshot(struct raft_store *store, const struct raft_snapshot_info *info,
+                               struct error *error);
 enum status store_put_meta(struct raft_store *store, struct error *error);
 enum status store_put_mark(struct raft_store *store, bool sync, struct error *error);
 void *store_writer(void *data);

@@ -97,19 +97,20 @@ static enum status put_identity(struct raft_store *store, struct error *error)
         store->db, "INSERT INTO identity(one, id, servers) VALUES (1, ?, ?)", -1, &statement, NULL);
     if (rc == SQLITE_OK) {
         sqlite3_bind_int64(statement, 1, store->options.id);
-        sqlite3_bind_blob(statement, 2, servers, (int)(4 * store->options.id_count), SQLITE_STATIC);
+        /* None of one that joins: it takes what the others tell. */
+        uint32_t count = store->options.join ? 0 : store->options.id_count;
+        sqlite3_bind_blob(statement, 2, servers, (int)(4 * count), SQLITE_STATIC);
         rc = sqlite3_step(statement);
     }
     (void)sqlite3_finalize(statement);
     return rc == SQLITE_DONE ? STATUS_OK : store_error(store->db, rc, "creating", error);
 }
 
-/* The configuration that all of the initial set bootstrap with, at index 1 of term 1. */
-static enum status put_configuration(struct raft_store *store, struct error *error)
+static enum status encode_initial(const struct raft_store *store, struct raft_buffer *out,
+                                  struct error *error)
 {
     struct raft_configuration configuration;
     raft_configuration_init(&configuration);
-    struct raft_buffer encoded = {0};
     int rv = 0;
     for (uint32_t i = 0; rv == 0 && i < store->options.id_count; i++) {
         char address[32];
@@ -117,17 +118,59 @@ static enum status put_configuration(struct raft_store *store, struct error *err
         rv = raft_configuration_add(&configuration, store->options.ids[i], address, RAFT_VOTER);
     }
     if (rv == 0) {
-        rv = raft_configuration_encode(&configuration, &encoded);
+        rv = raft_configuration_encode(&configuration, out);
     }
     raft_configuration_close(&configuration);
-    if (rv != 0) {
-        return error_set(error, STATUS_INVALID, "the initial controllers: %s", raft_strerror(rv));
+    return rv == 0
+               ? STATUS_OK
+               : error_set(error, STATUS_INVALID, "the initial controllers: %s", raft_strerror(rv));
+}
+
+/* A log that begins with a snapshot: the file lies there, and every controller that begins with it
+ * has the same index, term and configuration. */
+static enum status put_restored(struct raft_store *store, struct error *error)
+{
+    const struct raft_node_restored *restored = &store->options.restored;
+    struct raft_snapshot_info info = {
+        .index = restored->index, .term = restored->term, .configuration_index = restored->index};
+    struct raft_buffer encoded = {0};
+    char path[RAFT_SNAPSHOT_PATH_BYTES];
+    raft_snapshot_path(store->dir, info.index, path);
+    enum status status = raft_snapshot_measure(path, true, &info.bytes, info.hash, error);
+    if (status == STATUS_OK) {
+        status = encode_initial(store, &encoded, error);
+    }
+    if (status == STATUS_OK) {
+        CHECK(encoded.len <= sizeof(info.configuration));
+        memcpy(info.configuration, encoded.base, encoded.len);
+        info.configuration_size = encoded.len;
+        raft_free(encoded.base);
+        status = store_put_snapshot(store, &info, error);
+    }
+    return status;
+}
+
+/* The configuration that all of the initial set bootstrap with, at index 1 of term 1. */
+static enum status put_configuration(struct raft_store *store, struct error *error)
+{
+    struct raft_buffer encoded = {0};
+    enum status status = encode_initial(store, &encoded, error);
+    if (status != STATUS_OK) {
+        return status;
     }
     struct raft_entry_view entry = {
         .index = 1, .term = 1, .type = RAFT_CHANGE, .data = bytes_of(encoded.base, encoded.len)};
-    enum status status = store_put_entry(store, &entry, error);
+    status = store_put_entry(store, &entry, error);
     raft_free(encoded.base);
     return status;
+}
+
+static enum status put_beginning(struct raft_store *store, struct error *error)
+{
+    if (store->options.restored.index != 0) {
+        return put_restored(store, error);
+    }
+    return store->options.join ? STATUS_OK : put_configuration(store, error);
 }
 
 static enum status create(struct raft_store *store, struct error *error)
@@ -143,10 +186,12 @@ static enum status create(struct raft_store *store, struct error *error)
         status = put_identity(store, error);
     }
     if (status == STATUS_OK) {
-        status = put_configuration(store, error);
+        status = put_beginning(store, error);
     }
     if (status == STATUS_OK) {
-        store->meta = (struct store_meta){.generation = 1, .term = 1};
+        const struct raft_node_restored *restored = &store->options.restored;
+        store->meta =
+            (struct store_meta){.generation = 1, .term = restored->index == 0 ? 1 : restored->term};
         status = store_put_meta(store, error);
     }
     if (status == STATUS_OK) {
@@ -203,13 +248,12 @@ static enum status check_identity(struct raft_store *store, struct error *error)
     } else if (sqlite3_column_int64(statement, 0) != store->options.id) {
         status = error_set(error, STATUS_INVALID, "%s belongs to controller-%lld, not to us",
                            store->dir, (long long)sqlite3_column_int64(statement, 0));
-    } else if (!bytes_equal(bytes_of(sqlite3_column_blob(statement, 1),
-                                     (size_t)sqlite3_column_bytes(statement, 1)),
-                            bytes_of(servers, 4 * (size_t)store->options.id_count))) {
-        status = error_set(error, STATUS_INVALID,
-                           "%s was bootstrapped with other controllers than the configuration "
-                           "names",
-                           store->dir);
+    } else {
+        struct bytes first =
+            bytes_of(sqlite3_column_blob(statement, 1), (size_t)sqlite3_column_bytes(statement, 1));
+        store->joined = first.size == 0;
+        store->other_list =
+            !bytes_equal(first, bytes_of(servers, 4 * (size_t)store->options.id_count));
     }
     (void)sqlite3_finalize(statement);
     return status;
@@ -381,6 +425,24 @@ static enum status load_log(struct raft_store *store, struct raft_core_state *st
     return status;
 }
 
+/* The list that is given must be the one that the log began with, until the set has changed: from
+ * then on it only says where to begin asking. */
+static enum status check_list(const struct raft_store *store, const struct raft_core_state *state,
+                              struct error *error)
+{
+    bool has_changed = store->joined || state->snapshot.configuration_index > 1;
+    for (uint32_t i = 0; i < state->count; i++) {
+        has_changed =
+            has_changed || (state->entries[i].type == RAFT_CHANGE && state->entries[i].index > 1);
+    }
+    if (store->other_list && !has_changed) {
+        return error_set(error, STATUS_INVALID,
+                         "%s was bootstrapped with other controllers than the configuration names",
+                         store->dir);
+    }
+    return STATUS_OK;
+}
+
 static enum status load_existing(struct raft_store *store, bool marked,
                                  struct raft_core_state *state, struct error *error)
 {
@@ -406,6 +468,10 @@ static enum status load_existing(struct raft_store *store, bool marked,
         state->term = store->meta.term;
         state->voted_for = store->meta.voted_for;
         status = load_log(store, state, error);
+    }
+    if (status == STATUS_OK) {
+        state->joining = store->joined;
+        status = check_list(store, state, error);
     }
     if (status == STATUS_OK && store->statements[0] == NULL) {
         status = store_prepare(store, error);

@@ -76,8 +76,8 @@ enum status store_put_meta(struct raft_store *store, struct error *error)
     return store_run(store, STORE_PUT_META, error);
 }
 
-static enum status put_snapshot(struct raft_store *store, const struct raft_snapshot_info *info,
-                                struct error *error)
+enum status store_put_snapshot(struct raft_store *store, const struct raft_snapshot_info *info,
+                               struct error *error)
 {
     sqlite3_stmt *statement = store->statements[STORE_PUT_SNAPSHOT];
     sqlite3_bind_int64(statement, 1, (sqlite3_int64)info->index);
@@ -132,14 +132,14 @@ static enum status do_job(struct raft_store *store, const struct store_job *job,
     case STORE_APPEND:
         return append(store, job, error);
     case STORE_SNAPSHOT:
-        return put_snapshot(store, &job->snapshot, error);
+        return store_put_snapshot(store, &job->snapshot, error);
     case STORE_COMPACT:
         return cut(store, STORE_CUT_BEGINNING, job->index, error);
     case STORE_INSTALL:
         /* The file must be there, whole, before the log that it replaces goes. */
         status = raft_snapshot_publish_incoming(store->dir, job->snapshot.index, error);
         if (status == STATUS_OK) {
-            status = put_snapshot(store, &job->snapshot, error);
+            status = store_put_snapshot(store, &job->snapshot, error);
         }
         return status != STATUS_OK ? status : cut(store, STORE_CUT_END, 0, error);
     }

@@ -7,6 +7,11 @@ void agreement_init(struct agreement *agreement, uint32_t self, uint32_t voters)
     *agreement = (struct agreement){.self = self, .voters = voters};
 }
 
+void agreement_voters(struct agreement *agreement, uint32_t voters)
+{
+    agreement->voters = voters;
+}
+
 static const struct agreement_member *member_find(const struct agreement *a, uint32_t id)
 {
     for (uint32_t i = 0; i < a->count; i++) {

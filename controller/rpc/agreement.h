@@ -36,6 +36,7 @@ enum agreement_verdict {
 };
 
 void agreement_init(struct agreement *agreement, uint32_t self, uint32_t voters);
+void agreement_voters(struct agreement *agreement, uint32_t voters); /* the set has changed */
 
 /* Controller `id` (ourselves, or another) has this mark. A mark that is known changes nothing. */
 void agreement_heard(struct agreement *agreement, uint32_t id, const struct agreement_mark *mark);

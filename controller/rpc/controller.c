@@ -223,6 +223,24 @@ static void fsm_changed(void *data, bool active, uint64_t term, uint32_t leader)
     controller_wake(c);
 }
 
+static struct session *fsm_session(void *data, uint32_t id)
+{
+    const struct controller *c = data;
+    LIST_FOR_EACH (node, &c->clients) {
+        struct session *session = CONTAINER_OF(node, struct client, node)->session;
+        if (session_is_open(session) && session_peer(session)->role == RPC_ROLE_CONTROLLER &&
+            session_peer(session)->id == id) {
+            return session;
+        }
+    }
+    return NULL;
+}
+
+static void fsm_configured(void *data)
+{
+    members_changed(data);
+}
+
 static void fsm_failed(void *data, const struct error *why)
 {
     struct controller *c = data;
@@ -235,6 +253,8 @@ static const struct raft_node_handlers fsm_handlers = {
     .snapshot = fsm_snapshot,
     .restore = fsm_restore,
     .changed = fsm_changed,
+    .configured = fsm_configured,
+    .session = fsm_session,
     .failed = fsm_failed,
 };
 
@@ -283,6 +303,8 @@ static void on_called(struct session *session, struct session_call *call)
         {RPC_GET_METADATA,       handle_get_metadata      },
         {RPC_ALLOCATE_PRODUCERS, handle_allocate_producers},
         {RPC_CLUSTER_STATUS,     handle_cluster_status    },
+        {RPC_CONTROLLER_CONTROL, handle_controller_control},
+        {RPC_BACKUP,             handle_backup            },
         {RPC_CHANGE_RETENTION,   handle_change_retention  },
         {RPC_RESHARD,            handle_reshard           },
         {RPC_STREAM_CONTROL,     handle_stream_control    },
@@ -340,6 +362,10 @@ static void on_messaged(struct session *session, enum rpc_method method, struct 
     if (method == RPC_RAFT) {
         status = raft_node_receive(client->controller->raft, session_peer(session)->id, body,
                                    attachment);
+        if (status == STATUS_NOT_FOUND) {
+            members_refuse(client->controller, session);
+            return;
+        }
     }
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (table[i].method == method) {
@@ -473,6 +499,8 @@ static enum status open_raft(struct controller *c, struct error *error)
         .id = o->id,
         .servers = o->servers,
         .server_count = o->server_count,
+        .join = o->join,
+        .restored = o->restored,
         .dir = o->dir,
         .applied = db_meta(c->db)->applied_index,
         .election_ms = o->election_ms,
@@ -539,7 +567,7 @@ bool controller_is_active(const struct controller *c)
 
 void controller_close(struct controller *c)
 {
-    while (c->checkpoint != NULL || c->hash_job != NULL) {
+    while (c->checkpoint != NULL || c->hash_job != NULL || backup_under_way(c)) {
         (void)uv_run(net_loop_uv(c->options.loop), UV_RUN_ONCE);
     }
     c->closing = true;
@@ -562,6 +590,7 @@ void controller_close(struct controller *c)
     if (c->raft != NULL) {
         raft_node_close(c->raft);
     }
+    backup_release(c);
     pipeline_release(&c->pipeline);
     net_listener_close(c->listener);
     db_close(c->db);

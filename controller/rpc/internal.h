@@ -66,6 +66,14 @@ struct client {
     uint64_t wall_ms, wall_at_ms; /* its clock, and our monotonic one when it said so */
 };
 
+/* BACKUP waits for a read barrier. */
+struct backup_call {
+    struct raft_node_request request;
+    struct controller *controller;
+    struct session_call *call;
+};
+struct backup_copy; /* backup.c */
+
 struct made_replica {
     uint64_t shard;
     uint32_t broker, disk_gen;
@@ -106,10 +114,11 @@ struct controller {
 
     struct client nobody; /* of sessions that are not open yet */
     struct list clients, watchers;
-    struct net_turn turn;     /* flushes what the turn has gathered */
-    uint64_t settle_until_ms; /* 0: nothing waits */
-    struct buf made;          /* of struct made_replica: reported in this turn, to be committed */
-    bool image_changed;       /* watchers have something to hear */
+    struct net_turn turn;       /* flushes what the turn has gathered */
+    uint64_t settle_until_ms;   /* 0: nothing waits */
+    struct buf made;            /* of struct made_replica: reported in this turn, to be committed */
+    bool image_changed;         /* watchers have something to hear */
+    struct backup_copy *backup; /* NULL: none was asked for */
     struct checkpoint *checkpoint; /* under way on another thread, or NULL */
 
     struct process process; /* its pages and what operators ask of it */
@@ -160,6 +169,15 @@ void handle_ring_control(struct controller *c, struct client *client, struct ses
 void handle_data_keys(struct controller *c, struct client *client, struct session_call *call);
 void handle_reshard(struct controller *c, struct client *client, struct session_call *call);
 void handle_cluster_status(struct controller *c, struct client *client, struct session_call *call);
+void handle_controller_control(struct controller *c, struct client *client,
+                               struct session_call *call);
+void handle_backup(struct controller *c, struct client *client, struct session_call *call);
+bool backup_under_way(const struct controller *c);
+void backup_release(struct controller *c);
+/* The set of controllers is another one: watchers are told. */
+void members_changed(struct controller *c);
+/* Tells a controller that it is none any more. */
+void members_refuse(struct controller *c, struct session *session);
 
 /* INVALID: malformed. */
 enum status handle_beat(struct controller *c, struct client *client, struct bytes body);

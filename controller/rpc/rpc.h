@@ -46,6 +46,8 @@ struct controller_options {
     uint32_t source_connections, source_handshakes; /* of one address; 0: no limit */
     const struct raft_node_server *servers;         /* the initial set, ourselves included */
     uint32_t server_count;
+    bool join;                          /* as in struct raft_node_options */
+    struct raft_node_restored restored; /* ditto */
     uint32_t beat_every_ms, broker_timeout_ms, session_grace_ms;
     uint32_t lease_term_ms, lease_hand_over_ms, lease_moves; /* 0: of controller/lease/lease.h */
     uint32_t election_ms, heartbeat_ms;                      /* 0: of raft.h */

@@ -8,14 +8,14 @@
 struct controller_message {
     Weir__ControllerStatus status;
     Weir__Address address;
-    char name[NODE_NAME_BYTES], host[HOST_BYTES], state[16];
+    char name[NODE_NAME_BYTES], host[HOST_BYTES], state[16], software[64];
 };
 
 struct broker_message {
     Weir__BrokerStatus status;
     Weir__BrokerInfo info;
     Weir__Address address;
-    char name[NODE_NAME_BYTES], zone[ZONE_BYTES], host[HOST_BYTES], disk_state[16];
+    char name[NODE_NAME_BYTES], zone[ZONE_BYTES], host[HOST_BYTES], disk_state[16], software[64];
 };
 
 static void fill_controller(const struct controller *c, struct controller_message *out,
@@ -39,6 +39,11 @@ static void fill_controller(const struct controller *c, struct controller_messag
     out->status.address = &out->address;
     out->status.state = out->state;
     out->status.match_index = server->match;
+    out->status.voter = server->voter;
+    (void)snprintf(out->software, sizeof(out->software), "%s",
+                   self ? WEIR_SOFTWARE : server->software);
+    out->status.software = out->software;
+    out->status.protocol = server->protocol;
     bool differs = false;
     out->status.compared_index = agreement_with(&c->agreement, server->server.id, &differs);
     out->status.differs = differs;
@@ -76,6 +81,7 @@ static void fill_broker(const struct controller *c, struct broker_message *out,
     weir__broker_status__init(&out->status);
     out->status.info = &out->info;
     out->status.disk_state = out->disk_state;
+    out->status.software = out->software;
     const struct liveness_broker *live = liveness_get(&c->liveness, row->id);
     const struct client *client = brokers_client(c, row->id);
     if (live != NULL) {
@@ -84,6 +90,9 @@ static void fill_broker(const struct controller *c, struct broker_message *out,
     }
     if (client != NULL) {
         out->status.session = true;
+        out->status.protocol = session_protocol(client->session);
+        (void)snprintf(out->software, sizeof(out->software), "%s",
+                       session_software(client->session));
         out->status.replicas = client->replicas;
         out->status.leaders = client->leaders;
         out->status.unlisted = client->unlisted;

@@ -19,12 +19,20 @@ static const struct config_key keys[] = {
         "directory of the log and the state; made when missing, its parent must exist"),
     KEY("controllers", CONFIG_STRING, controllers, NULL,
         "all controllers, this one included, as others reach them: 1=host:port,2=host:port,3=..."),
+    KEY("join", CONFIG_BOOL, join, "false",
+        "an empty data directory waits until weirctl controller add takes it in, instead of "
+        "beginning a new cluster"),
+    KEY("restore-file", CONFIG_STRING, restore_file, "",
+        "an empty data directory begins with this backup; the same on all controllers"),
     KEY("listen-host", CONFIG_STRING, listen_host, "0.0.0.0", "address to listen on"),
     KEY("listen-port", CONFIG_PORT, listen_port, "0",
         "port to listen on; 0: the port of this controller in the list of controllers"),
     KEY("ca-file", CONFIG_STRING, ca_file, NULL, "PEM: the authority that signs the cluster"),
     KEY("cert-file", CONFIG_STRING, cert_file, NULL, "PEM: this controller's certificate"),
     KEY("key-file", CONFIG_STRING, key_file, NULL, "PEM: its key"),
+    KEY("certificate-check", CONFIG_DURATION, certificate_check_ms, "1m",
+        "how often these files are looked at, and read again when they have changed; 0ms: only on "
+        "SIGHUP"),
     KEY("cluster-key-file", CONFIG_STRING, cluster_key_file, "",
         "keys that encrypt secrets in the state: 64 hex digits a line, the first encrypts, all "
         "decrypt; the same on all controllers; without it there are no access keys"),
@@ -142,6 +150,14 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     if (c->moves_at_once == 0 || c->moves_at_once > 1000) {
         return error_set(error, STATUS_INVALID, "moves-at-once: must be between 1 and 1000");
     }
+    if (c->join && c->restore_file[0] != '\0') {
+        return error_set(error, STATUS_INVALID,
+                         "restore-file: a controller that joins gets its state from the others");
+    }
+    if (c->certificate_check_ms != 0 &&
+        (c->certificate_check_ms < 100 || c->certificate_check_ms > UINT32_MAX)) {
+        return error_set(error, STATUS_INVALID, "certificate-check: must be 100ms or more");
+    }
     if (c->lease_moves == 0 || c->lease_moves > 1000) {
         return error_set(error, STATUS_INVALID, "lease-moves: must be between 1 and 1000");
     }
@@ -190,9 +206,8 @@ enum status server_config_reload_log(struct error *error)
 {
     struct server_config again = {0};
     bool exit_now = false;
-    char **words = command_line.argv == NULL
-                       ? NULL
-                       : config_copy_words(command_line.argc, command_line.argv);
+    char **words =
+        command_line.argv == NULL ? NULL : config_copy_words(command_line.argc, command_line.argv);
     if (words == NULL) {
         return error_set(error, STATUS_NO_MEMORY, "out of memory");
     }
@@ -247,8 +262,8 @@ static bool parse_server(const char *text, size_t size, struct raft_node_server 
     return true;
 }
 
-enum status server_list_parse(const char *text, struct raft_node_server out[RAFT_NODE_SERVERS_MAX],
-                              uint32_t *out_count, struct error *error)
+enum status server_list_read(const char *text, struct raft_node_server out[RAFT_NODE_SERVERS_MAX],
+                             uint32_t *out_count, struct error *error)
 {
     uint32_t count = 0;
     while (*text != '\0') {
@@ -271,10 +286,25 @@ enum status server_list_parse(const char *text, struct raft_node_server out[RAFT
         count++;
         text += size;
     }
-    if (count != 1 && count != 3 && count != 5) {
+    if (count == 0) {
         return error_set(error, STATUS_INVALID,
-                         "controllers: the list must have 1, 3 or 5 controllers, not %u", count);
+                         "controllers: the list must have 1, 3 or 5 controllers, not 0");
     }
     *out_count = count;
     return STATUS_OK;
+}
+
+enum status server_list_parse(const char *text, struct raft_node_server out[RAFT_NODE_SERVERS_MAX],
+                              uint32_t *out_count, struct error *error)
+{
+    uint32_t count = 0;
+    enum status status = server_list_read(text, out, &count, error);
+    if (status == STATUS_OK && count != 1 && count != 3 && count != 5) {
+        return error_set(error, STATUS_INVALID,
+                         "controllers: the list must have 1, 3 or 5 controllers, not %u", count);
+    }
+    if (status == STATUS_OK) {
+        *out_count = count;
+    }
+    return status;
 }

@@ -28,6 +28,8 @@ struct server {
     struct controller *controller;
     uint64_t boot;
     uv_signal_t signal[SIGNALS];
+    struct net_reload reload;
+    struct raft_node_restored restored;
     struct net_timer retire_timer;
     uint64_t retire_until_ms;
 };
@@ -45,9 +47,10 @@ static void retire_fired(struct net_timer *timer)
     }
 }
 
-static void on_hang_up(void)
+static void on_hang_up(struct server *server)
 {
     struct error error;
+    net_reload_now(&server->reload);
     if (server_config_reload_log(&error) != STATUS_OK) {
         trace(TRACE_ERROR, "server", "SIGHUP: nothing changes: %s", error.text);
     } else {
@@ -59,7 +62,7 @@ static void on_signal(uv_signal_t *handle, int number)
 {
     struct server *server = handle->data;
     if (number == SIGHUP) {
-        on_hang_up();
+        on_hang_up(server);
         return;
     }
     trace(TRACE_INFO, "server", "%s: ending", number == SIGTERM ? "SIGTERM" : "SIGINT");
@@ -137,6 +140,8 @@ static enum status open_controller(struct server *server, struct error *error)
         .source_handshakes = config->source_handshakes,
         .servers = server->list,
         .server_count = server->list_count,
+        .join = config->join,
+        .restored = server->restored,
         .beat_every_ms = (uint32_t)config->beat_every_ms,
         .lease_term_ms = (uint32_t)config->lease_term_ms,
         .lease_hand_over_ms = (uint32_t)config->lease_hand_over_ms,
@@ -177,7 +182,7 @@ static enum status start(struct server *server, struct error *error)
 {
     const struct server_config *config = &server->config;
     enum status status =
-        server_list_parse(config->controllers, server->list, &server->list_count, error);
+        server_list_read(config->controllers, server->list, &server->list_count, error);
     if (status != STATUS_OK) {
         return status;
     }
@@ -194,6 +199,10 @@ static enum status start(struct server *server, struct error *error)
         status = server_directory_open(config->data_dir, net_tls_identity(server->tls)->cluster,
                                        config->id, &server->boot, error);
     }
+    if (status == STATUS_OK && config->restore_file[0] != '\0') {
+        status = server_restore(config->restore_file, config->data_dir,
+                                net_tls_identity(server->tls)->cluster, &server->restored, error);
+    }
     if (status == STATUS_OK) {
         status = secret_ring_open(config->cluster_key_file, net_tls_identity(server->tls)->cluster,
                                   &server->secrets, error);
@@ -205,7 +214,11 @@ static enum status start(struct server *server, struct error *error)
     if (server->loop == NULL) {
         return error_set(error, STATUS_NO_MEMORY, "out of memory");
     }
-    return open_controller(server, error);
+    net_reload_add(&server->reload, server->tls);
+    status =
+        net_reload_start(&server->reload, server->loop, (uint32_t)config->certificate_check_ms);
+    return status == STATUS_OK ? open_controller(server, error)
+                               : error_set(error, status, "out of memory");
 }
 
 static void end(struct server *server)
@@ -241,6 +254,7 @@ int main(int argc, char **argv)
         _exit(status == STATUS_CORRUPT ? RAFT_NODE_EXIT_REPLACE : EXIT_FAILURE);
     }
     net_loop_run(server.loop);
+    net_reload_stop(&server.reload);
     for (size_t i = 0; i < SIGNALS; i++) {
         uv_close((uv_handle_t *)&server.signal[i], NULL);
     }

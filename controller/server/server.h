@@ -16,6 +16,9 @@ struct server_config {
     char *data_dir, *controllers, *listen_host;
     uint16_t listen_port;
     char *ca_file, *cert_file, *key_file;
+    char *restore_file;
+    bool join;
+    uint64_t certificate_check_ms;
     char *cluster_key_file, *account_id, *region;
     uint32_t connections_max;
     uint64_t broker_timeout_ms, session_grace_ms, beat_every_ms;
@@ -44,6 +47,11 @@ const struct config_spec *server_config_spec(void);
  * nothing else. Errors as there: nothing changes. */
 NODISCARD enum status server_config_reload_log(struct error *error);
 
+/* As below, and any number of them: of a cluster that has grown. */
+NODISCARD enum status server_list_read(const char *text,
+                                       struct raft_node_server out[RAFT_NODE_SERVERS_MAX],
+                                       uint32_t *out_count, struct error *error);
+
 /* "1=host:port,2=host:port,3=host:port": one, three or five, ids ascending from any number. INVALID
  * with a sentence. */
 NODISCARD enum status server_list_parse(const char *text,
@@ -65,3 +73,18 @@ NODISCARD enum status server_list_parse(const char *text,
 NODISCARD enum status server_directory_open(const char *path,
                                             const uint8_t cluster[CLUSTER_ID_BYTES], uint32_t id,
                                             uint64_t *out_boot, struct error *error);
+
+/* ---- a backup comes back
+ * --------------------------------------------------------------------------- */
+
+/* Puts the state of a backup (controller/backup/backup.h) into the directory, which is ours and has
+ * no log yet, and says with what Raft begins. Numbers that may have been given out after the backup
+ * are jumped over. When the directory was begun with this very backup before, nothing is done.
+ *
+ * INVALID        no backup, a newer one than this version understands, or the directory has a log
+ * CORRUPT        it is damaged
+ * WRONG_CLUSTER  it is of another cluster
+ * IO */
+NODISCARD enum status server_restore(const char *file, const char *directory,
+                                     const uint8_t cluster[CLUSTER_ID_BYTES],
+                                     struct raft_node_restored *out, struct error *error);

@@ -7,8 +7,6 @@
 #include "proto/net/session.h"
 #include "proto/schema/common.pb-c.h"
 
-enum { SOFTWARE_BYTES = 64 };
-
 static bool same_cluster(const struct session *session, const uint8_t *cluster)
 {
     const struct rpc_identity *own = net_tls_identity(session->options.tls);
@@ -56,12 +54,34 @@ static enum status check_hello(const struct session *session, const Weir__Hello 
                          "its HELLO says \"%.63s\", its certificate \"%s\"", hello->name,
                          session->peer.name);
     }
-    if (hello->protocol_min > PROTOCOL_VERSION || hello->protocol_max < PROTOCOL_VERSION) {
+    /* The newest that both know counts. A release speaks its own and the one before, so that the
+     * processes of a cluster may be upgraded one after another. */
+    if (hello->protocol_min > PROTOCOL_VERSION || hello->protocol_max < PROTOCOL_VERSION_MIN) {
         return error_set(error, STATUS_UNSUPPORTED,
-                         "it speaks protocol versions %u to %u, we speak %d", hello->protocol_min,
-                         hello->protocol_max, PROTOCOL_VERSION);
+                         "it is %.40s and speaks protocol versions %u to %u, we speak %d to %d: "
+                         "upgrade by one release at a time",
+                         hello->software, hello->protocol_min, hello->protocol_max,
+                         PROTOCOL_VERSION_MIN, PROTOCOL_VERSION);
     }
     return STATUS_OK;
+}
+
+static void keep_hello(struct session *session, const Weir__Hello *hello)
+{
+    session->peer.boot = hello->boot;
+    session->protocol =
+        hello->protocol_max < PROTOCOL_VERSION ? hello->protocol_max : PROTOCOL_VERSION;
+    (void)snprintf(session->software, sizeof(session->software), "%s", hello->software);
+}
+
+const char *session_software(const struct session *session)
+{
+    return session->software;
+}
+
+uint32_t session_protocol(const struct session *session)
+{
+    return session->protocol;
 }
 
 /* What a HELLO of ours points to: protobuf-c has no const. */
@@ -82,7 +102,7 @@ static void fill_hello(const struct session *session, struct hello_fields *field
     out->cluster.len = CLUSTER_ID_BYTES;
     out->name = fields->name;
     out->boot = session->options.boot;
-    out->protocol_min = PROTOCOL_VERSION;
+    out->protocol_min = PROTOCOL_VERSION_MIN;
     out->protocol_max = PROTOCOL_VERSION;
     out->software = fields->software;
 }
@@ -127,7 +147,7 @@ static void on_hello_reply(struct session_request *request, const struct session
         return;
     }
     enum status status = check_hello(session, hello, &why);
-    session->peer.boot = hello->boot;
+    keep_hello(session, hello);
     weir__hello__free_unpacked(hello, NULL);
     if (status != STATUS_OK) {
         refuse_other(session, &why);
@@ -182,7 +202,7 @@ static enum status verify_hello(struct session *session, struct bytes body, stru
         return error_set(why, STATUS_CORRUPT, "its HELLO cannot be decoded");
     }
     status = check_hello(session, hello, why);
-    session->peer.boot = hello->boot;
+    keep_hello(session, hello);
     weir__hello__free_unpacked(hello, NULL);
     return status;
 }

@@ -99,6 +99,29 @@ void net_tls_close(struct net_tls *tls);
 /* What our own certificate says (boot is 0). */
 const struct rpc_identity *net_tls_identity(const struct net_tls *tls);
 
+/* Reads the files again, for the connections that are opened from now on. They must be good, name
+ * the same identity, and the certificate must be signed by the authority. INVALID with a sentence:
+ * what was read before goes on counting. */
+NODISCARD enum status net_tls_reload(struct net_tls *tls, struct error *error);
+/* Whether a file is another one than when it was last read, or tried to be. */
+bool net_tls_is_changed(const struct net_tls *tls);
+
+/* Certificates that change while a process runs: looks at the files now and then, and when told.
+ * What happens is traced. Embedded in its owner; the loop's thread. */
+enum { NET_RELOAD_MAX = 2 };
+struct net_reload {
+    struct net_loop *loop;
+    struct net_tls *tls[NET_RELOAD_MAX]; /* borrowed */
+    uint32_t count, every_ms;
+    struct net_timer timer;
+};
+/* `every_ms` 0: never by itself. NO_MEMORY. */
+NODISCARD enum status net_reload_start(struct net_reload *reload, struct net_loop *loop,
+                                       uint32_t every_ms);
+void net_reload_add(struct net_reload *reload, struct net_tls *tls);
+void net_reload_now(struct net_reload *reload);  /* SIGHUP */
+void net_reload_stop(struct net_reload *reload); /* harmless before the start */
+
 /* ---- sessions
  * ------------------------------------------------------------------------------------- */
 
@@ -152,6 +175,10 @@ struct session_options {
 
 void *session_data(const struct session *session);
 const struct rpc_identity *session_peer(const struct session *session); /* valid once opened */
+/* Ditto: what the other side runs ("weir 0.1.0"), and the version of the protocol that both speak.
+ */
+const char *session_software(const struct session *session);
+uint32_t session_protocol(const struct session *session);
 struct net_loop *session_loop(const struct session *session);
 bool session_is_open(const struct session *session);
 

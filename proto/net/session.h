@@ -7,7 +7,9 @@
 #include "proto/wire/frame.h"
 
 enum {
-    PROTOCOL_VERSION = 1,
+    PROTOCOL_VERSION = 1,     /* of the frames and messages that this build prefers */
+    PROTOCOL_VERSION_MIN = 1, /* the release before this one speaks it */
+    SOFTWARE_BYTES = 64,
     OPENING_MS = 10000,           /* connect, handshake and HELLO together */
     LINGER_MS = 1000,             /* for the other side to read why it was refused */
     HELLO_FRAME_MAX = 4096,       /* before we know who they are */
@@ -26,7 +28,9 @@ struct session {
     struct session_options options;
     enum session_state state;
     struct rpc_identity peer;
-    enum rpc_role want_role; /* of a dialler */
+    char software[SOFTWARE_BYTES]; /* of its HELLO */
+    uint32_t protocol;             /* both speak it */
+    enum rpc_role want_role;       /* of a dialler */
     uint32_t want_id;
     struct net_timer deadline; /* of the opening, then of lingering */
     struct error why;

@@ -159,7 +159,10 @@ enum status net_tls_open(const char *ca_file, const char *cert_file, const char 
         net_tls_close(tls);
         return error_set(error, STATUS_NO_MEMORY, "OpenSSL cannot be set up for TLS 1.3");
     }
-    enum status status = load_files(tls, ca_file, cert_file, key_file, error);
+    enum status status = tls_files_note(tls, ca_file, cert_file, key_file, error);
+    if (status == STATUS_OK) {
+        status = load_files(tls, ca_file, cert_file, key_file, error);
+    }
     if (status != STATUS_OK) {
         net_tls_close(tls);
         return status;
@@ -173,6 +176,9 @@ void net_tls_close(struct net_tls *tls)
     if (tls != NULL) {
         SSL_CTX_free(tls->ctx);
         BIO_meth_free(tls->bio);
+        for (int i = 0; i < TLS_FILES; i++) {
+            free(tls->file[i]);
+        }
         free(tls);
     }
 }

@@ -6,10 +6,20 @@
 
 #include "proto/net/net.h"
 
+/* What a file was when it was read: another one is read again. */
+struct tls_stamp {
+    uint64_t device, inode, bytes, changed_ns;
+};
+
+enum { TLS_CA, TLS_CERT, TLS_KEY, TLS_FILES };
+
 struct net_tls {
-    SSL_CTX *ctx;
+    SSL_CTX *ctx;    /* of new connections; those that are open keep theirs */
     BIO_METHOD *bio; /* of conn_bio_new() in conn.c */
     struct rpc_identity identity;
+    bool is_public; /* of net_tls_open_public(): no authority, no identity */
+    char *file[TLS_FILES];
+    struct tls_stamp stamp[TLS_FILES];
 };
 
 enum { TLS_REASON_BYTES = 160 };
@@ -25,6 +35,10 @@ void tls_reason(char out[TLS_REASON_BYTES]);
  * memory), a sentence about a file from OpenSSL's queue of errors, a certificate's dates. */
 BIO_METHOD *tls_bio_method(void);
 NODISCARD enum status tls_file_error(struct error *error, const char *what, const char *file);
+/* tls_reload.c: notes the files' names and stamps. NO_MEMORY. */
+NODISCARD enum status tls_files_note(struct net_tls *tls, const char *ca_file,
+                                     const char *cert_file, const char *key_file,
+                                     struct error *error);
 NODISCARD enum status tls_check_dates(X509 *certificate, const char *file, struct error *error);
 
 /* Names OpenSSL's call back for a conn's input and output (conn.c). */

@@ -70,7 +70,11 @@ enum status net_tls_open_public(const char *cert_file, const char *key_file, str
         net_tls_close(tls);
         return error_set(error, STATUS_NO_MEMORY, "OpenSSL cannot be set up for a public port");
     }
-    enum status status = load_files(tls, cert_file, key_file, error);
+    tls->is_public = true;
+    enum status status = tls_files_note(tls, NULL, cert_file, key_file, error);
+    if (status == STATUS_OK) {
+        status = load_files(tls, cert_file, key_file, error);
+    }
     if (status != STATUS_OK) {
         net_tls_close(tls);
         return status;

@@ -217,6 +217,9 @@ struct weir_controller_status {
     uint64_t term, last_index, commit_index, applied_index, match_index;
     uint64_t compared_index; /* the newest entry after which its state was compared; 0: never */
     bool differs;            /* and was another than the answering controller's */
+    bool voter;              /* else it gets the log and does not vote */
+    char software[64];       /* "weir 0.1.0"; "": it is not connected */
+    uint32_t protocol;       /* version that it and the active controller speak */
 };
 
 struct weir_broker_status {
@@ -241,6 +244,8 @@ struct weir_broker_status {
     uint64_t scrub_passes, scrub_finished_ms;
     uint32_t scrub_permille;
     bool scrub_late;
+    char software[64]; /* as of controllers */
+    uint32_t protocol;
     bool held; /* silent, but so are too many: see WEIR_CONSENT_FAILOVER */
 };
 

@@ -8,6 +8,7 @@
 #include <weir/client.h>
 #include <weir/consumer.h>
 #include <weir/control.h>
+#include <weir/controllers.h>
 #include <weir/keyring.h>
 #include <weir/keys.h>
 #include <weir/moves.h>
