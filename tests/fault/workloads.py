@@ -46,7 +46,7 @@ class Native(threading.Thread):
         self.history, self.over = [], threading.Event()
         self.errors = open(os.path.join(cell.dir, name + ".errors"), "w", encoding="utf-8")
         self.put = subprocess.Popen([*inside, "weir", "put", cell.stream, "--key-field", "1", "--ack-log", self.path, "--quiet",
-                                     "--give-up", "3m"], env=cell.world.env, stdin=subprocess.PIPE, stderr=self.errors, text=True,
+                                     "--give-up", "3m"], env=cell.world.env_inside(inside), stdin=subprocess.PIPE, stderr=self.errors, text=True,
                                     preexec_fn=die_with_parent)
         self.reader = threading.Thread(target=self.follow, daemon=True)
         self.reader.start()

@@ -19,7 +19,7 @@ from partition import die_with_parent, ip  # noqa: E402
 HUB = "10.77.0.1"
 # Small files, so that a cell's few megabytes go through the journal's reuse, segments and snapshots.
 SETTINGS = ("disk-reserve=48MiB", "journal-file-bytes=2MiB", "journal-files=4", "segment-bytes=512KiB", "ring-bytes=2MiB",
-            "block-bytes=512KiB", "shutdown-handover=2s")
+            "block-bytes=512KiB", "shutdown-handover=2s", "scrub-period=5s")
 CONTROLLER_SETTINGS = ("lease-term=3s", "snapshot-entries=400", "trailing-entries=100", "compare-entries=200")
 
 
@@ -231,6 +231,13 @@ class World(Cluster):
 
     def data(self, name):
         return os.path.join(self.dir, name, "data")
+
+    def env_inside(self, inside):
+        """The environment of a client; in another namespace than ours controllers have their own addresses only."""
+        if not inside:
+            return self.env
+        return dict(self.env, WEIR_BOOTSTRAP=",".join(f"{address(name)}:{self.base_port + number(name)}"
+                                                      for name in self.names_of("controller")))
 
     def names_of(self, kind):
         return [name for name in self.all_names if name.startswith(kind)]
