@@ -84,6 +84,7 @@ struct peers {
     uint64_t copy_ms; /* when it was refilled */
     struct net_timer copy_timer;
     uint32_t lacking; /* shards that we lead and that lack a replica */
+    uint32_t missing; /* a broker that has such a replica; 0: none */
 };
 
 struct peer *peers_find(const struct peers *peers, uint32_t broker);

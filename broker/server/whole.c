@@ -8,7 +8,7 @@ enum { TOLD_MS = 1000 }; /* what a leader told longer ago is not known any more 
 
 void peers_count_lacking(struct peers *peers)
 {
-    peers->lacking = 0;
+    peers->lacking = peers->missing = 0;
     for (uint32_t i = 0; i < peers->count; i++) {
         peers->peer[i]->lacking = 0;
     }
@@ -20,6 +20,7 @@ void peers_count_lacking(struct peers *peers)
         }
         shard_lack(shard, &lack);
         peers->lacking += lack.whole ? 0 : 1;
+        peers->missing = lack.missing != 0 ? lack.missing : peers->missing;
         for (uint32_t i = 0; !lack.whole && i < lack.count; i++) {
             struct peer *peer = peers_find(peers, lack.voters[i]);
             if (peer != NULL) {
@@ -70,7 +71,12 @@ static bool is_ours(const struct peers *peers, const struct route_shard *row)
 bool peers_are_whole(const struct peers *peers, const struct route *route, char *why, size_t size)
 {
     if (peers->lacking > 0) {
-        (void)snprintf(why, size, "%u shards that are led here lack a replica", peers->lacking);
+        if (peers->missing == 0) {
+            (void)snprintf(why, size, "%u shards that are led here are not open", peers->lacking);
+        } else {
+            (void)snprintf(why, size, "%u shards that are led here lack a replica: broker-%u's",
+                           peers->lacking, peers->missing);
+        }
         return false;
     }
     for (struct shard *shard = shards_next(peers->options.shards, NULL); shard != NULL;

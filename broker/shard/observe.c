@@ -33,7 +33,10 @@ void shard_lack(const struct shard *shard, struct shard_lack *out)
         if (member->learner) {
             continue;
         }
-        out->whole = out->whole && member->connected && member->match >= wanted;
+        if (!member->connected || member->match < wanted) {
+            out->whole = false;
+            out->missing = member->id.broker;
+        }
         out->voters[out->count] = member->id.broker;
         out->lag[out->count++] = since(view.last.end, member->match);
         uint64_t behind = since(view.commit, member->match);
