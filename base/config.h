@@ -64,8 +64,8 @@ NODISCARD enum status config_load(const struct config_spec *spec, int *argc, cha
                                   void *config, enum config_action *out_action,
                                   struct error *error);
 
-/* A copy of argv that config_load() may use up, to read it all again later; free() it. NULL when out
- * of memory. The words themselves are borrowed. */
+/* A copy of argv that config_load() may use up, to read it all again later; free() it. NULL when
+ * out of memory. The words themselves are borrowed. */
 char **config_copy_words(int argc, char *const *argv);
 
 /* Frees the strings and zeroes the fields. Fine on a zeroed or released struct. */
