@@ -95,7 +95,7 @@ class Cut:
                 continue
             names = paths_of(data)
             folder = os.path.dirname(names[-2] if kind == RENAME and len(names) == 3 else names[0])
-            if folder in inodes and not self.pending(position, inodes[folder]):
+            if folder not in inodes or not self.pending(position, inodes[folder]):
                 continue
             if self.torn and self.rng.random() < 0.5:
                 continue
