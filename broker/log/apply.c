@@ -120,16 +120,6 @@ static void op_done(struct store *store, struct op *op)
     }
 }
 
-static void touched_are_durable(struct store *store)
-{
-    while (!list_empty(&store->touched)) {
-        struct shard_log *log =
-            CONTAINER_OF(list_pop(&store->touched), struct shard_log, touched_link);
-        log->touched = false;
-        log->durable = log->applied;
-    }
-}
-
 static void job_done(struct task *task)
 {
     struct apply_job *job = CONTAINER_OF(task, struct apply_job, task);
@@ -158,8 +148,7 @@ static void job_done(struct task *task)
         store->written = job->position;
     }
     if (job->sync) {
-        touched_are_durable(store);
-        store->durable = job->position > store->durable ? job->position : store->durable;
+        log_sync_start(store, job->position);
     }
 }
 
@@ -244,10 +233,11 @@ void log_apply_advance(struct store *store, bool all)
     uint64_t enough = store->options.ring_bytes / 8;
     enough = enough < APPLY_BYTES_MAX ? enough : APPLY_BYTES_MAX;
     bool behind = wanted > store->durable;
-    bool sync = behind || all;
+    bool sync = (behind || (all && store->durable < journal_synced_position(store->journal))) &&
+                !store->sync.in_flight;
     uint32_t make_file = store->file_refused ? UINT32_MAX : journal_wants_file(store->journal);
     bool write = ready > 0 && (sync || store->op_urgent > 0 || store->op_bytes >= enough);
-    if (write || behind || (all && store->durable < store->written) || make_file != UINT32_MAX) {
+    if (write || sync || make_file != UINT32_MAX) {
         job_start(store, write ? ready : 0, sync, make_file);
     }
 }

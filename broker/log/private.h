@@ -11,7 +11,6 @@ enum {
     APPLY_BYTES_MAX = 8 * 1024 * 1024, /* in the ring before segments are written */
     DIRTY_SEGMENTS_MAX = 256,          /* open, written and not synced */
     DIRTY_DIRS_MAX = 64,
-    SYNC_EACH_MAX = 24,                   /* more files than this are synced by one syncfs */
     SPACE_EVERY_BYTES = 16 * 1024 * 1024, /* appended between two looks at the free space */
     READ_POINTS = 8,
 };
@@ -67,11 +66,11 @@ struct shard_log {
     struct tail_entry *tail; /* a circle; capacity is a power of two */
     uint32_t tail_head, tail_count, tail_capacity;
 
-    /* How far segments hold the log: written; and synced, once the sync after it is done. */
-    struct located applied, durable;
+    /* How far segments hold the log: written; being synced; and synced, once that is done. */
+    struct located applied, syncing, durable;
     uint64_t cut_lsn; /* of the newest truncation: older writes do not move `applied` */
-    bool touched;     /* on store.touched: applied is ahead of durable */
-    struct list touched_link;
+    bool touched;     /* on store.touched: written since the last sync began */
+    struct list touched_link, syncing_link; /* syncing_link: in store.syncing, or nowhere */
 
     uint64_t cuts; /* truncations so far: reads in flight start again */
     struct log_point read_point[READ_POINTS];
@@ -108,7 +107,7 @@ struct apply_job {
     struct op *op;
     uint32_t *next; /* the writer thread's: chains of writes to one segment */
     uint32_t count, capacity;
-    bool sync;
+    bool sync; /* what is dirty goes to the syncer afterwards */
     bool in_flight;
     uint64_t position;  /* the journal below is done with, if all goes well */
     uint32_t make_file; /* a journal file to make, or UINT32_MAX */
@@ -123,6 +122,25 @@ struct dirty {
     uint64_t dir[DIRTY_DIRS_MAX]; /* shards with new or removed names */
     uint32_t segment_count, dir_count;
     bool shards_dir, all; /* `all`: more directories than the list holds */
+};
+
+/* The same, taken over by the sync, so that the writer goes on without it. Owns the descriptors. */
+struct unsynced {
+    int fd[DIRTY_SEGMENTS_MAX];
+    uint64_t dir[DIRTY_DIRS_MAX];
+    uint32_t fd_count, dir_count;
+    bool shards_dir, all;
+};
+
+/* Makes durable what a finished job of the writer has written. One at a time. */
+struct sync_job {
+    struct task task;
+    struct store *store;
+    bool in_flight;
+    uint64_t position; /* the journal below is done with afterwards */
+    /* Filled in by the writer thread, at the end of the job before. */
+    struct unsynced unsynced;
+    enum status status;
 };
 
 struct shard_map {
@@ -150,12 +168,13 @@ struct store {
     uint32_t op_urgent;               /* operations that give space back */
     uint64_t written, durable;
     struct apply_job job;
-    struct list touched;
+    struct sync_job sync;
+    struct list touched, syncing; /* logs */
     bool file_refused; /* a journal file could not be made: not tried again before a look at the
                           disk */
     bool stalled;      /* segments met a full disk: retried by store_check_space() */
 
-    struct disk_worker writer, reader;
+    struct disk_worker writer, syncer, reader;
     struct dirty dirty; /* the writer thread's */
 
     struct list reads;   /* on the reader thread, or finished and not delivered */
@@ -192,12 +211,18 @@ struct segment *log_segment_holding(const struct shard_log *log, uint64_t offset
 
 /* write.c: the writer thread */
 void log_apply_run(struct task *task);
-NODISCARD enum status store_dirty_sync(struct store *store);
 void store_dirty_close(struct store *store);
 NODISCARD enum status log_dir_remove(struct store *store, uint64_t shard);
 /* `serial` makes the name unique within a boot. */
 NODISCARD enum status log_dir_quarantine(struct store *store, uint64_t shard, uint64_t serial);
+
+/* sync.c: the syncer's thread, but where it says otherwise */
 NODISCARD enum status store_sync_files(struct store *store);
+/* Everything in it becomes durable: contents, then names. Closes the descriptors. */
+NODISCARD enum status unsynced_sync(struct store *store, struct unsynced *unsynced);
+void unsynced_close(struct store *store, struct unsynced *unsynced);
+/* Home thread: what the writer left in store.sync.unsynced, up to there in the journal. */
+void log_sync_start(struct store *store, uint64_t position);
 
 /* apply.c */
 NODISCARD enum status log_ops_reserve(struct store *store, uint32_t more);

@@ -31,6 +31,7 @@ enum status store_poll(struct store *store, uint64_t *out_synced)
     if (status != STATUS_OK) {
         store->out = status;
     }
+    disk_worker_reap(&store->syncer);
     disk_worker_reap(&store->writer);
     disk_worker_reap(&store->reader);
     log_apply_advance(store, false);
@@ -47,11 +48,14 @@ enum status store_sync(struct store *store, bool segments)
     }
     while (segments && status == STATUS_OK) {
         log_apply_advance(store, true);
-        if (!store->job.in_flight) {
+        struct disk_worker *worker = store->job.in_flight    ? &store->writer
+                                     : store->sync.in_flight ? &store->syncer
+                                                             : NULL;
+        if (worker == NULL) {
             break;
         }
-        disk_worker_wait(&store->writer);
-        disk_worker_reap(&store->writer);
+        disk_worker_wait(worker);
+        disk_worker_reap(worker);
         status = store->out != STATUS_OK ? store->out
                  : store->stalled        ? STATUS_DISK_FULL
                                          : STATUS_OK;

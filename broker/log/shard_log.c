@@ -366,6 +366,9 @@ enum status shard_log_truncate(struct shard_log *log, uint64_t end, uint32_t epo
     if (log->applied.point.end > end) {
         log->applied = cut;
     }
+    if (log->syncing.point.end > end) {
+        log->syncing = cut; /* what lies below is being synced as well */
+    }
     if (log->durable.point.end > end) {
         log->durable = cut;
     }
@@ -397,7 +400,8 @@ enum status shard_log_install(struct shard_log *log, const struct log_point *sta
     log->log_start = start->end;
     log->cut_lsn = span.lsn;
     log->cuts++;
-    log->applied = log->durable = (struct located){.point = *start, .segment_base = start->end};
+    log->applied = log->syncing = log->durable =
+        (struct located){.point = *start, .segment_base = start->end};
     memset(log->read_point, 0, sizeof(log->read_point));
     *out_lsn = span.lsn;
     return STATUS_OK;

@@ -91,6 +91,7 @@ enum status shard_log_new(struct store *store, uint64_t shard, struct shard_log 
     log->store = store;
     list_init(&log->link);
     list_init(&log->touched_link);
+    list_init(&log->syncing_link);
     enum status status = shard_map_put(&store->map, log);
     if (status != STATUS_OK) {
         free(log);
@@ -108,6 +109,7 @@ void shard_log_free(struct shard_log *log)
     shard_map_remove(&log->store->map, log->journal.id);
     list_remove(&log->link);
     list_remove(&log->touched_link);
+    list_remove(&log->syncing_link);
     for (uint32_t i = 0; i < log->segment_count; i++) {
         log_segment_drop(log->segment[i]);
     }

@@ -239,6 +239,7 @@ enum status store_new(const struct store_options *options, struct store **out, s
     store->lock_fd = store->event_fd = -1;
     list_init(&store->shards);
     list_init(&store->touched);
+    list_init(&store->syncing);
     list_init(&store->reads);
     list_init(&store->damaged);
     list_init(&store->checks);
@@ -263,6 +264,9 @@ enum status store_new(const struct store_options *options, struct store **out, s
 static enum status open_threads(struct store *store, struct error *error)
 {
     enum status status = disk_worker_open(&store->writer, store->event_fd);
+    if (status == STATUS_OK) {
+        status = disk_worker_open(&store->syncer, store->event_fd);
+    }
     if (status == STATUS_OK) {
         status = disk_worker_open(&store->reader, store->event_fd);
     }
@@ -339,8 +343,10 @@ enum status store_open(const struct store_options *options, struct store **out, 
 void store_free(struct store *store)
 {
     disk_worker_close(&store->writer);
+    disk_worker_close(&store->syncer);
     disk_worker_close(&store->reader);
     store_dirty_close(store);
+    unsynced_close(store, &store->sync.unsynced);
     journal_close(store->journal); /* before the shards: it may write their state */
     while (!list_empty(&store->shards)) {
         struct shard_log *log = CONTAINER_OF(store->shards.next, struct shard_log, link);
@@ -369,7 +375,9 @@ void store_close(struct store *store)
     disk_worker_close(&store->reader);
     disk_worker_reap(&store->reader);
     disk_worker_close(&store->writer);
-    disk_worker_reap(&store->writer);
+    disk_worker_reap(&store->writer); /* may have something for the syncer */
+    disk_worker_close(&store->syncer);
+    disk_worker_reap(&store->syncer);
     store_free(store);
 }
 

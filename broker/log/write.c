@@ -50,49 +50,30 @@ void store_dirty_close(struct store *store)
     store->dirty = (struct dirty){0};
 }
 
-enum status store_sync_files(struct store *store)
+/* Everything written so far, to be synced: the writer opens anew what it needs. */
+static void dirty_take(struct store *store, struct unsynced *out)
 {
-    const struct disk *disk = store->disk;
-    int fd = disk->open(disk->context, store->dir, O_RDONLY | O_DIRECTORY);
-    if (fd < 0) {
-        return disk_status(fd);
+    struct dirty *dirty = &store->dirty;
+    out->fd_count = 0;
+    for (uint32_t i = 0; i < dirty->segment_count; i++) {
+        struct segment *segment = dirty->segment[i];
+        out->fd[out->fd_count++] = segment->fd;
+        segment->fd = -1;
+        segment->dirty = false;
     }
-    int synced = disk->sync_all(disk->context, fd);
-    (void)disk->close(disk->context, fd);
-    return disk_status(synced);
+    memcpy(out->dir, dirty->dir, dirty->dir_count * sizeof(dirty->dir[0]));
+    out->dir_count = dirty->dir_count;
+    out->shards_dir = dirty->shards_dir;
+    out->all = dirty->all;
+    *dirty = (struct dirty){0};
 }
 
-static enum status sync_each(struct store *store)
+/* More files than we keep open: synced here and now. */
+static enum status dirty_sync(struct store *store)
 {
-    const struct disk *disk = store->disk;
-    const struct dirty *dirty = &store->dirty;
-    char path[STORE_PATH_BYTES];
-    int result = 0;
-    for (uint32_t i = 0; result >= 0 && i < dirty->segment_count; i++) {
-        result = disk->sync(disk->context, dirty->segment[i]->fd);
-    }
-    for (uint32_t i = 0; result >= 0 && i < dirty->dir_count; i++) {
-        log_path_shard(path, store->dir, dirty->dir[i]);
-        result = disk->sync_dir(disk->context, path);
-        result = result == -ENOENT ? 0 : result; /* removed since */
-    }
-    if (result >= 0 && dirty->shards_dir) {
-        log_path_join(path, store->dir, "shards");
-        result = disk->sync_dir(disk->context, path);
-    }
-    return disk_status(result);
-}
-
-/* Everything written so far becomes durable: contents, then names. */
-enum status store_dirty_sync(struct store *store)
-{
-    const struct dirty *dirty = &store->dirty;
-    bool many = dirty->all || dirty->segment_count + dirty->dir_count > SYNC_EACH_MAX;
-    enum status status = many ? store_sync_files(store) : sync_each(store);
-    if (status == STATUS_OK) {
-        store_dirty_close(store);
-    }
-    return status == STATUS_DISK_FULL ? STATUS_IO : status; /* what was lost is unknown */
+    struct unsynced unsynced;
+    dirty_take(store, &unsynced);
+    return unsynced_sync(store, &unsynced);
 }
 
 static enum status segment_make(struct store *store, struct segment *segment, const char *path)
@@ -124,7 +105,7 @@ static enum status segment_open(struct store *store, struct segment *segment, bo
         return STATUS_OK;
     }
     if (store->dirty.segment_count == DIRTY_SEGMENTS_MAX) {
-        enum status status = store_dirty_sync(store);
+        enum status status = dirty_sync(store);
         if (status != STATUS_OK) {
             return status;
         }
@@ -365,6 +346,6 @@ void log_apply_run(struct task *task)
         job->made = journal_make_file(&store->journal_options, job->make_file);
     }
     if (job->status == STATUS_OK && job->sync) {
-        job->status = store_dirty_sync(store);
+        dirty_take(store, &store->sync.unsynced);
     }
 }
