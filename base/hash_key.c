@@ -64,14 +64,15 @@ void hash_key_to_decimal(struct hash_key key, char *out)
 
 enum status hash_key_from_decimal(const char *text, struct hash_key *out)
 {
+    static const u128 tenth = ~(u128)0 / 10; /* of the largest, which ends in 5 */
     u128 n = 0;
     size_t digits = 0;
     for (; text[digits] != '\0'; digits++) {
         if (text[digits] < '0' || text[digits] > '9' || digits >= 39) {
             return STATUS_INVALID;
         }
-        u128 digit = (u128)(text[digits] - '0');
-        if (n > (~(u128)0 - digit) / 10) {
+        unsigned digit = (unsigned)(text[digits] - '0');
+        if (n > tenth || (n == tenth && digit > 5)) {
             return STATUS_INVALID;
         }
         n = n * 10 + digit;

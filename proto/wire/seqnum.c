@@ -7,7 +7,7 @@ enum { LIMBS = 6, DIGITS_MAX = SEQNUM_DECIMAL_BYTES - 1, VERSION = 2 };
 
 static const uint64_t seconds_mask = ((uint64_t)1 << 36) - 1;
 static const uint64_t offset_mask = ((uint64_t)1 << 48) - 1;
-enum { GENERATION_MASK = 0x7fff };
+enum { GENERATION_MASK = 0x7fff, BILLION = 1000000000, BILLION_DIGITS = 9 };
 
 /* 192 bits, least significant limb first. */
 struct wide {
@@ -33,16 +33,16 @@ static uint64_t wide_get(const struct wide *n, unsigned at, unsigned width)
     return value;
 }
 
-/* Divides by 10; the remainder is the answer. */
-static unsigned wide_divide(struct wide *n)
+/* Divides by 10^9; the remainder, nine digits, is the answer. */
+static uint32_t wide_divide(struct wide *n)
 {
     uint64_t rest = 0;
     for (int i = LIMBS - 1; i >= 0; i--) {
         uint64_t part = rest << 32 | n->limb[i];
-        n->limb[i] = (uint32_t)(part / 10);
-        rest = part % 10;
+        n->limb[i] = (uint32_t)(part / BILLION);
+        rest = part % BILLION;
     }
-    return (unsigned)rest;
+    return (uint32_t)rest;
 }
 
 /* 56 digits stay below 2^187, so that nothing is carried out. */
@@ -82,8 +82,14 @@ void seqnum_to_decimal(const struct seqnum *seqnum, char out[SEQNUM_DECIMAL_BYTE
     wide_put(&n, BIT_TOP, 4, VERSION);
     /* 2 << 184 has 56 digits, and so has everything up to 3 << 184. */
     out[DIGITS_MAX] = '\0';
-    for (int i = DIGITS_MAX - 1; i >= 0; i--) {
-        out[i] = (char)('0' + (int)wide_divide(&n));
+    uint32_t digits = 0;
+    for (int i = DIGITS_MAX - 1, left = 0; i >= 0; i--, left--) {
+        if (left == 0) {
+            digits = wide_divide(&n);
+            left = BILLION_DIGITS;
+        }
+        out[i] = (char)('0' + (int)(digits % 10));
+        digits /= 10;
     }
 }
 

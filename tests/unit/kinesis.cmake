@@ -1,4 +1,5 @@
 weir_unit_test(broker/gateway/api LINK broker_gateway_api)
+weir_unit_test(broker/gateway/base64 LINK broker_gateway_api)
 weir_unit_test(broker/gateway/cbor LINK broker_gateway_api)
 weir_unit_test(broker/gateway/event_stream LINK broker_gateway_api)
 weir_unit_test(broker/gateway/iterator LINK broker_gateway_api)
