@@ -18,12 +18,14 @@ class Weir(System):
     max_batch = 1024
     windows = {"W2": 8}
     batch = {"W2": 64, "W4": 64}
-    port = 9700
+    port = int(os.environ.get("WEIR_BENCH_PORT", "9700"))
+    settings = []  # of every broker; and those in $WEIR_BENCH_SET
 
     def start(self):
         self.fresh_dir()
         self.cluster = os.path.join(self.dir, "cluster")
-        self.local("up", "--bin", PROGRAMS, "--base-port", str(self.port), "--controllers", "3", "--brokers", "3")
+        sets = [word for line in [*self.settings, *os.environ.get("WEIR_BENCH_SET", "").split()] for word in ("--set", line)]
+        self.local("up", "--bin", PROGRAMS, "--base-port", str(self.port), "--controllers", "3", "--brokers", "3", *sets)
         self.env = dict(os.environ)
         for line in self.local("env").splitlines():
             key, value = line.removeprefix("export ").split("=", 1)
@@ -103,4 +105,40 @@ class Weir(System):
         return subprocess.run([LOCAL, "pid", name, "--dir", self.cluster], capture_output=True, check=False).returncode == 0
 
 
-SYSTEMS = [Weir]
+class WeirKinesis(Weir):
+    """The same cluster through the Kinesis API: HTTPS and checked signatures, every request to a broker that need not lead."""
+    name = "weir-kinesis"
+    loadgen = "kinesis"
+    max_batch = 500
+    batch = {"W2": 500, "W4": 500}
+    windows = {"W2": 1, "W3": 50}
+    conns = {"W2": 12, "W4": 12, "W3": 32}
+    w3_rate = 500
+    workloads = ["W1", "W2", "W3", "W4"]
+    settings = [f"limit-{name}=0" for name in
+                ("write-bytes", "write-records", "read-bytes", "read-calls", "iterator-calls")] + ["limit-operations=off"]
+
+    def create(self, prefix, shards):
+        self.ctl("stream", "create", prefix, "--shards", str(shards))
+        self.extra = ["--tls", "1", "--poll-ms", "200", "--extra", "sigv4"]
+        os.environ["WEIR_BENCH_ACCESS"], os.environ["WEIR_BENCH_SECRET"] = self.env["AWS_ACCESS_KEY_ID"], self.env["AWS_SECRET_ACCESS_KEY"]
+
+    def stream(self, prefix, shards):
+        return prefix
+
+    def endpoints(self):
+        return [url.split("/")[2].replace("localhost", "127.0.0.1") for url in self.env["WEIR_KINESIS_ENDPOINTS"].split(",")]
+
+    def shard_ep(self, prefix, shards):
+        super().shard_ep(prefix, shards)
+
+
+class WeirKinesisLeaders(WeirKinesis):
+    """Each request goes to the broker that leads its shard."""
+    name = "weir-kinesis-leaders"
+
+    def shard_ep(self, prefix, shards):
+        return Weir.shard_ep(self, prefix, shards)
+
+
+SYSTEMS = [Weir, WeirKinesis, WeirKinesisLeaders]
