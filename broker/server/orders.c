@@ -431,10 +431,15 @@ static bool on_drop(struct controllers *c, const struct controller *from, struct
             }
             continue;
         }
-        enum status status = shards_drop(c->options.shards, shard);
+        const struct route_shard *row = route_shard(c->options.route, message->shards[i]);
+        bool keep = row != NULL && row->generation > shard->log_generation;
+        /* A forced recovery went on without it: what it has may be wanted yet. When it is gone
+         * from here the order comes once more, and is confirmed. */
+        enum status status = keep ? shards_quarantine(c->options.shards, shard)
+                                  : shards_drop(c->options.shards, shard);
         trace(status == STATUS_OK ? TRACE_INFO : TRACE_WARNING, "controllers",
-              "shard %016llx is deleted: %s", (unsigned long long)message->shards[i],
-              status_text(status));
+              "shard %016llx %s: %s", (unsigned long long)message->shards[i],
+              keep ? "goes to quarantine" : "is deleted", status_text(status));
     }
     weir__drop_shards__free_unpacked(message, NULL);
     return true;

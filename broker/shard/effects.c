@@ -60,6 +60,7 @@ static void do_write(struct shard *shard, const struct replica_effect *e,
         }
         producers_wrote(shard, h, appended.rolled);
         shard->last_ms = h->append_ms > shard->last_ms ? h->append_ms : shard->last_ms;
+        shard->log_generation = h->generation;
         shard->end = batch_end(h);
     }
     syncs_push(shard->set, shard, appended.lsn, e->seq);

@@ -356,7 +356,8 @@ void shard_start_epoch(struct shard *shard, uint32_t epoch)
                                 .broker = shard->self.broker,
                                 .disk_gen = shard->self.disk_gen,
                                 .boot_id = set->boot,
-                                .time_ms = append_time(shard)};
+                                .time_ms = append_time(shard),
+                                .lineage = shard->log_generation < shard->generation};
     uint8_t batch[BATCH_HEADER_BYTES + EPOCH_START_BYTES];
     /* Whatever is missing now, the core asks again (its tick). */
     if (set->out || replica_slot(shard->replica, &slot) != STATUS_OK || slot.epoch != epoch ||
@@ -369,6 +370,13 @@ void shard_start_epoch(struct shard *shard, uint32_t epoch)
     batch_make_epoch_start(&start, &fields, batch, &h);
     const struct bytes part = bytes_of(batch, sizeof(batch));
     enum status status = propose(shard, &slot, &part, 1, &h);
+    if (status == STATUS_OK && start.lineage) {
+        trace(TRACE_ERROR, "shards",
+              "shard %016llx: forced recovery %u: what other replicas had from offset %llu on is "
+              "lost; new records begin at offset %llu",
+              (unsigned long long)shard->id, shard->generation, (unsigned long long)h.base_offset,
+              (unsigned long long)batch_end(&h));
+    }
     if (status != STATUS_OK) {
         trace(TRACE_WARNING, "shards", "shard %016llx: EPOCH_START of %u: %s",
               (unsigned long long)shard->id, epoch, status_text(status));

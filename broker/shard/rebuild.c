@@ -186,6 +186,13 @@ static void finish(struct rebuild *rebuild)
     shards_schedule(rebuild->set);
 }
 
+/* It never falls along a log. */
+static void note_generation(struct shard *shard, const struct batch_header *h)
+{
+    shard->log_generation =
+        h->generation > shard->log_generation ? h->generation : shard->log_generation;
+}
+
 /* The last batch, from the tail when it is there. */
 static bool last_batch_in_tail(struct shard *shard)
 {
@@ -195,6 +202,10 @@ static bool last_batch_in_tail(struct shard *shard)
         return false;
     }
     shard->last_ms = batch.append_ms > shard->last_ms ? batch.append_ms : shard->last_ms;
+    struct batch_header h;
+    if (batch_header_decode(batch.bytes, &h) == STATUS_OK) {
+        note_generation(shard, &h);
+    }
     return true;
 }
 
@@ -236,6 +247,7 @@ static void take_read(struct shard *shard, const struct log_read *read)
         }
         rest = bytes_of(rest.data + batch_bytes(&h), rest.size - batch_bytes(&h));
         shard->last_ms = h.append_ms > shard->last_ms ? h.append_ms : shard->last_ms;
+        note_generation(shard, &h);
         if (scan && batch_end(&h) > shard->producers_upto) {
             add(shard, &h);
         }

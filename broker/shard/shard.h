@@ -105,9 +105,10 @@ struct shard {
     uint64_t seal_end;                  /* where the log's SEAL ends, 0: it has none */
     bool sealed; /* ... and it is committed: no record follows, ever (2.12) */
 
-    bool waits_for_parents; /* a child of a split or merge that is not open yet: takes no puts */
-    bool was_opened;        /* shard_open_child() came: a late grant does not close it again */
-    uint32_t generation;    /* recovery generation, from the grant */
+    bool waits_for_parents;  /* a child of a split or merge that is not open yet: takes no puts */
+    bool was_opened;         /* shard_open_child() came: a late grant does not close it again */
+    uint32_t generation;     /* recovery generation, from the grant */
+    uint32_t log_generation; /* of the newest batch, with last_ms */
     bool is_last_ms_known;
     uint64_t last_ms; /* append time of the newest batch: the next one's is never below */
 

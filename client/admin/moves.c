@@ -124,7 +124,7 @@ static void answered(struct cluster_call *call, const struct cluster_reply *repl
     struct moves_job *m = CONTAINER_OF(call, struct admin_job, call)->context;
     if (reply->status != STATUS_OK) {
         finish(m, reply->status, reply->text, NULL, NULL);
-    } else if (m->method == RPC_LEADER_CONTROL) {
+    } else if (m->method == RPC_LEADER_CONTROL || m->method == RPC_FORCE_RECOVER) {
         leader_answered(m, reply->body);
     } else {
         struct weir_moves *moves = parse(reply->body);
@@ -138,12 +138,14 @@ static void ask(struct net_mail *mail)
 {
     struct admin_job *job = CONTAINER_OF(mail, struct admin_job, mail);
     struct moves_job *m = job->context;
-    const ProtobufCMessage *body = m->method == RPC_BROKER_CONTROL   ? &m->control.base
-                                   : m->method == RPC_LEADER_CONTROL ? &m->leader.base
-                                                                     : &m->empty.base;
+    const ProtobufCMessage *body =
+        m->method == RPC_BROKER_CONTROL                                     ? &m->control.base
+        : m->method == RPC_LEADER_CONTROL || m->method == RPC_FORCE_RECOVER ? &m->leader.base
+                                                                            : &m->empty.base;
     enum status status =
         cluster_call(job->client->cluster, &job->call, m->method, body,
-                     m->method == RPC_BROKER_CONTROL, admin_left_ms(job->deadline_ms), answered);
+                     m->method == RPC_BROKER_CONTROL || m->method == RPC_FORCE_RECOVER,
+                     admin_left_ms(job->deadline_ms), answered);
     if (status != STATUS_OK) {
         finish(m, status, status_text(status), NULL, NULL);
     }
@@ -170,6 +172,7 @@ static enum status prepare(struct weir_client *client, enum rpc_method method, u
         (ProtobufCBinaryData){.data = m->job->request, .len = sizeof(m->job->request)};
     m->control.zone = m->zone;
     m->leader.stream = m->stream;
+    m->leader.request = m->control.request;
     m->method = method;
     m->got = got;
     m->context = context;
@@ -222,6 +225,27 @@ static enum status begin_leader(struct weir_client *client, const char *stream, 
         m->leader.shard = shard;
         m->leader.broker = broker;
         (void)snprintf(m->stream, sizeof(m->stream), "%s", stream == NULL ? "" : stream);
+        net_mailbox_send(client->mailbox, &m->job->mail);
+    }
+    return status;
+}
+
+static enum status begin_recover(struct weir_client *client, const char *stream, uint32_t shard,
+                                 uint32_t survivor, unsigned flags, uint32_t timeout_ms,
+                                 weir_moves_fn *got, void *context, struct error *error)
+{
+    struct moves_job *m = NULL;
+    if (stream == NULL || stream[0] == '\0' || strlen(stream) > STREAM_NAME_MAX) {
+        return error_set(error, STATUS_INVALID, "a stream's name has 1 to %d characters",
+                         STREAM_NAME_MAX);
+    }
+    enum status status = prepare(client, RPC_FORCE_RECOVER, timeout_ms, got, context, &m, error);
+    if (status == STATUS_OK) {
+        m->leader.shard = shard;
+        m->leader.broker = survivor;
+        m->leader.accept_loss = (flags & WEIR_RECOVER_ACCEPT_LOSS) != 0;
+        m->leader.insist = (flags & WEIR_RECOVER_INSIST) != 0;
+        (void)snprintf(m->stream, sizeof(m->stream), "%s", stream);
         net_mailbox_send(client->mailbox, &m->job->mail);
     }
     return status;
@@ -326,6 +350,28 @@ enum weir_status weir_leader_move(struct weir_client *client, const char *stream
     waiter_init(&waiting.waiter);
     enum status begun =
         begin_leader(client, stream, shard, broker, timeout_ms, for_waiter, &waiting, &why);
+    enum weir_status status = waiter_wait_begun(&waiting.waiter, begun, &why, &result, error);
+    if (status == WEIR_OK) {
+        *out = waiting.leader;
+    }
+    return status;
+}
+
+enum weir_status weir_shard_force_recover(struct weir_client *client, const char *stream,
+                                          uint32_t shard, uint32_t survivor, unsigned flags,
+                                          uint32_t timeout_ms, struct weir_leader_moved *out,
+                                          struct weir_error *error)
+{
+    enum weir_status may = handle_check_blocking(client, error);
+    if (may != WEIR_OK) {
+        return may;
+    }
+    struct waiting waiting = {0};
+    struct error why = {0};
+    void *result = NULL;
+    waiter_init(&waiting.waiter);
+    enum status begun = begin_recover(client, stream, shard, survivor, flags, timeout_ms,
+                                      for_waiter, &waiting, &why);
     enum weir_status status = waiter_wait_begun(&waiting.waiter, begun, &why, &result, error);
     if (status == WEIR_OK) {
         *out = waiting.leader;

@@ -77,6 +77,10 @@ static enum weir_processed on_records(struct weir_lease *lease,
     if (delivery->skipped) {
         worker_say(lease, "records before these had passed their retention and were skipped");
     }
+    if (delivery->lost) {
+        worker_say(lease, "records are missing here: they were lost, and the shard went on by a "
+                          "forced recovery");
+    }
     (void)pthread_mutex_lock(&consume->lock);
     size_t printed = print(consume, lease, delivery);
     bool over = consume->over;

@@ -229,6 +229,10 @@ static enum weir_processed on_records(struct weir_lease *lease,
     if (delivery->skipped) {
         worker_say(lease, "records before these had passed their retention and were skipped");
     }
+    if (delivery->lost) {
+        worker_say(lease, "records are missing here: they were lost, and the shard went on by a "
+                          "forced recovery");
+    }
     p->json.out.size = 0;
     multilang_process_records(&p->json, delivery->records, delivery->count, delivery->behind_ms);
     return ask(p, "processRecords");

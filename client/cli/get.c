@@ -114,6 +114,12 @@ static int print_records(struct get *get, const struct shard_get *shard)
                            "%s: records before these had passed their retention and were skipped",
                            shard->id);
     }
+    if (records->lost) {
+        (void)program_fail(get->program, WEIR_UNCERTAIN,
+                           "%s: records are missing here: they were lost, and the shard went on by "
+                           "a forced recovery",
+                           shard->id);
+    }
     int code = EXIT_CODE_OK;
     for (size_t i = 0; code == EXIT_CODE_OK && i < records->count && get->left > 0; i++) {
         if (get->program->json) {

@@ -259,6 +259,57 @@ static int print_moved(const struct program *program, const struct weir_leader_m
     return EXIT_CODE_OK;
 }
 
+static bool shard_number(const char *word, uint32_t *out)
+{
+    static const char prefix[] = "shardId-";
+    const char *digits =
+        strncmp(word, prefix, sizeof(prefix) - 1) == 0 ? word + sizeof(prefix) - 1 : word;
+    char *end = NULL;
+    unsigned long shard = strtoul(digits, &end, 10);
+    if (digits[0] < '0' || digits[0] > '9' || *end != '\0' || shard > UINT32_MAX) {
+        return false;
+    }
+    *out = (uint32_t)shard;
+    return true;
+}
+
+int run_shard_force_recover(struct program *program, const char *const *words)
+{
+    struct weir_error error;
+    struct weir_leader_moved moved;
+    uint32_t shard = 0;
+    uint32_t survivor = program->survivor == NULL ? 0 : broker_number(program->survivor);
+    unsigned flags = (program->accept_loss ? WEIR_RECOVER_ACCEPT_LOSS : 0U) |
+                     (program->insist ? WEIR_RECOVER_INSIST : 0U);
+    if (!shard_number(words[1], &shard)) {
+        return program_fail(program, WEIR_INVALID,
+                            "a shard is named like shardId-000000000003, or just 3");
+    }
+    if (survivor == 0) {
+        return program_fail(program, WEIR_INVALID,
+                            "--survivor BROKER: the replica that the shard goes on with");
+    }
+    if (weir_shard_force_recover(program->client, words[0], shard, survivor, flags,
+                                 program->timeout_ms, &moved, &error) != WEIR_OK) {
+        return program_error(program, &error);
+    }
+    if (program->json) {
+        struct json json = {0};
+        json_object_begin(&json, NULL);
+        json_string(&json, "stream", words[0]);
+        json_number(&json, "shard", shard);
+        json_number(&json, "survivor", moved.broker);
+        json_object_end(&json);
+        return program_print_json(program, &json);
+    }
+    (void)printf(
+        "shard %u of %s goes on with what broker-%u has. Acknowledged records that it does "
+        "not have are lost; readers are told where. Two more replicas are made from it "
+        "(weirctl moves list).\n",
+        shard, words[0], moved.broker);
+    return EXIT_CODE_OK;
+}
+
 int run_leader_move(struct program *program, const char *const *words)
 {
     struct weir_error error;

@@ -52,6 +52,8 @@ struct program {
     const char *worker, *records_max, *answer_within;
     bool push;
     bool force;                 /* of app delete */
+    bool accept_loss, insist;   /* of shard force-recover */
+    const char *survivor;       /* ditto */
     const char *stream;         /* of app reset */
     const char *interval, *out; /* of top; of debug bundle */
     bool once;
@@ -132,6 +134,7 @@ int run_upgrade_check(struct program *program, const char *const *words);
 
 /* moves.c */
 int run_moves_list(struct program *program, const char *const *words);
+int run_shard_force_recover(struct program *program, const char *const *words);
 int run_cluster_consent(struct program *program, const char *const *words);
 int run_moves_stop(struct program *program, const char *const *words);
 int run_rebalance(struct program *program, const char *const *words);

@@ -44,7 +44,7 @@ struct weir_lease {
     uint32_t number;
     uint64_t created_s;
     struct weir_reader *reader;
-    bool skipped;                 /* to be told with the next records */
+    bool skipped, lost;           /* to be told with the next records */
     uint64_t tip_records, tip_ms; /* how far the last thing read was behind the newest, then */
     uint64_t newest_ms;           /* arrival of the last record read */
     uint64_t record_bytes;        /* of an average record, of late */

@@ -129,6 +129,7 @@ static void keep(struct weir_lease *lease, struct weir_records *records)
     }
     lease->record_bytes = fetched->core.bytes / records->count;
     lease->skipped |= records->skipped;
+    lease->lost |= records->lost;
     core_fetched(&consumer->core, &lease->core, &fetched->core, records->next_offset);
 }
 
@@ -192,11 +193,12 @@ static void fill_delivery(struct weir_lease *lease, const struct core_effect *ef
         .behind_bytes = (lease->tip_records + ahead) * lease->record_bytes,
         .behind_ms = lease->tip_ms,
         .skipped = lease->skipped,
+        .lost = lease->lost,
     };
     if (ahead > 0) {
         delivery->behind_ms += lease->newest_ms > arrival_ms ? lease->newest_ms - arrival_ms : 1;
     }
-    lease->skipped = false;
+    lease->skipped = lease->lost = false;
 }
 
 void lease_deliver(struct weir_lease *lease, const struct core_effect *effect)

@@ -69,6 +69,7 @@ NODISCARD static enum status look_over(struct bytes *bytes, const struct decode_
         if (first) {
             out->skipped = h.base_offset > source->offset;
         }
+        out->lost = out->lost || h.control_type == BATCH_LINEAGE;
         first = false;
         next = batch_end(&h);
         rest = bytes_of(rest.data + batch_bytes(&h), rest.size - batch_bytes(&h));

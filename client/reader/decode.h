@@ -32,7 +32,8 @@ struct decoded {
     size_t plain_size;
     bool cut;             /* batches are left over: read again from next_offset */
     uint64_t next_offset; /* behind the last batch; source->offset when there was none */
-    bool skipped;         /* records between source->offset and the first batch are gone */
+    bool lost;    /* a forced recovery lost records between source->offset and next_offset */
+    bool skipped; /* records between source->offset and the first batch are gone */
 };
 
 /* Every batch passes its checksums first; control batches are left out, and records below

@@ -73,6 +73,7 @@ enum status reader_keep(struct weir_reader *reader, struct bytes attachment, uin
     *out_next = decoded.next_offset;
     *out_cut = decoded.cut;
     reader->skipped |= decoded.skipped;
+    reader->lost |= decoded.lost;
     if (decoded.count == 0) {
         decoded_release(&decoded);
         free(block);
@@ -81,9 +82,11 @@ enum status reader_keep(struct weir_reader *reader, struct bytes attachment, uin
     }
     block->rows = decoded.records;
     block->plain = decoded.plain;
-    block->records = (struct weir_records){
-        .count = decoded.count, .records = decoded.records, .skipped = reader->skipped};
-    reader->skipped = false;
+    block->records = (struct weir_records){.count = decoded.count,
+                                           .records = decoded.records,
+                                           .skipped = reader->skipped,
+                                           .lost = reader->lost};
+    reader->skipped = reader->lost = false;
     reader->kept = &block->records;
     if (reader->ready == NULL) {
         reader->ready = &block->records;

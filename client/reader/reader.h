@@ -77,7 +77,7 @@ struct weir_reader {
     uint64_t offset;            /* the next record wanted */
     bool caught_up;             /* the last read from there found nothing */
     bool polling;               /* gets wait for records: so the next read may wait at the broker */
-    bool skipped;               /* to be told with the next records */
+    bool skipped, lost;         /* to be told with the next records */
     bool at_end;                /* of a closed shard: nothing follows */
     bool resolve_again;         /* retention has overtaken `offset` */
     struct weir_records *ready; /* for the next get; behind it those of `queue` */

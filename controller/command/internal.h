@@ -29,6 +29,7 @@
     X(move_end, MOVE_END)                     \
     X(broker_control, BROKER_CONTROL)         \
     X(rebalanced, REBALANCED)                 \
+    X(force_recover, FORCE_RECOVER)           \
     X(stream_settled, STREAM_SETTLED)         \
     X(key_create, KEY_CREATE)                 \
     X(key_enable, KEY_ENABLE)                 \
@@ -79,6 +80,9 @@ void command_reshard_advance(struct db *db, uint32_t stream, struct db_result *r
 void command_drop_shard(struct db *db, const struct db_shard *shard);
 
 /* The shard's row has become stable: its move is done, or goes back to copying (moves.c). */
+/* The replica is wanted no longer: its broker is told, for good (R16), unless `other` is there. */
+void command_drop_replica(struct db *db, uint64_t shard, struct db_replica replica,
+                          struct db_replica other);
 void command_move_settled(struct db *db, struct db_shard *row);
 
 /* Removes streams that are DELETING and have no broker alive that still has to drop a shard. What

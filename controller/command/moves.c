@@ -22,6 +22,9 @@ static bool zones_are_kept(struct db *db, const struct db_config *cfg, uint32_t 
 {
     struct db_broker broker[DB_VOTERS_MAX];
     const char *now[DB_VOTERS_MAX], *then[DB_VOTERS_MAX];
+    if (at == cfg->voter_count) {
+        return true; /* one more */
+    }
     for (uint32_t v = 0; v < cfg->voter_count; v++) {
         if (!db_broker_get(db, cfg->voter[v].broker, &broker[v])) {
             return false;
@@ -42,21 +45,24 @@ static void begin(struct db *db, const Weir__CmdMoveBegin__Item *in)
     }
     uint32_t at = find_voter(&row.cfg, in->from->broker);
     uint32_t there = find_voter(&row.cfg, in->to);
-    bool good = row.phase == DB_SHARD_ACTIVE && row.prev_cfg.voter_count == 0 &&
-                row.move.state == 0 && at < row.cfg.voter_count &&
-                row.cfg.voter[at].disk_gen == in->from->disk_gen && to.alive &&
-                to.mode == DB_BROKER_NORMAL;
+    /* From nobody: after a forced recovery the shard has fewer replicas than it should. */
+    bool adds = in->from->broker == 0 && row.cfg.voter_count < REPLICAS_PER_SHARD;
+    bool good =
+        row.phase == DB_SHARD_ACTIVE && row.prev_cfg.voter_count == 0 && row.move.state == 0 &&
+        to.alive && to.mode == DB_BROKER_NORMAL &&
+        (adds || (at < row.cfg.voter_count && row.cfg.voter[at].disk_gen == in->from->disk_gen));
     /* Another voter's broker is no place for it; its own one is, with another disk. */
-    bool fits =
-        there == row.cfg.voter_count || (there == at && row.cfg.voter[at].disk_gen != to.disk_gen);
+    bool fits = there == row.cfg.voter_count ||
+                (!adds && there == at && row.cfg.voter[at].disk_gen != to.disk_gen);
     if (!good || !fits || db_moves_to(db, to.id) >= PLAN_LEARNERS_MAX ||
         db_drops_count(db, to.id, row.id) > 0 || !zones_are_kept(db, &row.cfg, at, &to)) {
         return;
     }
     row.move = (struct db_move){
         .state = MOVE_COPYING,
-        .from = row.cfg.voter[at],
-        .to = {.broker = to.id, .disk_gen = to.disk_gen},
+        .from = adds ? (struct db_replica){0                       }
+             : row.cfg.voter[at],
+        .to = { .broker = to.id, .disk_gen = to.disk_gen},
         .started_ms = db_meta(db)->time_ms,
     };
     db_shard_move_put(db, &row);
@@ -126,9 +132,13 @@ void command_move_join(struct db *db, const Weir__Command *command, struct db_re
 
 /* The replica is wanted no longer: its broker is told, for good (R16). A disk that is gone has
  * nothing to delete. */
-static void drop(struct db *db, uint64_t shard, struct db_replica replica, struct db_replica other)
+void command_drop_replica(struct db *db, uint64_t shard, struct db_replica replica,
+                          struct db_replica other)
 {
     struct db_broker broker;
+    if (replica.broker == 0) {
+        return; /* the move added one */
+    }
     db_broker_load_add(db, replica.broker, -1, 0);
     if (replica.broker != other.broker && db_broker_get(db, replica.broker, &broker) &&
         broker.disk_gen == replica.disk_gen) {
@@ -150,11 +160,11 @@ static void settle(struct db *db, struct db_shard *row)
         break;
     case MOVE_DONE:
         row->move = (struct db_move){0};
-        drop(db, row->id, before.from, before.to);
+        command_drop_replica(db, row->id, before.from, before.to);
         break;
     case MOVE_VOID:
         row->move = (struct db_move){0};
-        drop(db, row->id, before.to, (struct db_replica){0});
+        command_drop_replica(db, row->id, before.to, (struct db_replica){0});
         break;
     }
     db_shard_move_put(db, row);
@@ -178,7 +188,7 @@ void command_move_end(struct db *db, const Weir__Command *command, struct db_res
         }
         struct db_move before = row.move;
         row.move = (struct db_move){0};
-        drop(db, row.id, before.to, (struct db_replica){0});
+        command_drop_replica(db, row.id, before.to, (struct db_replica){0});
         db_shard_move_put(db, &row);
     }
 }

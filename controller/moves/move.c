@@ -1,6 +1,7 @@
 #include "controller/moves/move.h"
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "controller/election/mutant.h"
 
 static uint32_t find(const struct election_config *cfg, struct election_replica id)
@@ -25,6 +26,12 @@ static bool is_settled(const struct election_row *row)
            (row->prev_cfg.voter_count == 0 || MUTANT(DROPPED_TOO_EARLY));
 }
 
+/* It replaces nobody: a forced recovery left the shard with fewer replicas than it should have. */
+static bool adds(const struct move *move, const struct election_row *row)
+{
+    return move->from.broker == 0 && row->cfg.voter_count < REPLICAS_PER_SHARD;
+}
+
 enum move_step move_next(const struct move *move, const struct election_row *row)
 {
     if (row->phase == ELECTION_DELETED) {
@@ -36,7 +43,7 @@ enum move_step move_next(const struct move *move, const struct election_row *row
     if (has(&row->cfg, move->to)) {
         return MOVE_DONE;
     }
-    if (!has(&row->cfg, move->from)) {
+    if (!has(&row->cfg, move->from) && !adds(move, row)) {
         return MOVE_VOID;
     }
     return move->state == MOVE_JOINING ? MOVE_AGAIN : MOVE_COPY;
@@ -51,9 +58,10 @@ bool move_may_join(const struct move *move, const struct election_row *row)
 
 void move_join(const struct move *move, struct election_row *row)
 {
-    uint32_t at = find(&row->cfg, move->from);
-    CHECK(at < row->cfg.voter_count);
+    uint32_t at = adds(move, row) ? row->cfg.voter_count : find(&row->cfg, move->from);
+    CHECK(at < row->cfg.voter_count || adds(move, row));
     row->prev_cfg = row->cfg;
+    row->cfg.voter_count += at == row->cfg.voter_count ? 1 : 0;
     row->cfg.version++;
     row->cfg.voter[at] = move->to;
     row->phase = ELECTION_ELECTING;

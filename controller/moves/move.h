@@ -16,6 +16,8 @@
 
 enum move_state { MOVE_COPYING = 1, MOVE_JOINING = 2 };
 
+/* `from` broker 0: the shard has fewer than REPLICAS_PER_SHARD, after a forced recovery; `to` comes
+ * in addition. */
 struct move {
     uint64_t shard;
     enum move_state state;

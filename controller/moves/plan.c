@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/limits.h"
+
 uint32_t plan_zones(const char *const *zones, uint32_t count)
 {
     uint32_t different = 0;
@@ -51,6 +53,18 @@ static bool keeps_zones(const struct plan_input *in, const struct plan_shard *sh
         then[v] = v == at ? to->zone : now[v];
     }
     return plan_zones(then, shard->cfg.voter_count) >= plan_zones(now, shard->cfg.voter_count);
+}
+
+static bool is_new_zone(const struct plan_input *in, const struct plan_shard *shard,
+                        const struct plan_broker *to)
+{
+    for (uint32_t v = 0; v < shard->cfg.voter_count; v++) {
+        const struct plan_broker *b = find_broker(in, shard->cfg.voter[v].broker);
+        if (b != NULL && strcmp(b->zone, to->zone) == 0) {
+            return false;
+        }
+    }
+    return true;
 }
 
 enum urgency { STAYS, LEAVES, DEAD, DISK_LOST };
@@ -219,12 +233,46 @@ static bool even_out(const struct plan_input *in, struct plan_output *out)
     return false;
 }
 
+/* Shards that a forced recovery left with fewer replicas than they should have. */
+static void plan_missing(const struct plan_input *in, struct plan_output *out)
+{
+    for (size_t s = 0; s < in->shard_count; s++) {
+        const struct plan_shard *shard = &in->shards[s];
+        if (shard->cfg.voter_count == 0 || shard->cfg.voter_count >= REPLICAS_PER_SHARD) {
+            continue;
+        }
+        out->missing++;
+        struct plan_broker *best = NULL;
+        bool best_zone = false;
+        for (size_t i = 0; i < in->broker_count && shard->free; i++) {
+            struct plan_broker *b = &in->brokers[i];
+            if (!b->alive || !b->takes || is_voter(shard, b->id) ||
+                b->learners >= PLAN_LEARNERS_MAX) {
+                continue;
+            }
+            bool zone = is_new_zone(in, shard, b);
+            if (best == NULL || (zone && !best_zone) ||
+                (zone == best_zone && b->replicas < best->replicas)) {
+                best = b;
+                best_zone = zone;
+            }
+        }
+        if (best != NULL && has_room(in, out) && !is_planned(out, shard->shard)) {
+            out->moves[out->count++] = (struct plan_move){
+                .shard = shard->shard, .to = best->id, .reason = "it has too few replicas"};
+            best->replicas++;
+            best->learners++;
+        }
+    }
+}
+
 void plan_moves(const struct plan_input *in, struct plan_output *out)
 {
     out->count = 0;
     out->missing = 0;
     out->even = false;
     out->waits_for[0] = '\0';
+    plan_missing(in, out);
     for (int urgency = DISK_LOST; urgency >= LEAVES; urgency--) {
         plan_urgent(in, (enum urgency)urgency, out);
     }

@@ -308,6 +308,7 @@ static void on_called(struct session *session, struct session_call *call)
         {RPC_CHANGE_RETENTION,   handle_change_retention  },
         {RPC_RESHARD,            handle_reshard           },
         {RPC_STREAM_CONTROL,     handle_stream_control    },
+        {RPC_FORCE_RECOVER,      handle_force_recover     },
         {RPC_BROKER_CONTROL,     handle_broker_control    },
         {RPC_LEADER_CONTROL,     handle_leader_control    },
         {RPC_MOVES_STATUS,       handle_moves_status      },

@@ -203,6 +203,7 @@ enum status handle_shard_loads(struct controller *c, struct client *client, stru
 void scaling_activate(struct controller *c);
 void scaling_deactivate(struct controller *c);
 enum status handle_learned(struct controller *c, struct client *client, struct bytes body);
+void handle_force_recover(struct controller *c, struct client *client, struct session_call *call);
 void handle_broker_control(struct controller *c, struct client *client, struct session_call *call);
 void handle_leader_control(struct controller *c, struct client *client, struct session_call *call);
 void handle_moves_status(struct controller *c, struct client *client, struct session_call *call);

@@ -172,8 +172,11 @@ static bool find_target(struct controller *c, const Weir__LeaderControl *in, str
     }
     if (!votes) {
         session_reply_error(call, STATUS_INVALID, NULL,
-                            "broker-%u has no replica of the shard: broker-%u, broker-%u and "
-                            "broker-%u have",
+                            row->cfg.voter_count < REPLICAS_PER_SHARD
+                                ? "broker-%u has no replica of the shard: broker-%u has, and the "
+                                  "others are being made"
+                                : "broker-%u has no replica of the shard: broker-%u, broker-%u and "
+                                  "broker-%u have",
                             l->target, row->cfg.voter[0].broker, row->cfg.voter[1].broker,
                             row->cfg.voter[2].broker);
         return false;

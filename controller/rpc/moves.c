@@ -98,6 +98,11 @@ static void propose_begin(struct controller *c, const struct plan_output *plan)
         items[i].from = &from[i];
         items[i].to = move->to;
         pointers[i] = &items[i];
+        if (move->from.broker == 0) {
+            trace(TRACE_INFO, "moves", "shard %u/%u: one more replica on broker-%u: %s",
+                  (unsigned)(move->shard >> 32), (unsigned)move->shard, move->to, move->reason);
+            continue;
+        }
         trace(TRACE_INFO, "moves", "shard %u/%u: its replica on broker-%u goes to broker-%u: %s",
               (unsigned)(move->shard >> 32), (unsigned)move->shard, move->from.broker, move->to,
               move->reason);

@@ -45,7 +45,7 @@ static Weir__BrokerPlan *plan_of(struct moves_message *m, uint32_t broker)
 static void add_shard(const struct controller *c, struct moves_message *m,
                       const struct db_shard *row)
 {
-    bool lacks = false;
+    bool lacks = row->cfg.voter_count < REPLICAS_PER_SHARD;
     for (uint32_t v = 0; v < row->cfg.voter_count; v++) {
         Weir__BrokerPlan *plan = plan_of(m, row->cfg.voter[v].broker);
         const struct db_broker *broker = watch_broker(c->watch, row->cfg.voter[v].broker);

@@ -79,8 +79,11 @@ static bool fields_are_legal(const struct batch_header *h)
         h->control_type > BATCH_LINEAGE || is_control != (h->control_type != BATCH_CONTROL_NONE)) {
         return false;
     }
-    if (h->count == 0 || h->count > (is_control ? 1 : BATCH_RECORDS_MAX) ||
-        h->payload_bytes > payload_max || !encryption_is_legal(h)) {
+    uint32_t count_max = h->control_type == BATCH_LINEAGE ? BATCH_LINEAGE_OFFSETS
+                         : is_control                     ? 1
+                                                          : BATCH_RECORDS_MAX;
+    if (h->count == 0 || h->count > count_max || h->payload_bytes > payload_max ||
+        !encryption_is_legal(h)) {
         return false;
     }
     return h->base_offset <= BATCH_OFFSET_MAX - h->count && h->generation <= BATCH_GENERATION_MAX;
@@ -185,9 +188,9 @@ void batch_make_epoch_start(const struct epoch_start *start, const struct batch_
     struct batch_header h = {
         .payload_crc = crc32c(0, payload, EPOCH_START_BYTES),
         .payload_bytes = EPOCH_START_BYTES,
-        .count = 1,
+        .count = start->lineage ? BATCH_LINEAGE_OFFSETS : 1,
         .flags = BATCH_CONTROL,
-        .control_type = BATCH_EPOCH_START,
+        .control_type = start->lineage ? BATCH_LINEAGE : BATCH_EPOCH_START,
     };
     fill_slot(&h, slot);
     batch_header_encode(&h, at);

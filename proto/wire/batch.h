@@ -72,8 +72,12 @@ enum batch_control {
     BATCH_CONTROL_NONE = 0,
     BATCH_EPOCH_START = 1, /* first batch of an epoch; payload: see epoch_start below */
     BATCH_SEAL = 2,        /* the shard is closed: only control batches follow; payload below */
-    BATCH_LINEAGE = 3,     /* reserved: forced recovery */
+    BATCH_LINEAGE = 3,     /* EPOCH_START of a forced recovery: payload as there */
 };
+
+/* A LINEAGE takes so many offsets: more than can have been lost. So no offset, and no sequence
+ * number, is ever given twice, and whoever asks for a lost one is told. */
+#define BATCH_LINEAGE_OFFSETS ((uint32_t)1 << 31)
 
 struct batch_header {
     uint32_t header_crc, payload_crc, payload_bytes;
@@ -173,6 +177,7 @@ struct epoch_start {
     uint32_t epoch, cfg_ver, broker, disk_gen;
     uint64_t boot_id, time_ms;
     uint8_t salt[32];
+    bool lineage; /* not in the payload: make it a LINEAGE */
 };
 
 /* A whole control batch of BATCH_HEADER_BYTES + EPOCH_START_BYTES at `at`, with `slot` filled in.

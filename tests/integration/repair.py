@@ -6,6 +6,7 @@ usage: repair.py --bin DIR"""
 import argparse
 import os
 import random
+import shutil
 import sys
 import time
 
@@ -129,16 +130,98 @@ class Repair:
         return f"{len(disks[0])} shards"
 
 
+class Recovery:
+    """Two of three disks are gone; the survivor lacks what only they had."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        cluster.create("half", 1)
+        self.old = [f"old {i}" for i in range(200)]
+        self.put(self.old)
+        cluster.wait_in_sync("half")
+
+    def put(self, lines, check=True):
+        return self.cluster.run("weir", "put", "half", "--key", "k", "--give-up", "20s",
+                                stdin="".join(line + "\n" for line in lines), check=check)
+
+    def leader(self):
+        return self.cluster.shards("half")[0]["leader"]
+
+    def wait_for(self, what, seconds, condition):
+        end = time.monotonic() + seconds
+        while not condition():
+            expect(time.monotonic() < end, f"not within {seconds} s: {what}")
+            time.sleep(0.2)
+
+    def lose_two(self):
+        """Records that only two brokers have are lost with their disks: the shard stops, and says so."""
+        c = self.cluster
+        refused = c.run("weirctl", "shard", "force-recover", "half", "0", "--survivor", "broker-1", "--accept-loss", check=False)
+        expect(refused.returncode != 0 and "a majority" in refused.stderr, f"not refused: {refused.stderr}")
+        c.local("stop", "broker-1")
+        self.wait_for("another leader", 20, lambda: self.leader() not in (None, "broker-1"))
+        self.put([f"lost {i}" for i in range(100)])
+        for broker in ("broker-2", "broker-3"):
+            c.local("kill", broker)
+        c.local("cont", "broker-1")
+        time.sleep(2)
+        insist = c.run("weirctl", "shard", "force-recover", "half", "0", "--survivor", "broker-1", "--accept-loss", check=False)
+        expect(insist.returncode != 0 and "may come back" in insist.stderr, f"not refused: {insist.stderr}")
+        for broker in ("broker-2", "broker-3"):
+            shutil.rmtree(os.path.join(c.dir, broker, "data"))
+            c.local("start", broker)
+        self.wait_for("all brokers are back", 20, lambda: all(
+            row["session"] and row["alive"] for row in c.json("weirctl", "broker", "list")["brokers"]))
+        time.sleep(2)
+        expect(self.leader() in (None, "", "none"), f"the shard is led by {self.leader()} without a majority")
+
+    def recover(self):
+        """The operator accepts the loss: the shard goes on, readers are told, three replicas are there again."""
+        c = self.cluster
+        for words, sentence in ((["--survivor", "broker-1"], "--accept-loss"), (["--survivor", "broker-2", "--accept-loss"], "lost its disk")):
+            refused = c.run("weirctl", "shard", "force-recover", "half", "0", *words, check=False)
+            expect(refused.returncode != 0 and sentence in refused.stderr, f"{words}: {refused.stderr}")
+        said = c.run("weirctl", "shard", "force-recover", "half", "0", "--survivor", "broker-1", "--accept-loss").stdout
+        expect("are lost" in said, said)
+        new = [f"new {i}" for i in range(200)]
+        self.put(new)
+        got = c.run("weir", "get", "half", check=False)
+        expect(got.stdout.splitlines() == self.old + new, f"{len(got.stdout.splitlines())} lines, not what it should be")
+        expect("forced recovery" in got.stderr, f"the reader is not told: {got.stderr}")
+        self.wait_for("three replicas", 40, lambda: len(c.shards("half")[0]["replicas"]) == 3 and
+                      all(r["in_sync"] for r in c.shards("half")[0]["replicas"]))
+        c.run("weirctl", "leader", "move", "half", "0", "broker-3")
+        expect(c.run("weir", "get", "half", check=False).stdout.splitlines() == self.old + new, "broker-3 has something else")
+
+    def equal(self):
+        """The three replicas hold the same bytes."""
+        self.cluster.wait_in_sync("half")
+        self.cluster.no_reports()
+        self.cluster.local("down")
+        rows = [self.cluster.inspect(f"broker-{i}")["1-0"] for i in (1, 2, 3)]
+        expect(all(row["sha256"] == rows[0]["sha256"] for row in rows), f"replicas differ: {rows}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
+    parser.add_argument("--only", choices=["damage", "recovery"])
     arguments = parser.parse_args()
-    with Cluster(arguments.bin, settings=SETTINGS + ["scrub-period=6s"]) as cluster:
-        tests = Repair(cluster)
-        return run_all([("readers find damage, and get right bytes", tests.by_readers),
-                        ("two brokers with damage in one segment", tests.two_damaged),
-                        ("the scrubber finds it alone", tests.by_scrubber),
-                        ("all disks hold the same bytes", tests.same_bytes)])
+    failed = 0
+    if arguments.only != "recovery":
+        with Cluster(arguments.bin, settings=SETTINGS + ["scrub-period=6s"]) as cluster:
+            tests = Repair(cluster)
+            failed += run_all([("readers find damage, and get right bytes", tests.by_readers),
+                               ("two brokers with damage in one segment", tests.two_damaged),
+                               ("the scrubber finds it alone", tests.by_scrubber),
+                               ("all disks hold the same bytes", tests.same_bytes)])
+    if arguments.only != "damage":
+        with Cluster(arguments.bin) as cluster:
+            tests = Recovery(cluster)
+            failed += run_all([("two of three disks are lost", tests.lose_two),
+                               ("forced recovery", tests.recover),
+                               ("the replicas are equal again", tests.equal)])
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -66,6 +66,7 @@ struct weir_delivery {
     uint64_t behind_records, behind_bytes,
         behind_ms; /* bytes: estimated beyond what was read ahead */
     bool skipped;  /* records before these had passed their retention, unread */
+    bool lost;     /* a forced recovery of the shard lost records, see weir/reader.h */
 };
 
 /* What to call; `records` is needed, all others may be NULL. */

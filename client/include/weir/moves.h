@@ -88,6 +88,15 @@ WEIR_NODISCARD enum weir_status weir_leader_move(struct weir_client *client, con
                                                  uint32_t timeout_ms, struct weir_leader_moved *out,
                                                  struct weir_error *error);
 
+/* The shard goes on with what `survivor`, one of its brokers, has, and with it alone until others
+ * have copied that. What only the others had is lost for ever; readers are told (weir/reader.h,
+ * `lost`). Refused without ACCEPT_LOSS, while a majority of the replicas is there, and without
+ * INSIST while the disks of a majority are not known to be lost. *out: before and the survivor. */
+enum { WEIR_RECOVER_ACCEPT_LOSS = 1, WEIR_RECOVER_INSIST = 2 };
+WEIR_NODISCARD enum weir_status weir_shard_force_recover(
+    struct weir_client *client, const char *stream, uint32_t shard, uint32_t survivor,
+    unsigned flags, uint32_t timeout_ms, struct weir_leader_moved *out, struct weir_error *error);
+
 /* The same without waiting. The result is the callback's until it returns; NULL on an error. */
 typedef void weir_moves_fn(const struct weir_moves *moves, const struct weir_leader_moved *leader,
                            const struct weir_error *error, void *context);

@@ -71,6 +71,8 @@ struct weir_records {
     size_t child_count;     /* ended: who goes on, at least one */
     const struct weir_child *children;
     bool skipped; /* records between the last read and this had passed retention */
+    bool lost;    /* a forced recovery of the shard lost records that were acknowledged: those
+                   * between the records of an older recovery generation and of a newer one */
 };
 void weir_records_free(struct weir_records *records);
 

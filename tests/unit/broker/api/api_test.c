@@ -184,7 +184,7 @@ static void a_put_is_answered_once_with_its_offset(void **state)
     Weir__PutReply *reply = weir__put_reply__unpack(NULL, call.body.size, call.body.data);
     assert_int_equal(reply->base_offset, 1);
     assert_int_equal(reply->append_ms, b.world.wall_ms);
-    assert_int_equal(reply->generation, 1);
+    assert_int_equal(reply->generation, 0);
     assert_false(reply->duplicate);
     weir__put_reply__free_unpacked(reply, NULL);
     fake_call_release(&call);

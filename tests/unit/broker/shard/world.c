@@ -371,7 +371,7 @@ void world_elect(struct world *w, uint32_t leader, uint32_t epoch)
     world_settle(w);
     const struct shard_grant grant = {
         .epoch = epoch,
-        .generation = 1,
+        .generation = 0,
         .replica = {.broker = leader, .disk_gen = 1},
         .boot = boot_of(w, leader),
         .config = w->config
