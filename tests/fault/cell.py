@@ -47,10 +47,14 @@ class Cell:
     def leader(self):
         end = time.monotonic() + 60
         while True:
-            rows = self.world.shards(self.stream)
+            try:
+                rows = self.world.shards(self.stream)
+            except Failed:  # no active controller yet
+                rows = []
             self.leaders = {s["id"]: s["leader"] for s in rows}
-            self.known = next(s for s in rows if s["state"] == "ACTIVE")
-            if self.known["leader"]:
+            open_rows = [s for s in rows if s["state"] == "ACTIVE"]
+            if open_rows and open_rows[0]["leader"]:
+                self.known = open_rows[0]
                 return self.known["leader"]
             expect(time.monotonic() < end, "a shard has no leader")
             time.sleep(0.1)
