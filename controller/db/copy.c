@@ -152,10 +152,9 @@ enum status db_renew(const char *path, uint64_t *out_index, struct error *error)
                        "PRAGMA synchronous = FULL; BEGIN IMMEDIATE;"
                        "UPDATE meta SET applied_index = applied_index + %llu,"
                        " version = version + %llu, next_producer = next_producer + %llu,"
-                       " next_stream = next_stream + %d;"
-                       "UPDATE streams SET shard_count = shard_count + %d; COMMIT",
+                       " next_stream = next_stream + %d; COMMIT",
                        (unsigned long long)DB_RENEW_ENTRIES, (unsigned long long)DB_RENEW_ENTRIES,
-                       (unsigned long long)DB_RENEW_ENTRIES, DB_RENEW_STREAMS, DB_RENEW_SHARDS);
+                       (unsigned long long)DB_RENEW_ENTRIES, DB_RENEW_STREAMS);
         if (sqlite3_exec(sql, text, NULL, NULL, NULL) != SQLITE_OK) {
             status = error_set(error, STATUS_IO, "%s: %s", path, sqlite3_errmsg(sql));
         }

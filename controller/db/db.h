@@ -59,14 +59,11 @@ NODISCARD enum status db_copy(const char *path, const char *target, uint64_t *ou
                               struct error *error);
 
 /* Makes a copy whose state may be behind what was given out since (a backup) fit to begin with: the
- * applied index, the image's version, producer and stream ids and the numbers of shards jump over
+ * applied index, the image's version, producer and stream ids jump over
  * all that may be in use, by the same amounts wherever it is done. Not while it is open. IO,
  * CORRUPT, INVALID: of a newer version. */
 #define DB_RENEW_ENTRIES (UINT64_C(1) << 40) /* also versions, and producer ids */
-enum {
-    DB_RENEW_STREAMS = 1 << 12,
-    DB_RENEW_SHARDS = 1000, /* of each stream */
-};
+enum { DB_RENEW_STREAMS = 1 << 12 };
 NODISCARD enum status db_renew(const char *path, uint64_t *out_index, struct error *error);
 
 /* Replaces everything by the copy in `source` in one transaction: after a crash the old state or

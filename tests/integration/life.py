@@ -163,7 +163,7 @@ def the_state_comes_back_from_a_backup():
             content = whole.read()
         damaged = file + ".damaged"
         with open(damaged, "wb") as out:
-            out.write(content[:-100] + bytes(100))
+            out.write(content[:2000] + bytes(255 - byte for byte in content[2000:2010]) + content[2010:])
         for bad, text in ((damaged, "is damaged"), (c.dir + "/controller-1/config", "no backup")):
             result = c.run("weir-controller", "--config", c.dir + "/controller-1/config", "--restore-file", bad, check=False)
             expect(result.returncode != 0 and text in result.stderr, f"{bad}: {result}")
@@ -187,9 +187,6 @@ def the_state_comes_back_from_a_backup():
                                         f"{later['id']}")
         c.run("weir", "put", "new", stdin="fresh\n")
         expect(lines_of(c, "new") == ["fresh"], "the new stream has what was put into it, and nothing of an older one")
-        c.run("weirctl", "shard", "split", "kept", "shardId-000000000000")
-        c.run("weir", "put", "kept", stdin="".join(f"line {i}\n" for i in range(sent, sent + 50)))
-        expect_lines(c, "kept", sent + 50)
         # Again with the same configuration: it goes on. Another backup over it: refused.
         c.local("term", "controller-1")
         c.local("start", "controller-1")
