@@ -193,7 +193,7 @@ class Cell:
         if self.fault.limit is not None and self.resharding is None:
             found += checkers.availability(history, self.begun, self.recovered, self.open, self.fault.limit)
         if self.consumers is not None:
-            events = self.consumers.finish({op["id"].split(" ")[0] for op in history if op["result"] == "ok"})
+            events = self.consumers.finish({op["id"]: op["shard"] for op in history if op["result"] == "ok"})
             found += checkers.leases(events)
         if self.catalogue is not None:
             found += self.catalogue.check()

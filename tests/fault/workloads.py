@@ -250,16 +250,17 @@ class Consumers:
         return sorted(events, key=lambda event: event[0])
 
     def finish(self, wanted):
-        """All that was acknowledged is processed by somebody; returns the events."""
+        """All that was acknowledged ({id: shard}) is processed by somebody; returns the events."""
         self.over.set()
         self.thread.join(20)
         end = time.monotonic() + 60
         while True:
             events = self.events()
-            missing = wanted - {event[5][2] for event in events if event[2] == "R" and len(event[5]) > 2}
+            missing = set(wanted) - {event[5][2] for event in events if event[2] == "R" and len(event[5]) > 2}
             if not missing:
                 break
-            expect(time.monotonic() < end, f"{len(missing)} of {len(wanted)} records were not processed within 60 s")
+            expect(time.monotonic() < end, f"{len(missing)} of {len(wanted)} records were not processed within 60 s, all "
+                   f"of {sorted({wanted[i] for i in missing})}; the last that was heard: {events[-8:]}")
             time.sleep(0.5)
         self.stop()
         return self.events()
