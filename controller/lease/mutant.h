@@ -1,11 +1,10 @@
-/* Rules that tests/sim/lease takes out one at a time, to see that it would notice. In every build
- * of ours MUTANT(n) is false, and the compiler drops what it guards. */
+/* Rules that tests/sim/lease takes out one at a time, to see that it would notice (base/mutant.h).
+ * Numbered by themselves: no program has these and those of replication. */
 #pragma once
 
-#ifndef WEIR_LEASE_MUTANT
-#    define WEIR_LEASE_MUTANT 0
-#endif
-#define LEASE_MUTANT(number) (WEIR_LEASE_MUTANT == (number))
+#include "base/mutant.h"
+
+#define LEASE_MUTANT(number) MUTANT_IS(number)
 
 enum {
     MUTANT_NO_FULL_TERM = 1,    /* a new active controller believes that everybody is silent */

@@ -231,9 +231,11 @@ static enum status take_workers(struct app *app, uint64_t now, const struct leas
                 break;
             }
             worker->row = in->workers[i];
-            worker->renewed_ms =
-                LEASE_MUTANT(MUTANT_NO_FULL_TERM) ? 0 : now; /* a full term: also for those that an
-                        earlier active controller has heard of last */
+            /* A full term: also for those that an earlier active controller has heard of last. */
+            worker->renewed_ms = now;
+            if (LEASE_MUTANT(MUTANT_NO_FULL_TERM)) {
+                worker->renewed_ms = 0;
+            }
             made++;
         }
         list[count++] = worker;

@@ -1,4 +1,5 @@
-/* weir-lease-sim [--from SEED] [--count N] [--trace] [--stop-after FAILURES] */
+/* weir-lease-sim [--from SEED] [--count N] [--trace] [--stop-after FAILURES]; and of
+ * weir-lease-sim-mutants [--mutant N] */
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -10,6 +11,24 @@
 #include "tests/sim/lease/world.h"
 
 static struct world world;
+
+#ifdef WEIR_MUTANTS
+int weir_mutant;
+
+static void choose_mutant(const char *number)
+{
+    weir_mutant = (int)strtol(number, NULL, 10);
+}
+#else
+static void choose_mutant(const char *number)
+{
+    (void)fprintf(stderr,
+                  "weir-lease-sim: mutant %s: this program keeps all rules; "
+                  "weir-lease-sim-mutants takes them out\n",
+                  number);
+    exit(2);
+}
+#endif
 
 void violate(struct world *w, const char *rule, const char *format, ...)
 {
@@ -127,6 +146,7 @@ int main(int argc, char **argv)
         {"from",       required_argument, NULL, 'f'},
         {"count",      required_argument, NULL, 'c'},
         {"stop-after", required_argument, NULL, 's'},
+        {"mutant",     required_argument, NULL, 'm'},
         {"trace",      no_argument,       NULL, 't'},
         {NULL,         0,                 NULL, 0  }
     };
@@ -143,6 +163,9 @@ int main(int argc, char **argv)
             break;
         case 's':
             stop = strtoull(optarg, NULL, 10);
+            break;
+        case 'm':
+            choose_mutant(optarg);
             break;
         case 't':
             trace = true;
