@@ -373,7 +373,7 @@ static void a_watcher_hears_of_every_version_in_order(void **state)
     Weir__MetadataUpdate *u = metadata(rig, false);
     rig_run_ms(rig, 20);
     assert_int_equal(w.version, u->version);
-    assert_int_equal(w.images, 1);
+    assert_in_range(w.images, 1, 2); /* of nothing, if it came before the first broker */
     assert_false(w.gap);
     /* From where it was, only what came later; from the future, nothing for a while. */
     start_watch(rig, &late, u->version - 1);

@@ -349,7 +349,7 @@ static void start(struct rig *rig)
         .servers = &self,
         .server_count = 1,
         .beat_every_ms = BEAT_MS,
-        .broker_timeout_ms = 400,
+        .broker_timeout_ms = 1000,
         .session_grace_ms = 200,
         .failed = on_failed,
         .data = rig,
