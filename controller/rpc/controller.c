@@ -10,7 +10,6 @@
 #include "controller/rpc/internal.h"
 
 enum { TEXT_BYTES = 64 };
-
 uint64_t controller_now(const struct controller *controller)
 {
     return net_now_ms(controller->options.loop);
@@ -223,24 +222,6 @@ static void fsm_changed(void *data, bool active, uint64_t term, uint32_t leader)
     controller_wake(c);
 }
 
-static struct session *fsm_session(void *data, uint32_t id)
-{
-    const struct controller *c = data;
-    LIST_FOR_EACH (node, &c->clients) {
-        struct session *session = CONTAINER_OF(node, struct client, node)->session;
-        if (session_is_open(session) && session_peer(session)->role == RPC_ROLE_CONTROLLER &&
-            session_peer(session)->id == id) {
-            return session;
-        }
-    }
-    return NULL;
-}
-
-static void fsm_configured(void *data)
-{
-    members_changed(data);
-}
-
 static void fsm_failed(void *data, const struct error *why)
 {
     struct controller *c = data;
@@ -253,8 +234,8 @@ static const struct raft_node_handlers fsm_handlers = {
     .snapshot = fsm_snapshot,
     .restore = fsm_restore,
     .changed = fsm_changed,
-    .configured = fsm_configured,
-    .session = fsm_session,
+    .configured = members_changed,
+    .session = members_session,
     .failed = fsm_failed,
 };
 

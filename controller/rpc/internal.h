@@ -175,7 +175,9 @@ void handle_backup(struct controller *c, struct client *client, struct session_c
 bool backup_under_way(const struct controller *c);
 void backup_release(struct controller *c);
 /* The set of controllers is another one: watchers are told. */
-void members_changed(struct controller *c);
+void members_changed(void *controller);
+/* One that controller `id` has opened to us; NULL. */
+struct session *members_session(void *controller, uint32_t id);
 /* Tells a controller that it is none any more. */
 void members_refuse(struct controller *c, struct session *session);
 

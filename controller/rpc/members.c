@@ -232,8 +232,22 @@ void members_refuse(struct controller *c, struct session *session)
         "it tries again, and is told again");
 }
 
-void members_changed(struct controller *c)
+struct session *members_session(void *data, uint32_t id)
 {
+    const struct controller *c = data;
+    LIST_FOR_EACH (node, &c->clients) {
+        struct session *session = CONTAINER_OF(node, struct client, node)->session;
+        if (session_is_open(session) && session_peer(session)->role == RPC_ROLE_CONTROLLER &&
+            session_peer(session)->id == id) {
+            return session;
+        }
+    }
+    return NULL;
+}
+
+void members_changed(void *data)
+{
+    struct controller *c = data;
     struct watch_controller list[WATCH_CONTROLLERS_MAX];
     struct raft_node_status raft;
     size_t voters = 0;
