@@ -1,6 +1,7 @@
 /* The first steps of opening a broker: who it is, its disk, how others reach it. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -102,4 +103,13 @@ void server_choose_host(struct server *s)
         host = "localhost";
     }
     (void)snprintf(s->advertised_host, sizeof(s->advertised_host), "%s", host);
+}
+
+void server_check_space(struct server *s)
+{
+    struct statvfs fs;
+    store_check_space(s->store);
+    if (statvfs(s->config->data_dir, &fs) == 0) {
+        controllers_set_disk_bytes(s->controllers, (uint64_t)fs.f_blocks * fs.f_frsize);
+    }
 }

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/statvfs.h>
 
 #include "base/check.h"
 #include "base/trace.h"
@@ -211,19 +210,10 @@ static void tell_floors(struct server *s)
     }
 }
 
-static void check_space(struct server *s)
-{
-    struct statvfs fs;
-    store_check_space(s->store);
-    if (statvfs(s->config->data_dir, &fs) == 0) {
-        controllers_set_disk_bytes(s->controllers, (uint64_t)fs.f_blocks * fs.f_frsize);
-    }
-}
-
 static void on_housekeeping(struct net_timer *timer)
 {
     struct server *s = CONTAINER_OF(timer, struct server, housekeeping);
-    check_space(s);
+    server_check_space(s);
     observe_count(s);
     tell_when_out(s);
     resign_while_out(s);
@@ -513,7 +503,7 @@ enum status server_open(const struct server_config *config, struct server **out,
         server_close(s);
         return status;
     }
-    check_space(s);
+    server_check_space(s);
     trace(TRACE_INFO, "server", "ready: broker-%u in zone %s serves %s:%u", config->id,
           config->zone, config->listen_host, config->listen_port);
     *out = s;

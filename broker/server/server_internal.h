@@ -55,6 +55,7 @@ NODISCARD enum status server_open_identity(struct server *s, struct error *error
 NODISCARD enum status server_open_store(struct server *s, struct error *error);
 void server_trace_store(struct server *s); /* also notes the boot id */
 void server_choose_host(struct server *s);
+void server_check_space(struct server *s); /* of its disk; once a second */
 
 /* front.c: the Kinesis interface, where the configuration wants it. */
 NODISCARD enum status server_open_front(struct server *s, struct error *error);

@@ -244,6 +244,30 @@ static void what_does_not_close_the_gap_is_not_written(void **state)
     teardown(&w);
 }
 
+static void a_forged_last_batch_does_not_close_the_segment(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w);
+    spoil(&w, w.second.base, w.second.bytes - 1, 1);
+    struct log_check c = {.segment = w.second.base, .point = {.end = w.second.base}};
+    assert_int_equal(check_all(&w, &c), STATUS_CORRUPT);
+    struct bytes last = good_from(&w, c.at);
+    struct batch_header h;
+    assert_int_equal(batch_decode(last, &h), STATUS_OK);
+    assert_int_equal(batch_bytes(&h), last.size);
+    uint8_t *other = malloc(last.size);
+    assert_non_null(other);
+    memcpy(other, last.data, last.size);
+    h.append_ms++;
+    batch_header_encode(&h, other);
+    assert_int_equal(patch(&w, &c, bytes_of(other, last.size)), STATUS_CORRUPT);
+    free(other);
+    assert_int_equal(patch(&w, &c, last), STATUS_OK);
+    assert_as_before(&w);
+    teardown(&w);
+}
+
 static void the_segment_behind_goes_first_when_its_beginning_is_damaged_too(void **state)
 {
     (void)state;
@@ -278,7 +302,7 @@ static void nothing_is_written_once_the_log_was_cut(void **state)
                           .owner = &w};
     assert_int_equal(store_patch(w.f.store, &p), STATUS_OK);
     uint64_t lsn;
-    assert_int_equal(shard_log_truncate(w.log, w.first.end, 9, &lsn), STATUS_OK);
+    assert_int_equal(shard_log_truncate(w.log, c.point.end - 2, 9, &lsn), STATUS_OK);
     while (p.owner != NULL) {
         assert_int_equal(store_poll(w.f.store, &w.f.synced), STATUS_OK);
         (void)usleep(100);
@@ -286,7 +310,7 @@ static void nothing_is_written_once_the_log_was_cut(void **state)
     assert_int_equal(p.status, STATUS_NOT_FOUND);
     fixture_wait(&w.f, lsn);
     assert_int_equal(store_sync(w.f.store, true), STATUS_OK);
-    assert_int_equal(fixture_check_log(&w.f, w.log), w.first.end);
+    assert_int_equal(fixture_check_log(&w.f, w.log), c.point.end - 2);
     teardown(&w);
 }
 
@@ -385,6 +409,7 @@ int main(void)
         cmocka_unit_test(damage_is_found_and_written_over_wherever_it_lies),
         cmocka_unit_test(a_segment_that_was_cut_off_or_emptied_is_made_whole),
         cmocka_unit_test(what_does_not_close_the_gap_is_not_written),
+        cmocka_unit_test(a_forged_last_batch_does_not_close_the_segment),
         cmocka_unit_test(the_segment_behind_goes_first_when_its_beginning_is_damaged_too),
         cmocka_unit_test(nothing_is_written_once_the_log_was_cut),
         cmocka_unit_test(reads_wait_for_a_repair_and_then_get_right_bytes),
