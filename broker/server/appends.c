@@ -9,6 +9,8 @@
 #include "base/trace.h"
 #include "broker/server/peers_internal.h"
 
+enum { COMPLAIN_EVERY_MS = 10000 };
+
 /* A read from segments for one shard and one peer. */
 struct catch_up {
     struct list node; /* on peers->catch_ups */
@@ -248,11 +250,26 @@ void peer_next_behind(struct peer *peer)
     }
 }
 
+/* Asked for again with the next ping: the core wakes nobody twice, and a shard at rest would leave
+ * its follower behind for good. */
+static void read_failed(struct peer *peer, struct shard_peer *to, const struct log_read *read)
+{
+    if (read->status != STATUS_CANCELLED && now(peer->peers) >= peer->complain_ms) {
+        peer->complain_ms = now(peer->peers) + COMPLAIN_EVERY_MS;
+        trace(TRACE_ERROR, "peers",
+              "shard %016llx: offset %llu cannot be read for broker-%u: %s; tried again",
+              (unsigned long long)to->shard->id, (unsigned long long)read->offset, peer->id,
+              status_text(read->status));
+    }
+    wait_behind(peer, to);
+}
+
 static void read_done(struct log_read *read)
 {
     struct catch_up *c = read->owner;
     struct peer *peer = c->peer;
     struct shard_peer *to = c->to;
+    bool failed = false;
     peer->reads--;
     peer->peers->copy_credit -= (int64_t)read->data.size;
     if (to != NULL) {
@@ -263,16 +280,14 @@ static void read_done(struct log_read *read)
             send_read(c);
         } else if (read->status == STATUS_NOT_FOUND) {
             ready(peer, to); /* it came into the tail, or was trimmed: the core says what now */
-        } else if (read->status != STATUS_CANCELLED) {
-            trace(TRACE_ERROR, "peers",
-                  "shard %016llx: offset %llu cannot be read for broker-%u: %s",
-                  (unsigned long long)to->shard->id, (unsigned long long)read->offset, peer->id,
-                  status_text(read->status));
+        } else {
+            read_failed(peer, to, read);
+            failed = true;
         }
     }
     c->to = NULL;
     catch_up_free(c);
-    if (!peer->peers->closing) {
+    if (!peer->peers->closing && !failed) {
         peer_next_behind(peer);
     }
 }
