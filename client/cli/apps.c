@@ -426,6 +426,45 @@ static int take_position(const struct program *program, struct weir_app_position
     return EXIT_CODE_OK;
 }
 
+/* The lease of one shard of --stream, or of the application's only stream. */
+static int take_shard(struct program *program, const char *name, struct weir_app_request *request)
+{
+    uint32_t shard = 0;
+    const struct weir_app_lease *lease = NULL;
+    struct description d = {0};
+    if (weir_shard_parse(program->shard, &shard) != WEIR_OK) {
+        return program_fail(program, WEIR_INVALID,
+                            "--shard is shardId-000000000003, or just 3, and not '%.60s'",
+                            program->shard);
+    }
+    int code = describe(program, name, &d);
+    for (size_t i = 0; code == EXIT_CODE_OK && i < d.lease_count; i++) {
+        const struct weir_app_lease *one = &d.leases[i];
+        if (one->shard != shard ||
+            (program->stream != NULL && strcmp(one->stream, program->stream) != 0)) {
+            continue;
+        }
+        if (lease != NULL) {
+            code = program_fail(program, WEIR_INVALID,
+                                "%s reads several streams with a shard %u: say which with --stream",
+                                name, shard);
+        }
+        lease = one;
+    }
+    if (code == EXIT_CODE_OK && lease == NULL) {
+        code = program_fail(program, WEIR_NOT_FOUND, "%s has no lease of shard %u%s%s", name, shard,
+                            program->stream == NULL ? "" : " of ",
+                            program->stream == NULL ? "" : program->stream);
+    }
+    if (code == EXIT_CODE_OK) {
+        request->has_shard = true;
+        request->stream_id = lease->stream_id;
+        request->shard = shard;
+    }
+    description_release(&d);
+    return code;
+}
+
 int run_app_reset(struct program *program, const char *const *words)
 {
     struct weir_error error;
@@ -433,13 +472,17 @@ int run_app_reset(struct program *program, const char *const *words)
     struct weir_app_request request = {
         .action = WEIR_APP_RESET, .application = words[0], .stream = program->stream};
     int code = take_position(program, &request.position);
+    if (code == EXIT_CODE_OK && program->shard != NULL) {
+        code = take_shard(program, words[0], &request);
+    }
     if (code != EXIT_CODE_OK) {
         return code;
     }
     if (weir_app(program->client, &request, program->timeout_ms, &apps, &error) != WEIR_OK) {
         return program_error(program, &error);
     }
-    (void)printf("%u shards begin again\n", apps->changed);
+    (void)printf(apps->changed == 1 ? "%u shard begins again\n" : "%u shards begin again\n",
+                 apps->changed);
     weir_apps_free(apps);
     return EXIT_CODE_OK;
 }

@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include "client/cli/program.h"
-#include "client/cli/text.h"
 
 enum { LOOK_EVERY_MS = 300 };
 
@@ -259,20 +258,6 @@ static int print_moved(const struct program *program, const struct weir_leader_m
     return EXIT_CODE_OK;
 }
 
-static bool shard_number(const char *word, uint32_t *out)
-{
-    static const char prefix[] = "shardId-";
-    const char *digits =
-        strncmp(word, prefix, sizeof(prefix) - 1) == 0 ? word + sizeof(prefix) - 1 : word;
-    char *end = NULL;
-    unsigned long shard = strtoul(digits, &end, 10);
-    if (digits[0] < '0' || digits[0] > '9' || *end != '\0' || shard > UINT32_MAX) {
-        return false;
-    }
-    *out = (uint32_t)shard;
-    return true;
-}
-
 int run_shard_force_recover(struct program *program, const char *const *words)
 {
     struct weir_error error;
@@ -281,7 +266,7 @@ int run_shard_force_recover(struct program *program, const char *const *words)
     uint32_t survivor = program->survivor == NULL ? 0 : broker_number(program->survivor);
     unsigned flags = (program->accept_loss ? WEIR_RECOVER_ACCEPT_LOSS : 0U) |
                      (program->insist ? WEIR_RECOVER_INSIST : 0U);
-    if (!shard_number(words[1], &shard)) {
+    if (weir_shard_parse(words[1], &shard) != WEIR_OK) {
         return program_fail(program, WEIR_INVALID,
                             "a shard is named like shardId-000000000003, or just 3");
     }

@@ -54,7 +54,7 @@ struct program {
     bool force;                 /* of app delete */
     bool accept_loss, insist;   /* of shard force-recover */
     const char *survivor;       /* ditto */
-    const char *stream;         /* of app reset */
+    const char *stream;         /* of app reset, which takes --shard, too */
     const char *interval, *out; /* of top; of debug bundle */
     bool once;
     bool want_help, want_version, json, follow, aggregate, deaggregate, key_random,

@@ -49,7 +49,7 @@ static const char usage[] =
     "  weirctl app list\n"
     "  weirctl app describe APP\n"
     "  weirctl app reset APP --from trim-horizon|latest|at-timestamp TIME\n"
-    "                    [--stream STREAM]\n"
+    "                    [--stream STREAM] [--shard SHARD]\n"
     "  weirctl app delete APP [--force]\n"
     "  weirctl shard list STREAM\n"
     "  weirctl shard metrics STREAM\n"
@@ -132,7 +132,8 @@ static const char explanation[] =
     "app: applications that consume streams. describe: for each shard who has it, how far\n"
     "it has got (everything before the checkpoint's sequence number is processed), how far\n"
     "that is behind the shard's newest record (? or null: nobody who knows has answered),\n"
-    "and why it is stuck. reset: all its shards begin again there; it may run meanwhile.\n"
+    "and why it is stuck. reset: all its shards begin again there (or those of one stream,\n"
+    "or one shard, whose children do not wait for it again); it may run meanwhile.\n"
     "delete: forgets its checkpoints; --force although it has workers.\n"
     "\n"
     "shard metrics: what the leaders have counted of shards since they began; of streams\n"
@@ -245,7 +246,7 @@ static const struct command commands[] = {
 
 int main(int argc, char **argv)
 {
-    static const char *const help[] = {usage, explanation, watching, moving, controllers, NULL};
+    static const char *const help[] = {usage, watching, moving, controllers, explanation, NULL};
     return program_main("weirctl", help, commands, sizeof(commands) / sizeof(commands[0]), argc,
                         argv);
 }

@@ -378,6 +378,20 @@ def exec_kclpy(options):
         return "amazon_kclpy 3.2.0, aggregated records, push"
 
 
+def reset_of_a_shard(cluster):
+    """One shard of an application that has read everything begins again, the others do not."""
+    shard = [json.loads(line) for line in cluster.run("weir", "get", "orders", "--shard", "1", "--json").stdout.splitlines()]
+    said = cluster.run("weirctl", "app", "reset", "print", "--stream", "orders", "--shard", "shardId-000000000001", "--from",
+                       "trim-horizon").stdout
+    expect(said == "1 shard begins again\n", f"app reset: {said}")
+    again = cluster.run("timeout", "5", "weir", "consume", "print", "orders", "--json", check=False).stdout.splitlines()
+    got = [json.loads(line)["sequence_number"] for line in again]
+    expect(got == [row["sequence_number"] for row in shard], f"{len(got)} records again, the shard has {len(shard)}")
+    for arguments, code, sentence in ((("--shard", "x"), 2, "just 3"), (("--shard", "7"), 3, "no lease of shard 7")):
+        result = cluster.run("weirctl", "app", "reset", "print", "--from", "latest", *arguments, check=False)
+        expect(result.returncode == code and sentence in result.stderr, f"{arguments}: {result.returncode} {result.stderr}")
+
+
 def terminal(options):
     with Cluster(options.bin) as cluster:
         cluster.create("orders", 3)
@@ -386,6 +400,7 @@ def terminal(options):
         second = cluster.run("weir", "consume", "print", "orders", "--json", "--count", "500", "--push").stdout.splitlines()
         rows = [json.loads(line) for line in first + second]
         expect(len(first) == 400 and len({row["data"] for row in rows}) == 900, f"{len(first)} and {len(second)} records")
+        reset_of_a_shard(cluster)
         for arguments, sentence in ((("no-such",), "no-such"), (("orders", "--from", "nowhere"), "trim-horizon"),
                                     (("orders", "--records-max", "0"), "--records-max")):
             result = cluster.run("weir", "consume", "print-2", *arguments, check=False)
