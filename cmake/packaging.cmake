@@ -108,6 +108,6 @@ weir_package(weir-broker "distributed stream store: the broker"
     DEPENDS "passwd" SUGGESTS "weir"
     TEXT "Stores and replicates the records of a Weir cluster, and serves native and Kinesis clients.")
 weir_package(libweir-dev "distributed stream store: the C client library" SECTION libdevel
-    DEPENDS "libuv1-dev, libprotobuf-c-dev, libssl-dev"
+    DEPENDS "libuv1-dev, libprotobuf-c-dev, libssl-dev, libzstd-dev, liblz4-dev" SUGGESTS "pkg-config, cmake"
     TEXT "Headers and library for programs that put and read records of a Weir cluster.")
 include(CPack)
