@@ -117,7 +117,11 @@ static void judge(struct controller *c)
     const struct db_broker *rows = watch_brokers(c->watch, &total);
     c->liveness.total = 0;
     for (size_t i = 0; i < total; i++) {
-        c->liveness.total += rows[i].mode != DB_BROKER_REMOVED ? 1 : 0;
+        if (rows[i].mode == DB_BROKER_REMOVED) {
+            liveness_removed(&c->liveness, rows[i].id);
+        } else {
+            c->liveness.total++;
+        }
     }
     while ((dead = liveness_next_dead(&c->liveness, now)) != NULL) {
         trace(TRACE_WARNING, "brokers", "broker-%u is dead: %s", dead->id,

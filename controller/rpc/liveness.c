@@ -121,6 +121,14 @@ void liveness_lost(struct liveness *liveness, uint64_t now_ms, uint32_t id, cons
     }
 }
 
+void liveness_removed(struct liveness *liveness, uint32_t id)
+{
+    struct liveness_broker *broker = liveness_get(liveness, id);
+    if (broker != NULL) {
+        broker->removed = true;
+    }
+}
+
 void liveness_beat(struct liveness *liveness, uint64_t now_ms, uint32_t id, const uint32_t *reset,
                    size_t reset_count)
 {
@@ -179,12 +187,16 @@ static bool is_dead(const struct liveness *liveness, const struct liveness_broke
 static bool within_budget(const struct liveness *liveness, uint64_t now_ms)
 {
     uint64_t until_ms = liveness->hold_ms != 0 ? liveness->hold_ms : now_ms;
-    size_t dead = 0;
+    size_t dead = 0, watched = 0;
     for (size_t i = 0; i < liveness->count; i++) {
         const struct liveness_broker *broker = &liveness->broker[i];
+        if (broker->removed) {
+            continue;
+        }
+        watched++;
         dead += broker->dead && broker->dead_ms + LIVENESS_BUDGET_MS > until_ms ? 1 : 0;
     }
-    size_t total = liveness->total > liveness->count ? liveness->total : liveness->count;
+    size_t total = liveness->total > watched ? liveness->total : watched;
     size_t most = total * LIVENESS_BUDGET_PERCENT / 100;
     return dead < (most > 0 ? most : 1);
 }
@@ -198,7 +210,8 @@ struct liveness_broker *liveness_next_dead(struct liveness *liveness, uint64_t n
             continue;
         }
         broker->held = is_dead(liveness, broker, now_ms);
-        if (broker->held && (broker->consented || within_budget(liveness, now_ms))) {
+        if (broker->held &&
+            (broker->consented || broker->removed || within_budget(liveness, now_ms))) {
             broker->held = false;
             broker->dead = true;
             broker->dead_ms = now_ms;

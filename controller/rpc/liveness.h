@@ -37,6 +37,7 @@ struct liveness_broker {
     bool dead;
     bool held;      /* would be dead, but for the budget */
     bool consented; /* the budget does not protect it */
+    bool removed;   /* from the cluster: its death is no loss, and not counted */
     uint64_t dead_ms;
     bool lost; /* had one, and lost it at lost_ms */
     uint64_t up_ms, beat_ms, lost_ms;
@@ -68,6 +69,8 @@ NODISCARD enum status liveness_up(struct liveness *liveness, uint64_t now_ms, ui
                                   uint64_t boot, uint32_t disk_gen, void *session);
 /* `session` has ended; another one of that broker may have taken its place before. */
 void liveness_lost(struct liveness *liveness, uint64_t now_ms, uint32_t id, const void *session);
+/* It was taken out of the cluster, until it comes up again. */
+void liveness_removed(struct liveness *liveness, uint32_t id);
 void liveness_beat(struct liveness *liveness, uint64_t now_ms, uint32_t id, const uint32_t *reset,
                    size_t reset_count);
 

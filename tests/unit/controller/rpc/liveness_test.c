@@ -199,6 +199,19 @@ static void a_zone_of_three_is_within_the_budget(void **state)
     expect_dead(l, now, "");
 }
 
+static void one_that_was_removed_is_not_counted(void **state)
+{
+    struct liveness *l = *state;
+    liveness_removed(l, 1);
+    (void)pass(l, 5100, 6100, "3");
+    expect_dead(l, 6100, "1 2");
+    assert_int_equal(liveness_held(l), 0);
+    assert_int_equal(liveness_up(l, 6200, 1, 11, 1, &sessions[1]), STATUS_OK);
+    (void)pass(l, 6300, 7300, "1"); /* and it is again when it is back */
+    expect_dead(l, 7300, "");
+    assert_int_equal(liveness_held(l), 1);
+}
+
 static void what_died_under_another_controller_counts(void **state)
 {
     struct liveness *l = *state;
@@ -228,6 +241,7 @@ int main(void)
         TEST(one_that_comes_back_makes_room_for_another),
         TEST(an_operator_may_consent),
         TEST(a_zone_of_three_is_within_the_budget),
+        TEST(one_that_was_removed_is_not_counted),
         TEST(what_died_under_another_controller_counts),
     };
     return cmocka_run_group_tests_name("liveness", tests, NULL, NULL);
