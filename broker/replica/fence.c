@@ -61,7 +61,7 @@ enum status fence_on_floor(struct replica *r, const struct replica_input *in,
         return STATUS_STALE;
     }
     r->needs_floor = false;
-    if (in->epoch > r->promised) {
+    if (in->epoch > r->promised && !MUTANT(FLOOR_FORGOTTEN)) {
         fence_promise(r, in->epoch, out);
     }
     return STATUS_OK;

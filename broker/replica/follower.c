@@ -102,7 +102,8 @@ static uint64_t acknowledgeable(const struct replica *r)
  * cut what this counts for. */
 static void acknowledge(struct replica *r, struct replica_effects *out)
 {
-    if (r->synced_seq < r->promise_seq && !MUTANT(ACK_BEFORE_FSYNC)) {
+    if (r->synced_seq < r->promise_seq && !MUTANT(ACK_BEFORE_FSYNC) &&
+        !MUTANT(ACK_BEFORE_PROMISE)) {
         r->owes_answer = true;
         return;
     }
@@ -162,7 +163,8 @@ static void truncate_to(struct replica *r, const struct log_point *at, struct re
     e->epoch = r->epoch;
     durable_truncate(r, at->end);
     history_cut(&r->history, at->end);
-    r->seal_end = r->seal_end <= at->end ? r->seal_end : 0; /* then the shard is open again */
+    bool sealed = r->seal_end <= at->end || MUTANT(SEAL_OUTLIVES_CUT);
+    r->seal_end = sealed ? r->seal_end : 0; /* then the shard is open again */
     r->last = *at;
     r->verified = min_u64(r->verified, at->end);
 }
@@ -174,7 +176,8 @@ static void learn(struct replica *r, const struct replica_append *a, struct repl
     if (commit > r->commit) {
         replica_commit(r, commit, out);
     }
-    if (a->log_start > r->log_start && a->log_start <= min_u64(r->verified, r->commit)) {
+    uint64_t sure = MUTANT(TRIMS_UNVERIFIED) ? UINT64_MAX : min_u64(r->verified, r->commit);
+    if (a->log_start > r->log_start && a->log_start <= sure) {
         replica_move_log_start(r, a->log_start, out);
     }
     uncertain_received(r, a, out);
@@ -221,7 +224,7 @@ enum status follower_on_append(struct replica *r, const struct replica_append *a
     if (r->needs_floor) {
         return STATUS_STALE;
     }
-    if (a->epoch < r->promised) {
+    if (a->epoch < r->promised && !MUTANT(FOLLOWS_BELOW_PROMISE)) {
         refuse(r, a, 0, out);
         return STATUS_OK;
     }

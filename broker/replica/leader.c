@@ -35,7 +35,8 @@ static bool may_lead(const struct replica *r, const struct replica_input *in)
                                                : replica_id_equal(in->id, r->self);
     bool same_boot = MUTANT(LEADER_RESUMES_AFTER_RESTART) || in->boot == r->boot;
     bool voter = MUTANT(AMNESIAC_VOTES) || is_voter(&in->config, r->self);
-    return same_replica && same_boot && voter && !r->needs_floor && in->epoch == r->promised &&
+    bool promised = in->epoch == r->promised || MUTANT(GRANT_BELOW_PROMISE);
+    return same_replica && same_boot && voter && !r->needs_floor && promised &&
            in->epoch > r->granted && in->epoch != r->epoch;
 }
 
@@ -105,7 +106,8 @@ enum status leader_on_proposed(struct replica *r, const struct replica_input *in
     CHECK(b->prev_crc == r->last.crc);
     CHECK(b->count > 0);
     bool control = (b->flags & REPLICA_BATCH_CONTROL) != 0;
-    if (r->seal_end != 0 && (!control || (b->flags & REPLICA_BATCH_SEAL) != 0)) {
+    if (r->seal_end != 0 && !MUTANT(WRITES_BEHIND_SEAL) &&
+        (!control || (b->flags & REPLICA_BATCH_SEAL) != 0)) {
         return STATUS_SEALED;
     }
     if (durable_reserve(r) != STATUS_OK || history_reserve(&r->history, 1) != STATUS_OK) {

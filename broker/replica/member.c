@@ -157,13 +157,16 @@ static bool refused(const struct replica *r, struct member *m, const struct repl
 enum status member_answered(struct replica *r, struct member *m,
                             const struct replica_answer *answer, uint64_t now_ms)
 {
-    if (answer->boot < m->boot || (answer->ok && answer->end > r->last.end)) {
+    bool stale = answer->boot < m->boot && !MUTANT(STALE_SESSION_COUNTS);
+    if (stale || (answer->ok && answer->end > r->last.end)) {
         return STATUS_STALE;
     }
     bool news = answer->boot > m->boot;
     if (news) {
         m->boot = answer->boot;
-        m->match = 0; /* it may have lost what it acknowledged (2.9): it must show it again */
+        m->match = MUTANT(STALE_SESSION_COUNTS)
+                       ? m->match
+                       : 0; /* it may have lost what it acknowledged (2.9): it must show it again */
     }
     /* A caught-up follower that is still uncertain has missed our greeting. */
     if (answer->uncertain &&

@@ -81,7 +81,8 @@ void move_handed(struct replica *r, struct replica_effects *out)
         return;
     }
     const struct member *m = member_find(r, r->heir);
-    if (m != NULL && m->match == r->last.end && r->commit == r->last.end) {
+    bool has_all = m != NULL && m->match == r->last.end && r->commit == r->last.end;
+    if (has_all || (m != NULL && MUTANT(HEIR_WITHOUT_ALL))) {
         r->handed = true;
         struct replica_effect *e = replica_emit(out, REPLICA_DO_HANDED);
         e->to = r->heir;

@@ -20,11 +20,20 @@ enum replica_mutant {
                                        * put nothing into the journal */
     MUTANT_NO_JOINT_FENCE = 13,       /* R15: in the election */
     MUTANT_FOLLOWER_COMMIT_UNVERIFIED = 14, /* R11: a follower commits up to its own end */
-    MUTANT_NO_FLOOR = 15,            /* 2.9: a damaged journal is believed about its promises */
-    MUTANT_LEARNER_COUNTS = 16,      /* R14: what only a learner holds is counted as a voter's */
-    MUTANT_STABLE_TOO_EARLY = 17,    /* R15: in the election: prev_cfg goes with the grant */
-    MUTANT_DROPPED_TOO_EARLY = 18,   /* R15: in the moves: the old replica goes with the grant */
-    MUTANT_INSTALL_NOT_DURABLE = 19, /* 2.8: what an install brings counts before its sync */
+    MUTANT_NO_FLOOR = 15,             /* 2.9: a damaged journal is believed about its promises */
+    MUTANT_LEARNER_COUNTS = 16,       /* R14: what only a learner holds is counted as a voter's */
+    MUTANT_STABLE_TOO_EARLY = 17,     /* R15: in the election: prev_cfg goes with the grant */
+    MUTANT_DROPPED_TOO_EARLY = 18,    /* R15: in the moves: the old replica goes with the grant */
+    MUTANT_INSTALL_NOT_DURABLE = 19,  /* 2.8: what an install brings counts before its sync */
+    MUTANT_STALE_SESSION_COUNTS = 36, /* 2.9: what it acknowledged before its restart counts */
+    MUTANT_HEIR_WITHOUT_ALL = 35,    /* 2.9: hands over to whoever is named; in the election, too */
+    MUTANT_GRANT_BELOW_PROMISE = 37, /* R2: a grant is good although more was promised since */
+    MUTANT_FOLLOWS_BELOW_PROMISE = 38, /* R2: appends of a leader that was refused are taken */
+    MUTANT_FLOOR_FORGOTTEN = 41,       /* 2.9: the floor is heard and not promised */
+    MUTANT_SEAL_OUTLIVES_CUT = 43,     /* 2.12: a SEAL that was truncated closes the shard still */
+    MUTANT_WRITES_BEHIND_SEAL = 44,    /* 2.12: a closed shard takes records */
+    MUTANT_TRIMS_UNVERIFIED = 46, /* 2.12: a follower drops what the leader says, matched or not */
+    MUTANT_ACK_BEFORE_PROMISE = 47, /* 2.7: acknowledges an epoch whose promise is not synced */
 };
 
 #define MUTANT(name) MUTANT_IS(MUTANT_##name)

@@ -77,6 +77,9 @@ static bool suffices(const struct shard *s, const struct election_config *cfg, u
         certain += slot->replied && (slot->certain || MUTANT(CORRUPT_TAIL_COUNTS));
         fresh += slot->replied && !slot->stale;
     }
+    if (MUTANT(ONE_REPLY_ELECTS) && fresh > 0) {
+        return true;
+    }
     return fresh > 0 && (certain > cfg->voter_count / 2 || replied == cfg->voter_count);
 }
 
@@ -146,6 +149,9 @@ const struct slot *choose_leader(const struct election *e, const struct shard *s
             continue;
         }
         int order = best == NULL ? 1 : compare_logs(slot, best);
+        if (MUTANT(HEIR_WITHOUT_ALL) && slot->id.broker == s->heir) {
+            return slot;
+        }
         if (order > 0 || (order == 0 && suits_better(e, s, slot, best))) {
             best = slot;
         }

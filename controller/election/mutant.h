@@ -11,7 +11,8 @@ enum election_mutant {
     MUTANT_LONGEST_LOG_WINS = 10,    /* R5: the end of the log alone */
     MUTANT_NO_JOINT_FENCE = 13,      /* R15: a quorum of the new configuration is enough */
     MUTANT_STABLE_TOO_EARLY = 17,    /* R15: prev_cfg goes with the grant */
-    MUTANT_DROPPED_TOO_EARLY = 18,   /* R15: the old replica goes with the grant */
+    MUTANT_HEIR_WITHOUT_ALL = 35,    /* 2.9: whom the leader named leads, whatever its log */
+    MUTANT_ONE_REPLY_ELECTS = 42,    /* R4: whoever replies first */
 };
 
 #define MUTANT(name) MUTANT_IS(MUTANT_##name)

@@ -2,7 +2,9 @@
 
 #include "base/check.h"
 #include "base/limits.h"
-#include "controller/election/mutant.h"
+#include "base/mutant.h"
+
+enum { MUTANT_DROPPED_TOO_EARLY = 18 }; /* R15: broker/replica/mutant.h */
 
 static uint32_t find(const struct election_config *cfg, struct election_replica id)
 {
@@ -23,7 +25,7 @@ static bool has(const struct election_config *cfg, struct election_replica id)
 static bool is_settled(const struct election_row *row)
 {
     return row->phase == ELECTION_ACTIVE &&
-           (row->prev_cfg.voter_count == 0 || MUTANT(DROPPED_TOO_EARLY));
+           (row->prev_cfg.voter_count == 0 || MUTANT_IS(MUTANT_DROPPED_TOO_EARLY));
 }
 
 /* It replaces nobody: a forced recovery left the shard with fewer replicas than it should have. */

@@ -23,6 +23,7 @@ void check_release(struct world *w)
         log_release(&w->ghost[i].log);
     }
     free(w->ghost);
+    free(w->operation);
     for (uint32_t s = 0; s < SHARDS_MAX; s++) {
         log_release(&w->truth[s].log);
         free(w->truth[s].by_epoch);
@@ -67,6 +68,17 @@ static void written_grow(struct world *w)
     free(old);
 }
 
+/* I12 */
+static void check_parents(struct world *w, const struct broker *b, uint32_t shard)
+{
+    for (uint32_t p = 0; p < w->plan.shards; p++) {
+        if ((w->metadata.parents[shard] >> p & 1) != 0 && committed_seal(w, p) == 0) {
+            violated(w, "I12: broker %u writes into shard %u before its parent %u is closed", b->id,
+                     shard, p);
+        }
+    }
+}
+
 void check_write(struct world *w, struct broker *b, uint32_t shard, const struct batch *batch)
 {
     struct log_point last = log_last(&b->replica[shard].live);
@@ -76,6 +88,9 @@ void check_write(struct world *w, struct broker *b, uint32_t shard, const struct
                  "I2: broker %u shard %u writes %llu behind a log that ends at %llu, or not of "
                  "its chain",
                  b->id, shard, (unsigned long long)c->base, (unsigned long long)last.end);
+    }
+    if ((c->flags & REPLICA_BATCH_CONTROL) == 0) {
+        check_parents(w, b, shard);
     }
     if (c->epoch < last.epoch) {
         violated(w, "I5: broker %u shard %u writes epoch %u behind epoch %u", b->id, shard,
@@ -145,6 +160,53 @@ void check_granted(struct world *w, const struct election_row *row)
     struct granted now = {.leader = row->leader, .boot = row->leader_boot, .cfg = row->cfg};
     once(w, &w->metadata.granted[shard], &w->metadata.granted_capacity[shard], shard, row->epoch,
          &now);
+}
+
+/* ----------------------------------------- I13, I14: configurations, and what is dropped */
+
+static bool is_possible(const struct election_row *row, uint32_t version)
+{
+    return row->cfg.version == version ||
+           (row->prev_cfg.voter_count > 0 && row->prev_cfg.version == version);
+}
+
+/* A third configuration only when the first is possible no more. */
+void check_row(struct world *w, uint32_t shard, const struct election_row *row)
+{
+    const struct election_row *old = &w->metadata.row[shard];
+    if (old->prev_cfg.voter_count == 0 || old->epoch == 0) {
+        return;
+    }
+    if (!is_possible(old, row->cfg.version) ||
+        (row->prev_cfg.voter_count > 0 && !is_possible(old, row->prev_cfg.version))) {
+        violated(w, "I13: configuration v%u of shard %u while v%u and v%u are possible",
+                 row->cfg.version, shard, old->cfg.version, old->prev_cfg.version);
+    }
+}
+
+/* Nothing is deleted but by a positive record (R16). */
+void check_drop(struct world *w, struct broker *b, uint32_t shard)
+{
+    if ((w->metadata.drops[shard] >> b->id & 1) == 0) {
+        violated(w, "I14: broker %u deletes its replica of shard %u, which nobody has ordered",
+                 b->id, shard);
+    }
+}
+
+/* Nothing is dropped before its time: by the true clock, less what clocks may be apart. */
+void check_trim(struct world *w, struct broker *b, uint32_t shard, uint64_t end)
+{
+    const struct log *live = &b->replica[shard].live;
+    uint32_t at = log_find_base(live, end);
+    if (at == 0 || at > live->count) {
+        return;
+    }
+    uint64_t age_ms = (w->now_us - live->batch[at - 1].stored_us) / MS;
+    if (age_ms + 3000 < w->plan.keep_ms) {
+        violated(w,
+                 "2.12: broker %u drops a record of shard %u that is %llu ms old, to keep for %llu",
+                 b->id, shard, (unsigned long long)age_ms, (unsigned long long)w->plan.keep_ms);
+    }
 }
 
 /* I1, and I3's half: whoever begins to lead has all that was committed before. */
@@ -235,6 +297,33 @@ void check_sealed(struct world *w, struct broker *b, uint32_t shard, uint64_t en
     }
 }
 
+/* ----------------------------------------- I10, I11: what may be stored once at most */
+
+void check_operation(struct world *w, uint64_t id)
+{
+    uint32_t old = w->operations_capacity;
+    w->operation =
+        grow(w->operation, &w->operations_capacity, (uint32_t)id + 1, sizeof *w->operation);
+    memset(w->operation + old, 0, (w->operations_capacity - old) * sizeof *w->operation);
+    w->operation[id].once = true;
+}
+
+static void check_once(struct world *w, uint32_t shard, const struct batch *batch)
+{
+    if (batch->producer == 0 && batch->token == 0) {
+        return;
+    }
+    struct op_record *record = &w->operation[batch->id];
+    if (record->committed) {
+        violated(w, "I11: operation %llu is at %llu of shard %u and at %llu of shard %u",
+                 (unsigned long long)batch->id, (unsigned long long)record->offset, record->shard,
+                 (unsigned long long)batch->core.base, shard);
+    }
+    record->committed = true;
+    record->offset = batch->core.base;
+    record->shard = shard;
+}
+
 static void check_behind_seal(struct world *w, uint32_t shard, const struct replica_batch *c)
 {
     uint64_t seal = committed_seal(w, shard);
@@ -258,13 +347,26 @@ static void extend_truth(struct world *w, struct broker *b, uint32_t shard, uint
     }
     for (uint32_t i = log_find_base(live, log_end(truth)); log_end(truth) < end; i++) {
         log_push(truth, &live->batch[i]);
-        if (shard == 0 && w->plan.seal_us != 0) {
+        check_once(w, shard, &live->batch[i]);
+        if (w->plan.reshard_us != 0) {
             check_behind_seal(w, shard, &live->batch[i].core);
         }
         w->truth[shard].by_epoch = grow(w->truth[shard].by_epoch, &w->truth[shard].capacity,
                                         truth->count, sizeof *w->truth[shard].by_epoch);
         w->truth[shard].by_epoch[truth->count - 1] = epoch;
     }
+}
+
+static void note_commit(struct world *w, const struct broker *b, uint32_t shard, uint32_t epoch,
+                        struct log_point point)
+{
+    const struct election_row *row = &w->metadata.row[shard];
+    const struct log *live = &b->replica[shard].live;
+    uint32_t first = log_find_base(live, log_end(&w->truth[shard].log));
+    SEEN_IF(w, COMMITTED_WITHOUT_OWN, !log_holds(&b->replica[shard].medium.log, point));
+    SEEN_IF(w, COMMITTED_OLDER, first < live->count && live->batch[first].core.epoch < epoch);
+    SEEN_IF(w, COMMITTED_JOINTLY, row->prev_cfg.voter_count > 0);
+    SEEN_IF(w, COMMITTED_DEPOSED, epoch < row->epoch);
 }
 
 void check_commit(struct world *w, struct broker *b, uint32_t shard, uint64_t end)
@@ -286,8 +388,9 @@ void check_commit(struct world *w, struct broker *b, uint32_t shard, uint64_t en
                      b->id, shard, (unsigned long long)end);
         }
         check_copies(w, b, shard, view.epoch, point);
+        note_commit(w, b, shard, view.epoch, point);
         extend_truth(w, b, shard, view.epoch, end);
-    } else if (!log_holds(truth, point)) {
+    } else if (SEEN_IF(w, COMMITTED_LATE, end >= r->commit + 20), !log_holds(truth, point)) {
         violated(w, "I3: broker %u shard %u takes another batch for committed at %llu", b->id,
                  shard, (unsigned long long)end);
     }
@@ -298,7 +401,7 @@ void check_acked(struct world *w, uint32_t shard, uint64_t attempt, uint64_t off
     const struct log *truth = &w->truth[shard].log;
     uint32_t at = log_find_base(truth, offset);
     if (at == truth->count || truth->batch[at].id != attempt ||
-        truth->batch[at].core.epoch != epoch) {
+        (epoch != 0 && truth->batch[at].core.epoch != epoch)) {
         violated(w, "I10: offset %llu of shard %u is acknowledged to one put and holds another",
                  (unsigned long long)offset, shard);
     }

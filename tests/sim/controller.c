@@ -50,11 +50,13 @@ static struct replica_config both(const struct election_config *cfg,
 void metadata_put(struct world *w, uint32_t shard, const struct election_row *row)
 {
     struct metadata *m = &w->metadata;
+    check_row(w, shard, row);
     m->row[shard] = *row;
     m->entry = grow(m->entry, &m->entries_capacity, m->entries + 1, sizeof *m->entry);
     m->entry[m->entries++].row = *row;
     for (uint32_t i = 0; i < w->plan.controllers; i++) {
         uint64_t delay_us = i == m->leader ? 0 : draw(w, 0, 500 * MS);
+        delay_us += knob(w, KNOB_LATE_APPLY) ? draw(w, 0, 50 * MS) : 0;
         schedule(w, delay_us, (struct event){.type = EVENT_APPLY, .a = i});
     }
 }
@@ -80,6 +82,33 @@ void metadata_init(struct world *w)
     schedule(w, 1, (struct event){.type = EVENT_ACTIVATE, .a = 0});
 }
 
+static void note_electing(struct world *w, const struct election_row *old)
+{
+    uint32_t shard = (uint32_t)old->shard;
+    bool led = old->epoch < w->led_capacity[shard] && w->led[shard][old->epoch].leader.broker != 0;
+    SEEN_IF(w, EPOCH_NEVER_LED, old->phase == ELECTION_ACTIVE && !led);
+    SEEN_IF(w, EPOCH_NEVER_GRANTED, old->phase == ELECTION_ELECTING);
+    SEEN_IF(w, JOINT_FAILED_OVER, old->prev_cfg.voter_count > 0);
+}
+
+static void note_active(struct world *w, const struct election_row *old,
+                        const struct election_row *row)
+{
+    uint32_t shard = (uint32_t)row->shard, leader = row->leader.broker;
+    SEEN_IF(w, ELECTED_AGAIN, old->leader.broker == leader);
+    SEEN_IF(w, ELECTED_HEIR, w->metadata.heir[shard] == leader);
+    SEEN_IF(w, ELECTED_UNDER_PREVIOUS, row->cfg.version < old->cfg.version);
+    SEEN_IF(w, ELECTED_JOINTLY, row->prev_cfg.voter_count > 0);
+    w->metadata.heir[shard] = 0;
+    bool beside = false;
+    for (uint32_t i = 0; i < row->cfg.voter_count; i++) {
+        uint32_t id = row->cfg.voter[i].broker;
+        beside = beside || (id != leader && w->broker[id].replica[shard].medium.uncertain);
+    }
+    SEEN_IF(w, ELECTED_UNCERTAIN, w->broker[leader].replica[shard].medium.uncertain);
+    SEEN_IF(w, ELECTED_BESIDE_UNCERTAIN, beside);
+}
+
 /* A proposal reaches the log, if its controller leads there, and changes a row if that allows it.
  */
 void controller_on_commit(struct world *w, struct event *event)
@@ -87,10 +116,15 @@ void controller_on_commit(struct world *w, struct event *event)
     struct election_effect *p = event->payload;
     bool leads = w->metadata.leader == event->a;
     bool commits = leads ? !(!w->healing && chance(w, 20)) : chance(w, 300);
+    SEEN_IF(w, PROPOSAL_LOST, leads && !commits);
+    commits = commits && (w->now_us >= w->metadata.cut_until_us || w->healing);
+    SEEN_IF(w, PROPOSAL_OF_DEPOSED, !leads && commits);
     uint32_t shard = (uint32_t)p->shard;
     struct election_row row = w->metadata.row[shard];
     bool electing = row.phase == ELECTION_ELECTING || row.phase == ELECTION_NO_QUORUM;
+    SEEN_IF(w, PROPOSAL_OVERTAKEN, commits && p->epoch < row.epoch);
     if (commits && p->type == ELECTION_PROPOSE_ELECTING && p->epoch > row.epoch) {
+        note_electing(w, &row);
         row.phase = ELECTION_ELECTING;
         row.epoch = p->epoch;
         w->count.elections++;
@@ -106,11 +140,13 @@ void controller_on_commit(struct world *w, struct event *event)
               row.leader.broker, row.leader.disk_gen, (unsigned long long)row.leader_boot,
               row.cfg.version);
         check_granted(w, &row);
+        note_active(w, &w->metadata.row[shard], &row);
         metadata_put(w, shard, &row);
     } else if (commits && p->type == ELECTION_PROPOSE_STABLE && p->epoch == row.epoch &&
                row.phase == ELECTION_ACTIVE) {
         row.prev_cfg = (struct election_config){0};
         TRACE(w, "shard %u: cfg v%u is stable", shard, row.cfg.version);
+        SEEN(w, STABLE);
         metadata_put(w, shard, &row);
     }
     free(p);
@@ -126,7 +162,10 @@ void controller_on_register(struct world *w, uint32_t broker, uint64_t boot)
     if (!b->up || b->boot != boot) {
         return;
     }
-    bool answers = !b->paused && !w->link[us][broker].blocked && !w->link[broker][us].blocked;
+    bool answers = !b->paused && !w->link[us][broker].blocked && !w->link[broker][us].blocked &&
+                   (w->healing || w->now_us >= w->metadata.cut_until_us) &&
+                   !knob(w, KNOB_LATE_REGISTRATION);
+    SEEN_IF(w, REGISTRATION_REPEATED, !answers);
     if (!answers || (!w->healing && chance(w, 100))) {
         schedule(w, 50 * MS, (struct event){.type = EVENT_REGISTER, .a = broker, .c = boot});
         return;
@@ -144,7 +183,8 @@ bool metadata_reconfigure(struct world *w, uint32_t shard, uint32_t slot, uint32
 {
     struct election_row row = w->metadata.row[shard];
     struct broker *b = &w->broker[broker];
-    if (row.phase != ELECTION_ACTIVE || row.prev_cfg.voter_count > 0 ||
+    bool settled = row.prev_cfg.voter_count == 0 || MUTANT(RECONFIGURES_TWICE);
+    if (row.phase != ELECTION_ACTIVE || !settled ||
         (b->replica[shard].exists && b->replica[shard].medium.uncertain)) {
         return false; /* what is not certain may follow, but not become a voter */
     }
@@ -207,6 +247,7 @@ static void plan_tick(struct world *w, uint32_t index)
         return;
     }
     c->tick_us = due_ms * MS > w->now_us ? due_ms * MS : w->now_us;
+    c->tick_us += knob(w, KNOB_LATE_CONTROLLER_TICK) ? draw(w, 0, 300 * MS) : 0;
     schedule(w, c->tick_us - w->now_us,
              (struct event){.type = EVENT_ELECTION_TICK, .a = index, .c = c->activation});
 }
@@ -228,6 +269,9 @@ static void send_fence_or_grant(struct world *w, uint32_t index, const struct el
     TRACE(w, "controller %u: %s %u shard %u epoch %u", index, fence ? "fences" : "grants to",
           e->broker, shard, e->epoch);
     nemesis_on_control(w, m);
+    if (knob(w, fence ? KNOB_FENCE_TWICE : KNOB_GRANT_TWICE)) {
+        network_send_copy(w, m);
+    }
     network_send(w, m);
 }
 
@@ -264,6 +308,10 @@ void controller_activate(struct world *w, uint32_t index)
         return;
     }
     TRACE(w, "controller %u is active", index);
+    for (uint32_t i = 0; i < w->plan.controllers; i++) {
+        SEEN_IF(w, CONTROLLER_TWICE_ACTIVE, i != index && w->controller[i].active);
+    }
+    SEEN(w, CONTROLLER_CHANGED);
     c->active = true;
     c->activation = ++w->metadata.next_activation;
     c->applied = w->metadata.entries;
@@ -317,6 +365,7 @@ static void look_at(struct world *w, uint32_t index, struct broker *b)
     if (answers) {
         s->seen_us = w->now_us;
         if (!s->up || s->boot != b->boot) {
+            SEEN_IF(w, CRASH_UNNOTICED, s->up && !s->down);
             *s = (struct session){.up = true, .boot = b->boot, .seen_us = w->now_us};
             feed(w, index,
                  &(struct election_input){.type = ELECTION_BROKER_UP,
@@ -344,7 +393,8 @@ void controller_on_liveness(struct world *w, uint32_t index, uint64_t activation
     for (uint32_t id = 1; id <= w->plan.brokers; id++) {
         look_at(w, index, &w->broker[id]);
     }
-    schedule(w, 20 * MS, (struct event){.type = EVENT_LIVENESS, .a = index, .c = activation});
+    uint64_t delay_us = knob(w, KNOB_LATE_LIVENESS) ? draw(w, 0, 300 * MS) : 20 * MS;
+    schedule(w, delay_us, (struct event){.type = EVENT_LIVENESS, .a = index, .c = activation});
 }
 
 void controller_on_message(struct world *w, uint32_t index, const struct message *m)
@@ -355,6 +405,10 @@ void controller_on_message(struct world *w, uint32_t index, const struct message
     }
     if (m->type == MESSAGE_LEARNED) {
         moves_on_learned(w, index, m);
+        return;
+    }
+    if (m->type == MESSAGE_SEALED) {
+        reshard_on_sealed(w, index, m);
         return;
     }
     struct election_input in = {.broker = m->from, .shard = shard_key(m->shard)};
@@ -400,6 +454,9 @@ void controller_false_down(struct world *w, uint32_t broker)
     struct session *s = &c->session[broker];
     if (c->active && s->up) {
         TRACE(w, "controller %u judges broker %u dead by mistake", w->metadata.leader, broker);
+        for (uint32_t i = 0; i < w->plan.shards; i++) {
+            SEEN_IF(w, LEADER_JUDGED_DEAD, w->metadata.row[i].leader.broker == broker);
+        }
         s->up = false;
         feed(w, w->metadata.leader,
              &(struct election_input){.type = ELECTION_BROKER_DOWN, .broker = broker});

@@ -18,11 +18,22 @@ void journal_kick(struct world *w, struct broker *b)
         return;
     }
     j->in_flight = true;
-    j->syncing = j->count;
+    j->syncing = knob(w, KNOB_SYNC_OF_PART) ? (uint32_t)draw(w, 1, j->count) : j->count;
+    while (j->syncing < j->count && j->op[j->syncing].seq == j->op[j->syncing - 1].seq &&
+           j->op[j->syncing].shard == j->op[j->syncing - 1].shard) {
+        j->syncing++; /* one effect is never synced in part */
+    }
     uint64_t takes_us = draw(w, w->plan.sync_us / 2, 2 * w->plan.sync_us);
     if (w->plan.fault[FAULT_SLOW_SYNC] && !w->healing && chance(w, 10)) {
         takes_us = draw(w, 0, w->plan.slow_sync_us);
+        SEEN(w, SYNC_SLOW);
+    } else if (j->hangs && !w->healing) {
+        takes_us = draw(w, 1, 8) * SECOND;
+        SEEN(w, SYNC_HUNG);
+    } else if (knob(w, KNOB_SYNC_WAITS)) {
+        takes_us += draw(w, 0, 20 * MS);
     }
+    j->hangs = false;
     schedule(w, takes_us, (struct event){.type = EVENT_SYNCED, .a = b->id, .c = b->boot});
 }
 
@@ -68,6 +79,39 @@ static void apply(struct medium *m, const struct log *truth, const struct op *op
     UNREACHABLE();
 }
 
+void disk_break(struct world *w, struct broker *b)
+{
+    b->journal.fails = !w->healing;
+}
+
+void disk_hang(struct world *w, struct broker *b)
+{
+    b->journal.hangs = !w->healing;
+}
+
+/* Never tried again: what was written may be lost, and is "clean" in memory. The disk is out, and
+ * its replicas with it, until somebody restarts the broker (2.9). */
+static bool sync_fails(struct world *w, struct broker *b)
+{
+    struct journal *j = &b->journal;
+    if (!j->fails || w->healing) {
+        return false;
+    }
+    j->fails = false;
+    SEEN(w, SYNC_FAILED);
+    TRACE(w, "broker %u: a sync failed, its disk is out", b->id);
+    if (MUTANT(SYNC_RETRIED)) {
+        for (uint32_t i = 0; i < j->syncing; i++) {
+            j->op[i].lost = true; /* the second try finds nothing to write, and succeeds */
+        }
+        return false;
+    }
+    b->out = true;
+    schedule(w, draw(w, 0, 800 * MS),
+             (struct event){.type = EVENT_CRASH, .a = b->id, .b = CRASH_PLAIN, .c = b->boot});
+    return true;
+}
+
 void journal_on_synced(struct world *w, struct broker *b, uint64_t boot)
 {
     struct journal *j = &b->journal;
@@ -75,9 +119,15 @@ void journal_on_synced(struct world *w, struct broker *b, uint64_t boot)
         return;
     }
     CHECK(j->in_flight);
+    if (b->out || sync_fails(w, b)) {
+        return;
+    }
     uint64_t newest[SHARDS_MAX] = {0};
     uint32_t done = j->syncing;
     for (uint32_t i = 0; i < done; i++) {
+        if (j->op[i].lost) {
+            j->op[i].type = OP_NONE;
+        }
         apply(&b->replica[j->op[i].shard].medium, &w->truth[j->op[i].shard].log, &j->op[i]);
         uint64_t *seq = &newest[j->op[i].shard];
         *seq = j->op[i].seq > *seq ? j->op[i].seq : *seq;
@@ -146,8 +196,24 @@ static void tear(struct world *w, struct broker *b, uint32_t shard)
     if (!m->uncertain && all_present(w, shard) && b->replica[shard].exists) {
         m->uncertain = true;
         m->uncertain_end = log_end(&m->log);
+        b->replica[shard].uncertain_epoch = w->metadata.row[shard].epoch;
+        SEEN(w, CRASH_TORN);
         TRACE(w, "broker %u shard %u: ambiguous tail at %llu", b->id, shard,
               (unsigned long long)m->uncertain_end);
+    }
+}
+
+static void note_crash(struct world *w, const struct broker *b, uint32_t keep)
+{
+    const struct journal *j = &b->journal;
+    SEEN_IF(w, CRASH_IN_SYNC, j->in_flight);
+    SEEN_IF(w, CRASH_KEPT_ALL, j->count > 0 && keep == j->count);
+    SEEN_IF(w, CRASH_KEPT_SOME, keep > 0 && keep < j->count);
+    SEEN_IF(w, CRASH_LOST_ALL, j->count > 0 && keep == 0);
+    for (uint32_t i = keep; i < j->count; i++) {
+        SEEN_IF(w, CRASH_LOST_PROMISE, j->op[i].type == OP_PROMISE);
+        SEEN_IF(w, CRASH_LOST_TRUNCATION, j->op[i].type == OP_TRUNCATE);
+        SEEN_IF(w, INSTALL_LOST, j->op[i].type == OP_INSTALL);
     }
 }
 
@@ -164,6 +230,7 @@ void journal_crash(struct world *w, struct broker *b)
     default:
         keep = (uint32_t)draw(w, 0, j->count);
     }
+    note_crash(w, b, keep);
     for (uint32_t i = 0; i < keep; i++) {
         apply(&b->replica[j->op[i].shard].medium, &w->truth[j->op[i].shard].log, &j->op[i]);
     }
@@ -181,7 +248,9 @@ static void lose_promises(struct world *w, struct broker *b, uint32_t shard)
 {
     struct medium *m = &b->replica[shard].medium;
     uint32_t least = log_last(&m->log).epoch;
+    b->replica[shard].uncertain_epoch = w->metadata.row[shard].epoch;
     if (m->promised > least && chance(w, 700)) {
+        SEEN(w, DAMAGED_PROMISES);
         m->promised = (uint32_t)draw(w, least, m->promised - 1);
         TRACE(w, "broker %u shard %u: promises are unreadable, the last that is left is %u", b->id,
               shard, m->promised);
@@ -235,6 +304,7 @@ bool medium_damage(struct world *w, struct broker *b, uint32_t shard)
     m->uncertain = true;
     m->uncertain_end = log_end(&m->log);
     w->count.damages++;
+    SEEN(w, DAMAGED_BATCHES);
     TRACE(w, "broker %u shard %u: %llu synced batches unreadable, log ends at %llu", b->id, shard,
           (unsigned long long)lost, (unsigned long long)m->uncertain_end);
     lose_promises(w, b, shard);
@@ -258,12 +328,14 @@ void disk_lose(struct world *w, struct broker *b)
         if (r->exists) {
             ghost_add(w, broker_rid(b), s, &r->medium.log);
         }
-        r->exists = false;
+        SEEN_IF(w, DISK_LOST_BY_LEADER, w->metadata.row[s].leader.broker == b->id);
+        r->exists = r->was_here = false;
         r->told_promise = 0;
         log_release(&r->medium.log);
         r->medium = (struct medium){0};
         schedule(w, draw(w, 300 * MS, 4 * SECOND), (struct event){.type = EVENT_REPLACE, .b = s});
     }
+    SEEN(w, DISK_LOST);
     b->disk_gen++;
     w->count.disks_lost++;
     TRACE(w, "broker %u: new disk, generation %u", b->id, b->disk_gen);

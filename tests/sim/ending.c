@@ -21,6 +21,11 @@ static void heal_brokers(struct world *w)
             b->resume_us = w->now_us;
             b->paused = false;
         }
+        b->full = false;
+        b->clock_ms = 0;
+        if (b->out) { /* somebody looks after it */
+            broker_crash(w, b, CRASH_PLAIN, 1);
+        }
         broker_restart(w, b);
     }
 }
@@ -57,7 +62,7 @@ static bool all_accept_writes(struct world *w)
             client_put(w, 0, s);
         }
     }
-    return all;
+    return all && reshard_is_done(w);
 }
 
 static const char *shard_unequal(struct world *w, uint32_t shard)
@@ -105,11 +110,21 @@ void ending_on_event(struct world *w)
             w->ending.phase = PHASE_EQUAL;
             w->ending.deadline_us = w->now_us + 30 * (uint64_t)SECOND;
         } else if (w->now_us > w->ending.deadline_us) {
+            if (!reshard_is_done(w)) {
+                violated(w, "I16: shards are not split and merged 10 s after all faults");
+            }
             for (uint32_t s = 0; s < w->plan.shards; s++) {
                 if (!w->ending.acked[s]) {
                     violated(w, "I16: shard %u accepts no write 10 s after all faults", s);
                 }
             }
+        }
+        schedule(w, 100 * MS, (struct event){.type = EVENT_ENDING});
+        return;
+    }
+    if (!clients_are_done(w)) {
+        if (w->now_us > w->ending.deadline_us) {
+            violated(w, "I16: a client's operation is not answered 30 s after all faults");
         }
         schedule(w, 100 * MS, (struct event){.type = EVENT_ENDING});
         return;

@@ -1,6 +1,45 @@
 /* What a seed lets go wrong: a random half of the kinds, at random rates. */
 #include "tests/sim/world.h"
 
+const char *const fault_names[FAULTS] = {
+    [FAULT_CRASH] = "crash",
+    [FAULT_CRASH_ALL] = "crash-all",
+    [FAULT_PAUSE] = "pause",
+    [FAULT_PARTITION] = "partition",
+    [FAULT_ONE_WAY] = "one-way",
+    [FAULT_RESET] = "reset",
+    [FAULT_SLOW_SYNC] = "slow-sync",
+    [FAULT_DAMAGE] = "damage",
+    [FAULT_DISK_LOST] = "disk-lost",
+    [FAULT_CONTROLLER] = "controller",
+    [FAULT_FALSE_DOWN] = "false-down",
+    [FAULT_RECONFIGURE] = "reconfigure",
+    [FAULT_RETAIN] = "retain",
+    [FAULT_NEMESIS] = "nemesis",
+    [FAULT_SPLIT] = "split",
+    [FAULT_SWIZZLE] = "swizzle",
+    [FAULT_WITH_CLIENTS] = "with-clients",
+    [FAULT_QUORUM] = "quorum",
+    [FAULT_DISK_FULL] = "disk-full",
+    [FAULT_SYNC_FAILS] = "sync-fails",
+    [FAULT_SYNC_HANGS] = "sync-hangs",
+    [FAULT_OLD_IMAGE] = "old-image",
+    [FAULT_CLOCK] = "clock",
+    [FAULT_MEMORY] = "memory",
+};
+const char *const knob_names[KNOBS] = {
+    [KNOB_BIG_BATCHES] = "big-batches",     [KNOB_EMPTY_APPEND] = "empty-append",
+    [KNOB_LATE_PUMP] = "late-pump",         [KNOB_MORE_PUMPS] = "more-pumps",
+    [KNOB_LATE_TICK] = "late-tick",         [KNOB_MORE_TICKS] = "more-ticks",
+    [KNOB_SYNC_WAITS] = "sync-waits",       [KNOB_SYNC_OF_PART] = "sync-of-part",
+    [KNOB_LATE_LIVENESS] = "late-liveness", [KNOB_LATE_CONTROLLER_TICK] = "late-controller-tick",
+    [KNOB_LATE_APPLY] = "late-apply",       [KNOB_FENCE_TWICE] = "fence-twice",
+    [KNOB_GRANT_TWICE] = "grant-twice",     [KNOB_REPORT_TWICE] = "report-twice",
+    [KNOB_RESET_AT_ONCE] = "reset-at-once", [KNOB_LATE_REGISTRATION] = "late-registration",
+    [KNOB_EARLY_RETRY] = "early-retry",     [KNOB_RETRY_ELSEWHERE] = "retry-elsewhere",
+    [KNOB_LEARN_OFTEN] = "learn-often",     [KNOB_SEAL_OFTEN] = "seal-often",
+};
+
 static void draw_rates(struct world *w)
 {
     struct plan *p = &w->plan;
@@ -21,6 +60,16 @@ static void draw_rates(struct world *w)
           [FAULT_RECONFIGURE] = {500,  4000},
         [FAULT_RETAIN] = {200,  2000},
           [FAULT_NEMESIS] = {200,  1500},
+        [FAULT_SPLIT] = {500,  4000},
+          [FAULT_SWIZZLE] = {500,  4000},
+        [FAULT_WITH_CLIENTS] = {500,  4000},
+          [FAULT_QUORUM] = {1000, 6000},
+        [FAULT_DISK_FULL] = {500,  4000},
+          [FAULT_SYNC_FAILS] = {800,  5000},
+        [FAULT_SYNC_HANGS] = {800,  5000},
+          [FAULT_OLD_IMAGE] = {1500, 6000},
+        [FAULT_CLOCK] = {500,  4000},
+          [FAULT_MEMORY] = {1000, 1000},
     };
     for (uint32_t i = 0; i < FAULTS; i++) {
         p->fault[i] = chance(w, 500);
@@ -28,10 +77,40 @@ static void draw_rates(struct world *w)
     }
     p->fault[FAULT_CRASH_ALL] = chance(w, 100);
     p->fault[FAULT_NEMESIS] = chance(w, 800);
+    for (uint32_t i = 0; i < KNOBS; i++) {
+        p->knob[i] = chance(w, 250);
+    }
+    p->knob_per_1000 = chance(w, 500) ? 0 : (uint32_t)draw(w, 10, 250);
+    p->knob[KNOB_BIG_BATCHES] = p->knob[KNOB_BIG_BATCHES] && p->knob_per_1000 != 0;
+    p->only_plain = chance(w, 400);
     if (p->fault[FAULT_DAMAGE] || p->fault[FAULT_DISK_LOST] || p->fault[FAULT_RECONFIGURE] ||
-        p->fault[FAULT_NEMESIS]) {
+        p->fault[FAULT_NEMESIS] || p->fault[FAULT_OLD_IMAGE]) {
         p->fault[FAULT_RETAIN] = false; /* only seeds with moves install copies, see below */
     }
+}
+
+/* For the minimiser: the seed's plan, without what does not matter. */
+static void limit(struct plan *p, const struct limits *l)
+{
+    if (l == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < FAULTS; i++) {
+        p->fault[i] = p->fault[i] && (l->without_faults >> i & 1) == 0;
+    }
+    for (uint32_t i = 0; i < KNOBS; i++) {
+        p->knob[i] = p->knob[i] && (l->without_knobs >> i & 1) == 0;
+    }
+    if (l->calm) {
+        p->loss = p->duplicate = p->late = 0;
+    }
+    p->faults_end_us =
+        l->end_us != 0 && l->end_us < p->faults_end_us ? l->end_us : p->faults_end_us;
+    p->reshard_us = l->without_reshard ? 0 : p->reshard_us;
+    p->moves = p->moves && !l->without_moves;
+    bool fewer = l->shards != 0 && l->shards < p->shards && p->reshard_us == 0;
+    p->shards = fewer ? l->shards : p->shards;
+    p->clients = l->clients != 0 && l->clients < p->clients ? l->clients : p->clients;
 }
 
 void plan_draw(struct world *w)
@@ -54,7 +133,7 @@ void plan_draw(struct world *w)
     p->detect_us = draw(w, 50, 1500) * MS;
     p->raft_us = draw(w, 300, 20 * MS);
     p->restart_us = draw(w, 1, 400) * MS;
-    p->put_us = draw(w, 2, 30) * MS * p->clients;
+    p->put_us = draw(w, 1, 15) * MS * p->clients;
     p->append_batches = chance(w, 500) ? (uint32_t)draw(w, 1, 2) : APPEND_BATCHES_MAX;
     p->ambiguous = chance(w, 300) ? (uint32_t)draw(w, 1, 40) : 0;
     p->faults_end_us = draw(w, 2, 8) * SECOND;
@@ -66,17 +145,12 @@ void plan_draw(struct world *w)
         p->fault[FAULT_RETAIN] = (x >> 42 & 1) != 0;
         p->fault[FAULT_RECONFIGURE] = false;
     }
-    p->seal_us = x >> 61 == 0 ? 500 * MS + (x >> 20) % (p->faults_end_us + SECOND) : 0;
-}
-
-void faults_start(struct world *w)
-{
-    for (uint32_t i = 0; i < FAULTS; i++) {
-        if (w->plan.fault[i] && i != FAULT_SLOW_SYNC) {
-            schedule(w, 300 * MS + draw_exponential(w, w->plan.every_us[i]),
-                     (struct event){.type = EVENT_FAULT, .b = i});
-        }
+    p->keep_ms = (x >> 50 & 3) != 0 ? 0 : 8000;
+    if (x >> 61 < 2) {
+        p->reshard_us = 500 * MS + (x >> 20) % (p->faults_end_us + SECOND);
+        p->shards = (uint32_t)draw(w, 3, SHARDS_MAX);
     }
+    limit(p, w->limits);
 }
 
 static struct broker *any_broker(struct world *w)
@@ -126,8 +200,89 @@ static void partition(struct world *w)
     }
 }
 
+/* Some brokers, perhaps with the clients or controllers, see none of the others. */
+static void split(struct world *w)
+{
+    uint64_t for_us = draw_exponential(w, 800 * MS);
+    uint32_t last = CLIENTS, side[ENDPOINTS];
+    for (uint32_t id = 1; id <= last; id++) {
+        side[id] = (uint32_t)draw(w, 0, 1);
+    }
+    SEEN(w, LINKS_SPLIT);
+    for (uint32_t a = 1; a <= last; a++) {
+        for (uint32_t b = 1; b <= last; b++) {
+            if (side[a] != side[b]) {
+                network_block(w, a, b, for_us);
+            }
+        }
+    }
+}
+
+/* One by one, and open again in another order. */
+static void swizzle(struct world *w)
+{
+    SEEN(w, LINKS_SWIZZLED);
+    for (uint32_t n = (uint32_t)draw(w, 2, 8); n > 0; n--) {
+        uint32_t from = (uint32_t)draw(w, 1, w->plan.brokers);
+        uint32_t to = (uint32_t)draw(w, 1, w->plan.brokers);
+        network_block(w, from, to, draw(w, 10, 1500) * MS);
+    }
+}
+
+/* A leader and the clients see each other, and nobody else. */
+static void cut_with_clients(struct world *w)
+{
+    uint32_t leader = w->metadata.row[draw(w, 0, w->plan.shards - 1)].leader.broker;
+    uint64_t for_us = draw(w, 100, 3000) * MS;
+    if (leader == 0) {
+        return;
+    }
+    SEEN(w, LEADER_WITH_CLIENTS);
+    for (uint32_t other = 1; other < CLIENTS; other++) {
+        network_block(w, leader, other, for_us);
+        network_block(w, other, leader, for_us);
+    }
+    for (uint32_t id = 1; id <= w->plan.brokers; id++) {
+        if (id != leader && chance(w, 500)) {
+            network_block(w, CLIENTS, id, for_us);
+        }
+    }
+}
+
+static void cut_controllers(struct world *w)
+{
+    SEEN(w, CONTROLLERS_CUT);
+    w->metadata.cut_until_us = w->now_us + draw(w, 100, 4000) * MS;
+    TRACE(w, "the controllers have no majority until %llu ms",
+          (unsigned long long)(w->metadata.cut_until_us / MS));
+}
+
+static void fill_disk(struct world *w)
+{
+    struct broker *b = any_broker(w);
+    uint64_t for_us = draw(w, 50, 3000) * MS;
+    b->full = true;
+    b->full_until_us = w->now_us + for_us;
+    TRACE(w, "broker %u: its disk is full", b->id);
+    schedule(w, for_us, (struct event){.type = EVENT_DISK, .a = b->id});
+}
+
+/* Ten seconds, ten minutes, a hundred years ahead; or right again. */
+static void jump_clock(struct world *w)
+{
+    struct broker *b = any_broker(w);
+    static const uint64_t ahead_ms[4] = {0, 10000, 600000, UINT64_C(3155760000000)};
+    SEEN(w, CLOCK_JUMPED);
+    for (uint32_t id = 1; id <= w->plan.brokers; id++) {
+        w->broker[id].clock_ms = 0; /* two that are wrong alike would confirm one another */
+    }
+    b->clock_ms = chance(w, 300) ? draw(w, 0, 400) : ahead_ms[draw(w, 0, 3)];
+    TRACE(w, "broker %u: its clock is %llu ms ahead", b->id, (unsigned long long)b->clock_ms);
+}
+
 static void crash_all(struct world *w)
 {
+    SEEN(w, CRASH_OF_ALL);
     uint64_t down_us = draw(w, 1, 500) * MS;
     for (uint32_t id = 1; id <= w->plan.brokers; id++) {
         broker_crash(w, &w->broker[id], CRASH_PLAIN, draw(w, 1, down_us));
@@ -171,53 +326,75 @@ static void retain(struct world *w)
     }
 }
 
-static void do_fault(struct world *w, enum fault fault)
+static void crash_one(struct world *w)
 {
-    switch (fault) {
-    case FAULT_CRASH:
-        broker_crash(w, busy_broker(w), CRASH_PLAIN, 0);
-        return;
-    case FAULT_CRASH_ALL:
-        crash_all(w);
-        return;
-    case FAULT_PAUSE:
-        pause_one(w);
-        return;
-    case FAULT_PARTITION:
-        partition(w);
-        return;
-    case FAULT_ONE_WAY:
-        block_one_way(w);
-        return;
-    case FAULT_RESET:
-        reset_one(w);
-        return;
-    case FAULT_DAMAGE:
-        broker_crash(w, busy_broker(w), CRASH_DAMAGED, 0);
-        return;
-    case FAULT_DISK_LOST:
-        broker_crash(w, any_broker(w), CRASH_DISK_LOST, 0);
-        return;
-    case FAULT_CONTROLLER:
-        controller_fail_over(w);
-        return;
-    case FAULT_FALSE_DOWN:
-        controller_false_down(w, (uint32_t)draw(w, 1, w->plan.brokers));
-        return;
-    case FAULT_RECONFIGURE:
-        reconfigure(w);
-        return;
-    case FAULT_RETAIN:
-        retain(w);
-        return;
-    case FAULT_NEMESIS:
-        nemesis_start(w);
-        return;
-    case FAULT_SLOW_SYNC:
-    case FAULTS:
-        break;
+    broker_crash(w, busy_broker(w), CRASH_PLAIN, 0);
+}
+
+static void damage_one(struct world *w)
+{
+    broker_crash(w, busy_broker(w), CRASH_DAMAGED, 0);
+}
+
+static void lose_disk(struct world *w)
+{
+    broker_crash(w, any_broker(w), CRASH_DISK_LOST, 0);
+}
+
+static void bring_old_image(struct world *w)
+{
+    broker_crash(w, any_broker(w), CRASH_OLD_IMAGE, 0);
+}
+
+static void judge_dead(struct world *w)
+{
+    controller_false_down(w, (uint32_t)draw(w, 1, w->plan.brokers));
+}
+
+static void break_disk(struct world *w)
+{
+    disk_break(w, any_broker(w));
+}
+
+static void hang_disk(struct world *w)
+{
+    disk_hang(w, any_broker(w));
+}
+
+/* NULL: not an event, but something that may happen at any step. */
+static void (*const do_fault[FAULTS])(struct world *w) = {
+    [FAULT_CRASH] = crash_one,
+    [FAULT_CRASH_ALL] = crash_all,
+    [FAULT_PAUSE] = pause_one,
+    [FAULT_PARTITION] = partition,
+    [FAULT_ONE_WAY] = block_one_way,
+    [FAULT_RESET] = reset_one,
+    [FAULT_DAMAGE] = damage_one,
+    [FAULT_DISK_LOST] = lose_disk,
+    [FAULT_CONTROLLER] = controller_fail_over,
+    [FAULT_FALSE_DOWN] = judge_dead,
+    [FAULT_RECONFIGURE] = reconfigure,
+    [FAULT_RETAIN] = retain,
+    [FAULT_NEMESIS] = nemesis_start,
+    [FAULT_SPLIT] = split,
+    [FAULT_SWIZZLE] = swizzle,
+    [FAULT_WITH_CLIENTS] = cut_with_clients,
+    [FAULT_QUORUM] = cut_controllers,
+    [FAULT_DISK_FULL] = fill_disk,
+    [FAULT_SYNC_FAILS] = break_disk,
+    [FAULT_SYNC_HANGS] = hang_disk,
+    [FAULT_OLD_IMAGE] = bring_old_image,
+    [FAULT_CLOCK] = jump_clock,
+};
+
+void faults_start(struct world *w)
+{
+    for (uint32_t i = 0; i < FAULTS; i++) {
+        if (w->plan.fault[i] && do_fault[i] != NULL) {
+            schedule(w, 300 * MS + draw_exponential(w, w->plan.every_us[i]),
+                     (struct event){.type = EVENT_FAULT, .b = i});
+        }
     }
-    UNREACHABLE();
 }
 
 void fault_on_event(struct world *w, enum fault fault)
@@ -225,7 +402,7 @@ void fault_on_event(struct world *w, enum fault fault)
     if (w->healing) {
         return;
     }
-    do_fault(w, fault);
+    do_fault[fault](w);
     schedule(w, draw_exponential(w, w->plan.every_us[fault]),
              (struct event){.type = EVENT_FAULT, .b = fault});
 }

@@ -8,6 +8,7 @@ void broker_create_replica(struct world *w, struct broker *b, uint32_t shard, ui
                            const struct log *copy, uint64_t end)
 {
     struct replica_shell *r = &b->replica[shard];
+    SEEN_IF(w, REPLICA_BACK, r->was_here);
     r->exists = true;
     log_release(&r->medium.log);
     r->medium = (struct medium){.promised = promised};
@@ -27,6 +28,11 @@ void broker_drop_replica(struct world *w, struct broker *b, uint32_t shard)
 {
     struct replica_shell *r = &b->replica[shard];
     TRACE(w, "broker %u shard %u: drops its replica", b->id, shard);
+    SEEN(w, REPLICA_DROPPED);
+    check_drop(w, b, shard);
+    w->metadata.drops[shard] &= ~(1u << b->id);
+    r->was_here = true;
+    dedup_forget(r);
     ghost_add(w, broker_rid(b), shard, &r->medium.log);
     for (uint32_t i = 0; i < b->journal.count; i++) {
         if (b->journal.op[i].shard == shard) {
@@ -47,6 +53,7 @@ void broker_recover(struct world *w, struct broker *b, uint32_t shard)
 {
     struct replica_shell *r = &b->replica[shard];
     check_recovered(w, b, shard);
+    dedup_forget(r);
     log_copy(&r->live, &r->medium.log);
     struct epoch_pair *history = NULL;
     uint32_t count = 0, capacity = 0, epoch = 0;
@@ -97,10 +104,12 @@ void broker_restart(struct world *w, struct broker *b)
         return;
     }
     b->up = true;
-    b->paused = false;
+    b->paused = b->out = false;
+    b->journal.fails = b->journal.hangs = false;
     b->boot++;
     TRACE(w, "broker %u starts, boot %llu", b->id, (unsigned long long)b->boot);
     for (uint32_t s = 0; s < w->plan.shards; s++) {
+        b->replica[s].open_known = false;
         const struct election_config *cfg = &w->metadata.row[s].cfg;
         for (uint32_t i = 0; i < cfg->voter_count && MUTANT(AMNESIAC_VOTES); i++) {
             b->replica[s].exists = b->replica[s].exists || cfg->voter[i].broker == b->id;
@@ -120,10 +129,40 @@ void broker_on_registered(struct world *w, struct event *event)
     uint32_t *epoch = event->payload;
     for (uint32_t s = 0; s < w->plan.shards && b->up && b->boot == event->c; s++) {
         struct replica_input in = {.type = REPLICA_FLOOR, .epoch = epoch[s]};
-        status_ignore(broker_step(w, b, s, &in, NULL), "only damaged ones need it");
+        uint32_t promised = b->replica[s].medium.promised;
+        enum status status = broker_step(w, b, s, &in, NULL);
+        SEEN_IF(w, FLOOR_TAKEN, status == STATUS_OK);
+        SEEN_IF(w, FLOOR_RAISED, status == STATUS_OK && promised < epoch[s]);
+        reshard_on_known(w, b->id, s);
+        if (MUTANT(ORPHANS_DELETED) && b->replica[s].exists &&
+            !is_voter(&w->metadata.row[s], broker_rid(b))) {
+            broker_drop_replica(w, b, s);
+        }
     }
+    SEEN_IF(w, REGISTERED_LATE, b->boot != event->c);
     free(epoch);
     event->payload = NULL;
+}
+
+static void note_crash(struct world *w, const struct broker *b)
+{
+    SEEN_IF(w, CRASH_PAUSED, b->paused);
+    for (uint32_t s = 0; s < w->plan.shards; s++) {
+        const struct replica_shell *r = &b->replica[s];
+        struct replica_view view;
+        if (r->core == NULL) {
+            continue;
+        }
+        replica_view(r->core, &view);
+        bool leads = view.role == REPLICA_LEADING;
+        SEEN_IF(w, LEADER_DIED_UNOPENED, leads && !view.open);
+        SEEN_IF(w, LEADER_DIED_OPEN, leads && view.open);
+        SEEN_IF(w, LEADER_DIED_WITH_PUTS, leads && r->puts > 0);
+        SEEN_IF(w, UNCERTAIN_CRASHED, view.uncertain);
+        SEEN_IF(w, LEARNER_CRASHED,
+                w->metadata.move[s].to.broker == b->id &&
+                    w->metadata.move[s].state == MOVE_COPYING);
+    }
 }
 
 void broker_crash(struct world *w, struct broker *b, enum crash_how how, uint64_t down_us)
@@ -132,18 +171,22 @@ void broker_crash(struct world *w, struct broker *b, enum crash_how how, uint64_
         return;
     }
     w->count.crashes++;
+    note_crash(w, b);
     b->up = b->paused = false;
     TRACE(w, "broker %u crashes", b->id);
     for (uint32_t s = 0; s < w->plan.shards; s++) {
         replica_free(b->replica[s].core);
         b->replica[s].core = NULL;
         b->replica[s].puts = 0;
+        dedup_forget(&b->replica[s]);
     }
     journal_crash(w, b);
     for (uint32_t s = 0; s < w->plan.shards && how == CRASH_DAMAGED; s++) {
         medium_damage(w, b, s);
     }
-    if (how == CRASH_DISK_LOST && disk_may_go(w, b)) {
+    if (how >= CRASH_DISK_LOST && disk_may_go(w, b)) {
+        /* An old image has an old boot id, which is refused: its disk is formatted anew (2.9). */
+        SEEN_IF(w, DISK_OLD_IMAGE, how == CRASH_OLD_IMAGE);
         disk_lose(w, b);
     }
     network_broker_gone(w, b->id);
@@ -157,6 +200,9 @@ void broker_pause(struct world *w, struct broker *b, uint64_t for_us)
 {
     if (b->up && !b->paused && for_us > 0) {
         TRACE(w, "broker %u stands still for %llu ms", b->id, (unsigned long long)(for_us / MS));
+        for (uint32_t s = 0; s < w->plan.shards; s++) {
+            SEEN_IF(w, LEADER_PAUSED, leader_of(w, s) == b);
+        }
         b->paused = true;
         b->resume_us = w->now_us + for_us;
         schedule(w, for_us, (struct event){.type = EVENT_RESUME, .a = b->id});
@@ -176,6 +222,7 @@ void broker_release(struct broker *b)
         log_release(&r->live);
         log_release(&r->medium.log);
         free(r->put);
+        dedup_forget(r);
     }
     free(b->journal.op);
 }

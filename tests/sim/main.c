@@ -77,9 +77,30 @@ static void add(struct counters *sum, const struct counters *one)
     sum->handovers += one->handovers;
 }
 
+static const struct {
+    const char *name, *text;
+    uint64_t floor; /* in 1,000 seeds */
+} situations[SITUATION_COUNT] = {
+#define X(name, floor, text) {#name, text, floor},
+    SITUATIONS(X)
+#undef X
+};
+
+static uint64_t seen[SITUATION_COUNT];
+
+/* One line each, for people and for scripts/sim, which adds them up. */
+static void list_situations(void)
+{
+    for (uint32_t i = 0; i < SITUATION_COUNT; i++) {
+        printf("situation %-26s %10llu  floor %6llu  %s\n", situations[i].name,
+               (unsigned long long)seen[i], (unsigned long long)situations[i].floor,
+               situations[i].text);
+    }
+}
+
 struct options {
     uint64_t from, count, stop_after, mutant;
-    bool trace, hashes;
+    bool trace, hashes, situations;
 };
 
 static bool parse(int argc, char **argv, struct options *out)
@@ -89,6 +110,7 @@ static bool parse(int argc, char **argv, struct options *out)
         {"count",      required_argument, NULL, 'c'},
         {"trace",      no_argument,       NULL, 't'},
         {"hashes",     no_argument,       NULL, 'h'},
+        {"situations", no_argument,       NULL, 'S'},
         {"stop-after", required_argument, NULL, 's'},
         {"mutant",     required_argument, NULL, 'm'},
         {NULL,         0,                 NULL, 0  }
@@ -108,6 +130,9 @@ static bool parse(int argc, char **argv, struct options *out)
             break;
         case 'h':
             out->hashes = true;
+            break;
+        case 'S':
+            out->situations = true;
             break;
         case 's':
             out->stop_after = strtoull(optarg, &rest, 10);
@@ -139,7 +164,7 @@ int main(int argc, char **argv)
     struct counters sum = {0};
     uint64_t passed = 0, failed = 0;
     for (uint64_t i = 0; i < o.count && failed < o.stop_after; i++) {
-        bool ok = world_run(&world, o.from + i, o.trace);
+        bool ok = world_run(&world, o.from + i, NULL, o.trace);
         if (!ok) {
             report(world.violation);
         }
@@ -149,7 +174,13 @@ int main(int argc, char **argv)
                    (unsigned long long)world.trace_hash);
         }
         add(&sum, &world.count);
+        for (uint32_t k = 0; k < SITUATION_COUNT; k++) {
+            seen[k] += world.seen[k];
+        }
         world_release(&world);
+    }
+    if (o.situations) {
+        list_situations();
     }
     summarize(&sum, passed, failed);
     return failed == 0 ? 0 : 1;

@@ -48,6 +48,7 @@ bool moves_begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker
     };
     TRACE(w, "shard %u: voter %u moves to %u.%u", shard, row->cfg.voter[slot].broker, broker,
           b->disk_gen);
+    SEEN(w, MOVE_BEGUN);
     broker_create_replica(w, b, shard, row->epoch, NULL, 0);
     return true;
 }
@@ -73,6 +74,7 @@ static void step(struct world *w, uint32_t shard, struct move *move)
     case MOVE_COPY:
         if (!is_there(w, shard, move->to) || (!w->healing && chance(w, 20))) {
             TRACE(w, "shard %u: the move is given up", shard);
+            SEEN(w, MOVE_GIVEN_UP);
             drop_soon(w, shard, move->to);
             move->state = 0;
             return;
@@ -80,14 +82,17 @@ static void step(struct world *w, uint32_t shard, struct move *move)
         ask_leader(w, shard, MESSAGE_LEARN, move->to);
         return;
     case MOVE_AGAIN:
+        SEEN(w, MOVE_AGAIN);
         move->state = MOVE_COPYING;
         return;
     case MOVE_DONE:
         w->count.moves++;
+        SEEN(w, MOVE_DONE);
         drop_soon(w, shard, move->from);
         move->state = 0;
         return;
     case MOVE_VOID:
+        SEEN(w, MOVE_VOID);
         drop_soon(w, shard, move->to);
         move->state = 0;
         return;
@@ -102,13 +107,13 @@ static void drop(struct world *w, uint32_t shard)
         if ((w->metadata.drops[shard] >> id & 1) == 0 || !b->up || b->paused) {
             continue;
         }
-        w->metadata.drops[shard] &= ~(1u << id);
         const struct election_row *row = &w->metadata.row[shard];
         struct election_row now = *row;
         now.prev_cfg.voter_count = MUTANT(DROPPED_TOO_EARLY) ? 0 : now.prev_cfg.voter_count;
         if (b->replica[shard].exists && !is_voter(&now, broker_rid(b))) {
             broker_drop_replica(w, b, shard);
         }
+        w->metadata.drops[shard] &= ~(1u << id);
     }
 }
 
@@ -124,7 +129,8 @@ void moves_on_event(struct world *w, uint32_t shard)
         ask_to_hand_over(w, shard);
     }
     drop(w, shard);
-    schedule(w, draw(w, 20 * MS, 120 * MS), (struct event){.type = EVENT_MOVE, .b = shard});
+    uint64_t delay_us = knob(w, KNOB_LEARN_OFTEN) ? draw(w, 1, 5 * MS) : draw(w, 20, 120) * MS;
+    schedule(w, delay_us, (struct event){.type = EVENT_MOVE, .b = shard});
 }
 
 void moves_on_learned(struct world *w, uint32_t index, const struct message *m)
@@ -143,6 +149,8 @@ void moves_on_learned(struct world *w, uint32_t index, const struct message *m)
         ask_to_hand_over(w, m->shard);
         return;
     }
+    SEEN(w, MOVE_JOINED);
+    SEEN_IF(w, MOVE_OF_LEADER, row.leader.broker == move->from.broker);
     move_join(move, &row);
     move->state = MOVE_JOINING;
     w->count.reconfigurations++;

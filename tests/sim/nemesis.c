@@ -358,3 +358,15 @@ void nemesis_on_control(struct world *w, const struct message *m)
     *copy = *m;
     schedule(w, draw(w, 2, 60) * MS, (struct event){.type = EVENT_MESSAGE, .payload = copy});
 }
+
+/* A leader has appended a SEAL that nobody has heard of yet: it is cut off with it, and replaced.
+ */
+void nemesis_on_seal(struct world *w, struct broker *b)
+{
+    if (!w->healing && w->plan.fault[FAULT_NEMESIS] && chance(w, 300)) {
+        uint64_t for_us = draw(w, 300, 1500) * MS;
+        cut_off(w, b->id, for_us);
+        cut_from_controllers(w, b->id, for_us);
+        controller_false_down(w, b->id);
+    }
+}

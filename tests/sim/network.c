@@ -44,6 +44,7 @@ static void deliver_later(struct world *w, struct message *m)
     uint64_t delay_us = draw(w, w->plan.delay_us / 2, 2 * w->plan.delay_us);
     if (!w->healing && chance(w, w->plan.late)) {
         delay_us += draw_exponential(w, w->plan.late_us);
+        SEEN(w, MESSAGE_LATE);
     }
     struct link *link = &w->link[m->from][m->to];
     if (w->plan.ordered) {
@@ -51,8 +52,18 @@ static void deliver_later(struct world *w, struct message *m)
         at_us = at_us > link->last_us ? at_us : link->last_us;
         link->last_us = at_us;
         delay_us = at_us - w->now_us;
+    } else {
+        SEEN_IF(w, MESSAGE_OVERTAKEN, w->now_us + delay_us < link->last_us);
+        link->last_us = w->now_us + delay_us;
     }
     schedule(w, delay_us, (struct event){.type = EVENT_MESSAGE, .payload = m});
+}
+
+void network_send_copy(struct world *w, const struct message *m)
+{
+    struct message *copy = message_new(w, m->type, m->from, m->to, m->shard);
+    *copy = *m;
+    network_send(w, copy);
 }
 
 void network_send(struct world *w, struct message *m)
@@ -65,12 +76,14 @@ void network_send(struct world *w, struct message *m)
                 (w->plan.ordered && between_brokers(m) && !w->pair[m->from][m->to].up) ||
                 (!w->healing && chance(w, w->plan.loss));
     if (lost) {
+        SEEN(w, MESSAGE_LOST);
         message_free(w, m);
         return;
     }
     if (!w->healing && chance(w, w->plan.duplicate)) {
         struct message *copy = message_new(w, m->type, m->from, m->to, m->shard);
         *copy = *m;
+        SEEN(w, MESSAGE_DOUBLED);
         deliver_later(w, copy);
     }
     deliver_later(w, m);
@@ -80,6 +93,7 @@ void network_on_message(struct world *w, struct message *m)
 {
     bool late = w->plan.ordered && between_brokers(m) &&
                 (m->session != numbered(w, m->from, m->to)->number || !w->pair[m->to][m->from].up);
+    SEEN_IF(w, MESSAGE_OF_OLD_SESSION, late);
     if (!late && !w->link[m->from][m->to].blocked) {
         if (m->to <= BROKERS_MAX) {
             if (w->broker[m->to].up) {
@@ -139,6 +153,9 @@ void network_connect(struct world *w, uint32_t a, uint32_t b)
     broker_on_peer(w, one, b, true);
     broker_on_peer(w, other, a, true);
     nemesis_on_connect(w, a, b);
+    if (knob(w, KNOB_RESET_AT_ONCE)) {
+        network_reset(w, a, b);
+    }
 }
 
 void network_block(struct world *w, uint32_t from, uint32_t to, uint64_t for_us)
@@ -151,6 +168,7 @@ void network_block(struct world *w, uint32_t from, uint32_t to, uint64_t for_us)
         TRACE(w, "link %u>%u blocked for %llu ms", from, to, (unsigned long long)(for_us / MS));
     }
     link->blocked = true;
+    SEEN_IF(w, LINK_ONE_WAY, !w->link[to][from].blocked);
     link->unblock_us = w->now_us + for_us;
     schedule(w, for_us, (struct event){.type = EVENT_UNBLOCK, .a = from, .b = to});
     if (from <= BROKERS_MAX && to <= BROKERS_MAX && (w->plan.ordered || chance(w, 500))) {

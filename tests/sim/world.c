@@ -34,6 +34,11 @@ uint64_t draw(struct world *w, uint64_t low, uint64_t high)
     return rng_between(&w->rng, low, high);
 }
 
+bool knob(struct world *w, enum knob knob)
+{
+    return w->plan.knob[knob] && !w->healing && chance(w, w->plan.knob_per_1000);
+}
+
 bool chance(struct world *w, uint32_t per_1000)
 {
     return per_1000 > 0 && rng_below(&w->rng, 1000) < per_1000;
@@ -131,6 +136,7 @@ static bool waits_for_resume(struct world *w, const struct event *e)
     case EVENT_SYNCED:
     case EVENT_PUMP:
     case EVENT_REGISTERED:
+    case EVENT_OPEN:
         break;
     case EVENT_CONNECT:
     case EVENT_RESTART:
@@ -149,7 +155,9 @@ static bool waits_for_resume(struct world *w, const struct event *e)
     case EVENT_CRASH:
     case EVENT_REPLACE:
     case EVENT_MOVE:
-    case EVENT_SEAL:
+    case EVENT_RESHARD:
+    case EVENT_SEALED:
+    case EVENT_DISK:
     case EVENT_HEAL:
     case EVENT_ENDING:
         return false;
@@ -161,11 +169,22 @@ static bool waits_for_resume(struct world *w, const struct event *e)
     return true;
 }
 
-static void resume(struct world *w, struct broker *b)
+/* A broker goes on, or its disk has room again. */
+static void resume(struct world *w, struct broker *b, enum event_type type)
 {
-    if (b->paused && w->now_us >= b->resume_us) {
+    if (type == EVENT_DISK) {
+        b->full = b->full && w->now_us < b->full_until_us;
+    } else if (b->paused && w->now_us >= b->resume_us) {
         b->paused = false;
         TRACE(w, "broker %u goes on", b->id);
+        for (uint32_t s = 0; s < w->plan.shards; s++) {
+            struct replica_view view;
+            if (b->replica[s].core != NULL) {
+                replica_view(b->replica[s].core, &view);
+                SEEN_IF(w, LEADER_RESUMED_DEPOSED,
+                        view.role == REPLICA_LEADING && view.epoch < w->metadata.row[s].epoch);
+            }
+        }
     }
 }
 
@@ -185,10 +204,15 @@ static void crash(struct world *w, struct broker *b, const struct event *e)
     }
 }
 
-static void seal(struct world *w, uint32_t shard)
+/* What happens to the shards that are split and merged. */
+static void reshard_event(struct world *w, const struct event *e)
 {
-    if (!broker_seal(w, shard)) {
-        schedule(w, 50 * MS, (struct event){.type = EVENT_SEAL, .b = shard});
+    if (e->type == EVENT_RESHARD) {
+        reshard_on_event(w);
+    } else if (e->type == EVENT_SEALED) {
+        reshard_on_commit(w, e->a, e->b);
+    } else if (w->broker[e->a].up) {
+        reshard_on_known(w, e->a, e->b);
     }
 }
 
@@ -234,7 +258,8 @@ static void happen(struct world *w, struct event *e)
         registration(w, e);
         return;
     case EVENT_RESUME:
-        resume(w, &w->broker[e->a]);
+    case EVENT_DISK:
+        resume(w, &w->broker[e->a], e->type);
         return;
     case EVENT_UNBLOCK:
         network_unblock(w, e->a, e->b);
@@ -267,14 +292,14 @@ static void happen(struct world *w, struct event *e)
     case EVENT_MOVE:
         moves_on_event(w, e->b);
         return;
-    case EVENT_SEAL:
-        seal(w, e->b);
+    case EVENT_RESHARD:
+    case EVENT_SEALED:
+    case EVENT_OPEN:
+        reshard_event(w, e);
         return;
     case EVENT_HEAL:
-        ending_start(w);
-        return;
     case EVENT_ENDING:
-        ending_on_event(w);
+        (e->type == EVENT_HEAL ? ending_start : ending_on_event)(w);
         return;
     }
     UNREACHABLE();
@@ -286,6 +311,10 @@ static void begin(struct world *w)
 {
     plan_draw(w);
     check_init(w);
+    reshard_init(w);
+    for (uint32_t i = 0; i < w->plan.clients; i++) {
+        client_init(w, i);
+    }
     for (uint32_t id = 1; id <= w->plan.brokers; id++) {
         broker_init(w, id);
     }
@@ -301,14 +330,12 @@ static void begin(struct world *w)
         schedule(w, 300 * MS, (struct event){.type = EVENT_MOVE, .b = s});
     }
     schedule(w, w->plan.faults_end_us, (struct event){.type = EVENT_HEAL});
-    if (w->plan.seal_us != 0) {
-        schedule(w, w->plan.seal_us, (struct event){.type = EVENT_SEAL, .b = 0});
-    }
 }
 
-bool world_run(struct world *w, uint64_t seed, bool trace)
+bool world_run(struct world *w, uint64_t seed, const struct limits *limits, bool trace)
 {
     memset(w, 0, sizeof *w);
+    w->limits = limits;
     w->seed = seed;
     w->trace = trace;
     w->trace_hash = 0xcbf29ce484222325u;

@@ -9,12 +9,17 @@
  *     network.c    links, sessions, messages
  *     disk.c       the journal of a broker: group sync, crash, damage
  *     log.c        the batches of a replica
- *     broker.c     the shell around replicas: effects, messages
+ *     broker.c     the shell around replicas: steps, messages
+ *     effects.c    … what the cores ask for
+ *     put.c        … what clients ask for
  *     life.c       brokers start, crash, stand still
  *     moves.c      replicas move: learners, joint epochs, dropped replicas; leaderships move
  *     controller.c the committed rows, active controllers, their sessions with brokers
- *     client.c     puts and their answers
- *     checks.c     the invariants I1 … I10 of docs/replication.md
+ *     client.c     four kinds of clients: puts, retries, answers
+ *     reader.c     … and the fourth, which reads and checks
+ *     dedup.c      the real tables of producers and tokens, on the simulated logs
+ *     reshard.c    shards are closed, and their children opened
+ *     checks.c     the invariants I1 … I14 of docs/replication.md (I15: tests/sim/lease)
  *     ending.c     heals everything and waits for I16 */
 #pragma once
 
@@ -24,10 +29,13 @@
 
 #include "base/check.h"
 #include "base/rng.h"
-#include "broker/replica/mutant.h"
 #include "broker/replica/replica.h"
 #include "controller/election/election.h"
 #include "controller/moves/move.h"
+#include "tests/sim/client.h"
+#include "tests/sim/mutant.h"
+#include "tests/sim/plan.h"
+#include "tests/sim/situations.h"
 
 enum {
     BROKERS_MAX = 5,
@@ -46,7 +54,10 @@ enum {
 
 struct batch {
     struct replica_batch core;
-    uint64_t id; /* unique: which attempt of which put, or which EPOCH_START */
+    uint64_t id; /* which operation, or which EPOCH_START */
+    uint64_t producer, token, append_ms, stored_us;
+    uint32_t seq;
+    uint16_t producer_epoch;
 };
 
 /* Batches without a gap from offset 0. */
@@ -80,7 +91,7 @@ struct op {
     enum op_type type;
     uint32_t shard, epoch;
     uint64_t seq, end, commit; /* commit: as known when it was written (the commit hint) */
-    bool flag;
+    bool flag, lost;           /* lost: a mutant believes that it is on the disk */
     struct batch batch;
 };
 
@@ -95,8 +106,8 @@ struct medium {
 struct journal {
     struct op *op; /* not synced yet, oldest first */
     uint32_t count, capacity;
-    uint32_t syncing; /* how many of them the sync under way covers */
-    bool in_flight;
+    uint32_t syncing;             /* how many of them the sync under way covers */
+    bool in_flight, fails, hangs; /* the next sync */
 };
 
 /* ---------------------------------------------------------------------------- broker.c */
@@ -105,6 +116,7 @@ struct pending_put {
     uint64_t end, attempt;
     uint32_t client;
     uint32_t epoch;
+    bool duplicate;
 };
 
 struct replica_shell {
@@ -119,13 +131,18 @@ struct replica_shell {
     uint32_t told_promise; /* I4: the highest that anybody was told */
     struct pending_put *put;
     uint32_t puts, puts_capacity;
+    struct producer_table *producers; /* NULL: nobody has asked since it began */
+    bool open_known;                  /* a child's: that it is open */
+    bool was_here;                    /* this broker had a replica of the shard before */
+    uint32_t uncertain_epoch;         /* the shard's when it became uncertain */
 };
 
 struct broker {
     uint32_t id, disk_gen;
     uint64_t boot;
-    bool up, paused;
-    uint64_t resume_us;
+    bool up, paused, full, out; /* out: the disk has failed */
+    uint64_t resume_us, full_until_us;
+    uint64_t clock_ms; /* ahead of the cluster's time */
     struct journal journal;
     struct replica_shell replica[SHARDS_MAX];
 };
@@ -170,8 +187,12 @@ struct metadata {
     uint32_t entries, entries_capacity;
     uint32_t leader; /* the controller whose proposals commit */
     uint64_t next_activation;
-    struct move move[SHARDS_MAX];        /* state 0: none */
-    uint32_t drops[SHARDS_MAX];          /* bit b: broker b has to drop its replica */
+    struct move move[SHARDS_MAX]; /* state 0: none */
+    uint32_t drops[SHARDS_MAX];   /* bit b: broker b has to drop its replica */
+    uint64_t cut_until_us;        /* no majority: nothing is committed before */
+    uint32_t heir[SHARDS_MAX];    /* whom the last leader named */
+    uint32_t parents[SHARDS_MAX]; /* bit p: shard p is a parent */
+    bool sealed[SHARDS_MAX], open[SHARDS_MAX];
     struct granted *granted[SHARDS_MAX]; /* by epoch: I1 */
     uint32_t granted_capacity[SHARDS_MAX];
 };
@@ -189,6 +210,7 @@ enum message_type {
     MESSAGE_LEARN,    /* .fence: voters are the learners */
     MESSAGE_LEARNED,  /* .opened: heir is the learner's broker */
     MESSAGE_HANDOVER, /* .fence: leader is the heir */
+    MESSAGE_SEALED,   /* .opened */
     MESSAGE_PUT,
     MESSAGE_PUT_DONE,
 };
@@ -221,8 +243,10 @@ struct message {
             bool stalled;
         } opened; /* RESIGNED too */
         struct {
-            uint64_t attempt, offset;
-            uint32_t client, count, epoch;
+            uint64_t attempt, offset, producer, token;
+            uint32_t client, count, epoch, seq;
+            uint16_t producer_epoch;
+            bool duplicate;
             enum status status;
         } put; /* PUT_DONE too */
     } as;
@@ -265,7 +289,10 @@ enum event_type {
     EVENT_CRASH,         /* a: broker, b: how, c: boot */
     EVENT_REPLACE,       /* b: shard: heal its configuration */
     EVENT_MOVE,          /* b: shard: the next step of its replicas' moves */
-    EVENT_SEAL,          /* b: shard: the controllers want it closed, until it is */
+    EVENT_RESHARD,       /* the controllers want shards closed, until their children are open */
+    EVENT_SEALED,        /* a: controller, b: shard: the row that says that it ends */
+    EVENT_OPEN,          /* a: broker, b: shard: it learns that the child is open */
+    EVENT_DISK,          /* a: broker: its disk is not full any more */
     EVENT_HEAL,
     EVENT_ENDING,
 };
@@ -278,40 +305,7 @@ struct event {
     void *payload;
 };
 
-enum fault {
-    FAULT_CRASH,
-    FAULT_CRASH_ALL,
-    FAULT_PAUSE,
-    FAULT_PARTITION,
-    FAULT_ONE_WAY,
-    FAULT_RESET,
-    FAULT_SLOW_SYNC,
-    FAULT_DAMAGE,
-    FAULT_DISK_LOST,
-    FAULT_CONTROLLER,
-    FAULT_FALSE_DOWN,
-    FAULT_RECONFIGURE,
-    FAULT_RETAIN,
-    FAULT_NEMESIS,
-    FAULTS,
-};
-
-enum crash_how { CRASH_PLAIN, CRASH_DAMAGED, CRASH_DISK_LOST };
-
-struct plan {
-    uint32_t brokers, shards, controllers, clients;
-    bool fault[FAULTS];
-    uint64_t every_us[FAULTS];      /* mean time between */
-    uint32_t loss, duplicate, late; /* per 1,000 messages */
-    uint64_t late_us;
-    bool ordered; /* as TCP keeps it: no loss within a session, nothing after it */
-    uint64_t delay_us, sync_us, slow_sync_us, detect_us, raft_us, restart_us;
-    uint64_t put_us;
-    uint32_t append_batches, ambiguous; /* ambiguous torn tails per 100 crashes */
-    uint64_t faults_end_us;
-    bool moves;       /* replicas move as learners, and leaders are asked to hand over */
-    uint64_t seal_us; /* when the controllers begin to ask for the end of shard 0; 0: never */
-};
+enum crash_how { CRASH_PLAIN, CRASH_DAMAGED, CRASH_DISK_LOST, CRASH_OLD_IMAGE };
 
 struct counters {
     uint64_t steps, messages, commits, puts_acked, crashes, elections, damages, disks_lost,
@@ -337,7 +331,11 @@ struct world {
     struct pair pair[BROKERS_MAX + 1][BROKERS_MAX + 1];
     struct controller controller[CONTROLLERS_MAX];
     struct metadata metadata;
-    uint32_t belief[CLIENTS_MAX][SHARDS_MAX];
+    struct client client[CLIENTS_MAX];
+    struct op_record *operation; /* by id: I10, I11 */
+    uint32_t operations_capacity;
+    const struct limits *limits; /* of the minimiser; NULL: none */
+    uint64_t seen[SITUATION_COUNT];
     struct election_effects effects;
 
     /* What was committed, as the first leader to do so held it. */
@@ -368,13 +366,15 @@ struct world {
 };
 
 /* Runs a seed to its end. False: an invariant broke, w->violation says which. */
-bool world_run(struct world *w, uint64_t seed, bool trace);
+bool world_run(struct world *w, uint64_t seed, const struct limits *limits, bool trace);
 void world_release(struct world *w);
 
 void schedule(struct world *w, uint64_t delay_us, struct event event);
 /* Never two draws among the arguments of one call: compilers order them differently. */
 uint64_t draw(struct world *w, uint64_t low, uint64_t high);
 bool chance(struct world *w, uint32_t per_1000);
+/* Whether the unusual happens here. */
+bool knob(struct world *w, enum knob knob);
 /* Exponential with this mean, at least 1. */
 uint64_t draw_exponential(struct world *w, uint64_t mean);
 void trace_line(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -415,6 +415,9 @@ void journal_crash(struct world *w, struct broker *b);
 /* The last synced batches of a replica become unreadable. False: the fault budget forbids it. */
 bool medium_damage(struct world *w, struct broker *b, uint32_t shard);
 bool disk_may_go(const struct world *w, const struct broker *b);
+/* The next sync fails, or takes seconds. */
+void disk_break(struct world *w, struct broker *b);
+void disk_hang(struct world *w, struct broker *b);
 void disk_lose(struct world *w, struct broker *b);
 
 /* broker.c */
@@ -431,12 +434,22 @@ void broker_pump(struct world *w, struct broker *b, uint32_t shard, uint64_t pee
 void broker_drop_replica(struct world *w, struct broker *b, uint32_t shard);
 void broker_recover(struct world *w, struct broker *b, uint32_t shard);
 void broker_retain(struct world *w, struct broker *b, uint32_t shard);
-/* One request to close the shard; false while no SEAL of it is committed. */
-bool broker_seal(struct world *w, uint32_t shard);
+/* One request to close the shard. */
+void broker_seal(struct world *w, uint32_t shard);
 /* Feeds one input and carries out what the core asks for. */
 enum status broker_step(struct world *w, struct broker *b, uint32_t shard, struct replica_input *in,
                         const struct batch *batches);
 void broker_put(struct world *w, struct broker *b, const struct message *m);
+void broker_put_done(struct world *w, struct broker *b, uint32_t shard, const struct pending_put *p,
+                     enum status status, uint64_t offset);
+void broker_tell(struct world *w, struct broker *b, uint32_t shard, enum message_type type,
+                 uint32_t epoch, uint32_t promised, const struct replica_report *report,
+                 bool stalled);
+enum status broker_propose(struct world *w, struct broker *b, uint32_t shard, struct batch *made,
+                           uint32_t count, uint32_t flags, const struct replica_slot *slot);
+void broker_carry_out(struct world *w, struct broker *b, uint32_t shard,
+                      const struct replica_effect *e, const struct batch *batches,
+                      uint32_t asked_epoch);
 /* `copy` may be NULL; else its batches below `end` are there from the start. `promised`: a broker
  * that had a replica of the shard before must refuse the leaders that the old one refused. */
 void broker_create_replica(struct world *w, struct broker *b, uint32_t shard, uint32_t promised,
@@ -448,6 +461,7 @@ struct message *message_new(struct world *w, enum message_type type, uint32_t fr
                             uint32_t shard);
 void message_free(struct world *w, struct message *m);
 void network_send(struct world *w, struct message *m);
+void network_send_copy(struct world *w, const struct message *m);
 void network_on_message(struct world *w, struct message *m);
 void network_block(struct world *w, uint32_t from, uint32_t to, uint64_t for_us);
 void network_unblock(struct world *w, uint32_t from, uint32_t to);
@@ -483,11 +497,6 @@ void moves_on_event(struct world *w, uint32_t shard);
 bool moves_begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker);
 void moves_on_learned(struct world *w, uint32_t index, const struct message *m);
 
-/* client.c */
-void client_on_event(struct world *w, uint32_t client);
-void client_on_done(struct world *w, const struct message *m);
-uint64_t client_put(struct world *w, uint32_t client, uint32_t shard);
-
 /* faults.c, nemesis.c */
 void plan_draw(struct world *w);
 void fault_on_event(struct world *w, enum fault fault);
@@ -498,6 +507,7 @@ void nemesis_start(struct world *w);
 void nemesis_on_event(struct world *w, uint32_t story, uint32_t step, uint64_t context);
 void nemesis_on_control(struct world *w, const struct message *m);
 void nemesis_on_connect(struct world *w, uint32_t a, uint32_t b);
+void nemesis_on_seal(struct world *w, struct broker *b);
 void nemesis_on_lead(struct world *w, struct broker *b, uint32_t shard);
 
 /* checks.c */
@@ -515,8 +525,14 @@ void check_report(struct world *w, struct broker *b, uint32_t shard, uint32_t ep
                   const struct replica_report *report);
 void check_view(struct world *w, struct broker *b, uint32_t shard);
 void check_recovered(struct world *w, struct broker *b, uint32_t shard);
+/* epoch 0: a retry's, whose original may be of any. */
 void check_acked(struct world *w, uint32_t shard, uint64_t attempt, uint64_t offset,
                  uint32_t epoch);
+/* The id of something that may be stored once at most. */
+void check_operation(struct world *w, uint64_t id);
+void check_row(struct world *w, uint32_t shard, const struct election_row *row);
+void check_drop(struct world *w, struct broker *b, uint32_t shard);
+void check_trim(struct world *w, struct broker *b, uint32_t shard, uint64_t end);
 void check_granted(struct world *w, const struct election_row *row);
 void ghost_add(struct world *w, struct replica_id id, uint32_t shard, const struct log *log);
 

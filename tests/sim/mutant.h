@@ -1,0 +1,19 @@
+/* Rules that the shells around the cores keep, taken out on purpose in the simulator's own shells
+ * (base/mutant.h); numbered with those of broker/replica/mutant.h. Each names the code of ours that
+ * keeps the rule. */
+#pragma once
+
+#include "broker/replica/mutant.h"
+
+enum sim_mutant {
+    MUTANT_DEDUP_BEFORE_COMMIT = 30,       /* 2.11: broker/shard/put.c */
+    MUTANT_DEDUP_NOT_ROLLED_BACK = 31,     /* 2.11: broker/shard/effects.c */
+    MUTANT_SEALED_BEFORE_DEDUP = 32,       /* 2.12: broker/shard/put.c */
+    MUTANT_CHILDREN_OPEN_EARLY = 33,       /* 2.12: controller/command/reshard_advance.c */
+    MUTANT_SYNC_RETRIED = 34,              /* 2.9: broker/log/write.c */
+    MUTANT_RETENTION_BY_ONE_CLOCK = 39,    /* 2.12: broker/server/retention.c */
+    MUTANT_ORPHANS_DELETED = 40,           /* R16: broker/log/quarantine.c */
+    MUTANT_READS_UNCOMMITTED = 45,         /* P3: broker/api */
+    MUTANT_RECONFIGURES_TWICE = 48,        /* R15: controller/moves/move.c */
+    MUTANT_INSTALL_WITHOUT_PRODUCERS = 49, /* 2.8: broker/shard/rebuild.c */
+};
