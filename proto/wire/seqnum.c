@@ -14,12 +14,13 @@ struct wide {
     uint32_t limb[LIMBS];
 };
 
-/* Puts `width` bits of `value` above bit `at`, which is a multiple of 4. */
+/* Puts `width` bits of `value` above bit `at`. */
 static void wide_put(struct wide *n, unsigned at, unsigned width, uint64_t value)
 {
-    for (unsigned done = 0; done < width; done += 4) {
-        uint32_t nibble = (uint32_t)(value >> done) & 15;
-        n->limb[(at + done) / 32] |= nibble << ((at + done) % 32);
+    value &= UINT64_MAX >> (64 - width);
+    for (unsigned i = at / 32, shift = at % 32; value != 0; i++, shift = 0) {
+        n->limb[i] |= (uint32_t)(value << shift);
+        value >>= 32 - shift;
     }
 }
 
@@ -33,11 +34,12 @@ static uint64_t wide_get(const struct wide *n, unsigned at, unsigned width)
     return value;
 }
 
-/* Divides by 10^9; the remainder, nine digits, is the answer. */
-static uint32_t wide_divide(struct wide *n)
+/* Divides by 10^9; the remainder, nine digits, is the answer. `limbs` of it are not zero, or fewer.
+ */
+static uint32_t wide_divide(struct wide *n, int limbs)
 {
     uint64_t rest = 0;
-    for (int i = LIMBS - 1; i >= 0; i--) {
+    for (int i = limbs - 1; i >= 0; i--) {
         uint64_t part = rest << 32 | n->limb[i];
         n->limb[i] = (uint32_t)(part / BILLION);
         rest = part % BILLION;
@@ -83,9 +85,11 @@ void seqnum_to_decimal(const struct seqnum *seqnum, char out[SEQNUM_DECIMAL_BYTE
     /* 2 << 184 has 56 digits, and so has everything up to 3 << 184. */
     out[DIGITS_MAX] = '\0';
     uint32_t digits = 0;
+    int limbs = LIMBS;
     for (int i = DIGITS_MAX - 1, left = 0; i >= 0; i--, left--) {
         if (left == 0) {
-            digits = wide_divide(&n);
+            limbs -= n.limb[limbs - 1] == 0 ? 1 : 0; /* a division takes away 30 bits */
+            digits = wide_divide(&n, limbs);
             left = BILLION_DIGITS;
         }
         out[i] = (char)('0' + (int)(digits % 10));

@@ -303,6 +303,38 @@ static void answers_are_plain_json(void **state)
     buf_release(&out);
 }
 
+/* Strings are looked at eight bytes at a time. */
+static void what_needs_an_escape_has_one_wherever_it_is(void **state)
+{
+    (void)state;
+    enum { SIZE = 21 };
+    for (size_t place = 0; place < SIZE; place++) {
+        for (unsigned c = 0; c < 256; c++) {
+            char text[SIZE], escape[8], want[SIZE + 16];
+            memset(text, '!', SIZE);
+            text[place] = (char)c;
+            if (c < 0x20) {
+                (void)snprintf(escape, sizeof(escape), "\\u%04x", c);
+            } else if (c == '"' || c == '\\') {
+                (void)snprintf(escape, sizeof(escape), "\\%c", (char)c);
+            } else {
+                memcpy(escape, "\xef\xbf\xbd", 4);
+            }
+            if (c >= 0x20 && c < 0x80 && c != '"' && c != '\\') {
+                (void)snprintf(escape, sizeof(escape), "%c", (char)c);
+            }
+            int size = snprintf(want, sizeof(want), "\"%.*s%s%.*s\"", (int)place, text, escape,
+                                (int)(SIZE - 1 - place), text + place + 1);
+            struct value *value = value_new(&arena, VALUE_STRING);
+            value->bytes = bytes_of(text, SIZE);
+            struct buf out = {0};
+            assert_int_equal(json_encode(value, &out), STATUS_OK);
+            assert_true(bytes_equal(buf_bytes(&out), bytes_of(want, (size_t)size)));
+            buf_release(&out);
+        }
+    }
+}
+
 /* `head`, `middle` `count` times, `tail`. */
 static struct bytes repeated(const char *head, const char *middle, size_t count, const char *tail)
 {
@@ -402,6 +434,7 @@ int main(void)
         cmocka_unit_test_teardown(times_are_seconds_with_a_fraction, teardown),
         cmocka_unit_test_teardown(times_are_written_as_short_as_they_are, teardown),
         cmocka_unit_test_teardown(answers_are_plain_json, teardown),
+        cmocka_unit_test_teardown(what_needs_an_escape_has_one_wherever_it_is, teardown),
         cmocka_unit_test_teardown(depth_and_counts_are_bounded, teardown),
         cmocka_unit_test_teardown(many_tags_cost_no_more_than_their_bound, teardown),
         cmocka_unit_test_teardown(booleans_may_be_words, teardown),
