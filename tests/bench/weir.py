@@ -2,7 +2,9 @@
 import json
 import os
 import subprocess
+import threading
 import time
+import urllib.request
 
 from .base import System
 
@@ -105,6 +107,42 @@ class Weir(System):
         return subprocess.run([LOCAL, "pid", name, "--dir", self.cluster], capture_output=True, check=False).returncode == 0
 
 
+class WeirEncrypted(Weir):
+    """Everything is encrypted at rest."""
+    name = "weir-encrypted"
+
+    def create(self, prefix, shards):
+        super().create(prefix, shards)
+        self.ctl("stream", "encrypt", self.stream(prefix, shards))
+
+
+class WeirScraped(Weir):
+    """Somebody reads the metrics of every process, ten times as often as Prometheus does by default."""
+    name = "weir-scraped"
+
+    def start(self):
+        super().start()
+        self.over = threading.Event()
+        self.scraper = threading.Thread(target=self.scrape, daemon=True)
+        self.scraper.start()
+
+    def scrape(self):
+        pages = {}
+        for name in self.names():
+            with open(os.path.join(self.cluster, name, "config"), encoding="utf-8") as file:
+                pages[name] = [line.split()[-1] for line in file if line.startswith("metrics-listen")]
+        while not self.over.wait(1.5):
+            for addresses in pages.values():
+                for address in addresses:
+                    with urllib.request.urlopen(f"http://{address}/metrics", timeout=5) as page:
+                        page.read()
+
+    def stop(self):
+        self.over.set()
+        self.scraper.join()
+        super().stop()
+
+
 class WeirKinesis(Weir):
     """The same cluster through the Kinesis API: HTTPS and checked signatures, every request to a broker that need not lead."""
     name = "weir-kinesis"
@@ -141,4 +179,4 @@ class WeirKinesisLeaders(WeirKinesis):
         return Weir.shard_ep(self, prefix, shards)
 
 
-SYSTEMS = [Weir, WeirKinesis, WeirKinesisLeaders]
+SYSTEMS = [Weir, WeirEncrypted, WeirScraped, WeirKinesis, WeirKinesisLeaders]
