@@ -84,9 +84,9 @@ static int describe(struct program *program, const char *name, struct descriptio
     return d->lags != NULL ? EXIT_CODE_OK : program_fail(program, WEIR_NO_MEMORY, "out of memory");
 }
 
-/* The time between the first record that is not processed and the shard's newest. */
+/* How long the first record that is not processed has waited, at `time_ms` of the controllers. */
 static void read_lag(struct program *program, const struct weir_app_lease *lease,
-                     const struct weir_shard *shard, struct lag *lag)
+                     const struct weir_shard *shard, uint64_t time_ms, struct lag *lag)
 {
     struct weir_reader_options options = {
         .from = WEIR_TRIM_HORIZON, .read_bytes = LAG_READ_BYTES, .confirm_tip = true};
@@ -108,8 +108,7 @@ static void read_lag(struct program *program, const struct weir_app_lease *lease
     if (weir_reader_get(reader, 0, &records, &error) == WEIR_OK) {
         if (records->count > 0) {
             uint64_t first = records->records[0].position.arrival_ms;
-            uint64_t last = records->records[records->count - 1].position.arrival_ms;
-            lag->ms = records->millis_behind + (last > first ? last - first : 0);
+            lag->ms = time_ms > first ? time_ms - first : 0;
             lag->known = true;
         } else if (records->ended || records->at_tip) {
             lag->known = true;
@@ -121,7 +120,7 @@ static void read_lag(struct program *program, const struct weir_app_lease *lease
 }
 
 static void work_out_lag(struct program *program, const struct weir_app_lease *lease,
-                         const struct weir_stream *stream, struct lag *lag)
+                         const struct weir_stream *stream, uint64_t time_ms, struct lag *lag)
 {
     const struct weir_app_position *at = &lease->checkpoint;
     if (at->type == WEIR_APP_SHARD_END) {
@@ -150,7 +149,7 @@ static void work_out_lag(struct program *program, const struct weir_app_lease *l
         lag->known = lag->records == 0;
     }
     if (!lag->known) {
-        read_lag(program, lease, shard, lag);
+        read_lag(program, lease, shard, time_ms, lag);
     }
 }
 
@@ -170,7 +169,7 @@ static void work_out_lags(struct program *program, struct description *d)
                 stream = NULL;
             }
         }
-        work_out_lag(program, lease, stream, &d->lags[i]);
+        work_out_lag(program, lease, stream, d->time_ms, &d->lags[i]);
     }
     weir_stream_free(stream);
 }

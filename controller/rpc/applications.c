@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "controller/rpc/leases.h"
+#include "proto/net/net.h"
 
 enum { PAGE_LEASES = 5000, STUCK_BYTES = 200 };
 
@@ -99,11 +100,20 @@ static void add_application(const struct db_application *application, void *cont
     }
 }
 
+/* Now: the time of the newest command stands still while nothing changes, and lags would with it.
+ */
+static uint64_t cluster_time(const struct controller *c)
+{
+    uint64_t applied = db_meta(c->db)->time_ms;
+    uint64_t wall = net_wall_ms();
+    return wall > applied ? wall : applied;
+}
+
 static void fill_common(const struct controller *c, Weir__AppReply *reply)
 {
     weir__app_reply__init(reply);
     reply->term_ms = c->options.lease_term_ms;
-    reply->time_ms = db_meta(c->db)->time_ms;
+    reply->time_ms = cluster_time(c);
 }
 
 static void list_applications(struct controller *c, struct session_call *call)
@@ -174,7 +184,7 @@ static void description_release(struct description *d)
 static void say_why_stuck(const struct controller *c, const struct db_lease *lease,
                           const struct lease_view *view, char out[STUCK_BYTES])
 {
-    uint64_t now = db_meta(c->db)->time_ms;
+    uint64_t now = cluster_time(c);
     uint64_t age = now > lease->owned_ms ? now - lease->owned_ms : 0;
     out[0] = '\0';
     if (lease->checkpoint.type == DB_SHARD_END) {

@@ -416,6 +416,63 @@ def terminal(options):
         return said.strip().splitlines()[-1]
 
 
+def operate(options):
+    """What an operator sees of an application and does with it, and where one begins."""
+    with Cluster(options.bin) as cluster:
+        cluster.create("orders", 2)
+        put = lambda text: cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet", stdin=text)  # noqa: E731
+        put("".join(f"k{i} {i}\n" for i in range(100)))
+
+        def leases(wanted):
+            end, seen = time.monotonic() + 15, None
+            while time.monotonic() < end:
+                said = cluster.run("weirctl", "app", "describe", "billing", "--json", check=False).stdout
+                seen = json.loads(said or '{"leases": []}')  # before its first worker there is no application
+                if len(seen["leases"]) == 2 and all(wanted(lease) for lease in seen["leases"]):
+                    return seen
+                time.sleep(0.2)
+            raise Failed(f"the leases are {seen}")
+        log = os.path.join(cluster.dir, "worker.log")
+        worker = Worker(cluster, "billing", "orders", log, "every", "1")
+        try:
+            seen = leases(lambda lease: lease["owner"] and lease["lag_records"] == 0 and lease["lag_ms"] == 0)
+            expect(all(lease["checkpoint"].isdigit() and lease["counter"] > 0 for lease in seen["leases"]), f"{seen['leases']}")
+            expect(len(seen["workers"]) == 1 and seen["workers"][0]["leases"] == 2, f"workers: {seen['workers']}")
+            apps = cluster.json("weirctl", "app", "list")["applications"]
+            expect([(a["application"], a["workers"], a["leases"], a["unowned"]) for a in apps] == [("billing", 1, 2, 0)], f"{apps}")
+            shown = cluster.run("weirctl", "app", "describe", "billing").stdout
+            expect("shardId-000000000001" in shown and seen["workers"][0]["worker"] in shown, shown)
+            refused = cluster.run("weirctl", "app", "delete", "billing", check=False)
+            expect(refused.returncode == 1 and "stop them first" in refused.stderr, f"deleted under its worker: {refused.stderr}")
+            worker.process.send_signal(signal.SIGSTOP)
+            put("".join(f"k{i} {i}\n" for i in range(100, 150)))
+            time.sleep(1)
+            behind = cluster.json("weirctl", "app", "describe", "billing")["leases"]
+            expect(sum(lease["lag_records"] or 0 for lease in behind) == 50 and all(900 <= lease["lag_ms"] < 60000 for lease in behind if lease["lag_records"]),
+                   f"50 records behind: {behind}")
+        finally:
+            worker.end()
+        leases(lambda lease: not lease["owner"])
+        cluster.run("weirctl", "app", "delete", "billing")
+        gone = cluster.run("weirctl", "app", "describe", "billing", check=False)
+        expect(gone.returncode == 3 and cluster.json("weirctl", "app", "list")["applications"] == [], "deleted, and still there")
+        since = time.time()
+        time.sleep(0.1)
+        put("k1 late\n")
+        got = cluster.run("weir", "consume", "since", "orders", "--from", "at-timestamp", f"{since:.3f}", "--count", "1").stdout
+        expect(got == "k1 late\n", f"from a time: {got}")
+        with subprocess.Popen(["weir", "consume", "newest", "orders", "--from", "latest", "--count", "1"], env=cluster.env,
+                              stdout=subprocess.PIPE, text=True) as newest:
+            end = time.monotonic() + 15
+            while "newest" not in cluster.run("weirctl", "app", "list").stdout and time.monotonic() < end:
+                time.sleep(0.2)
+            time.sleep(1.5)
+            put("k2 newer\n")
+            got, _ = newest.communicate(timeout=20)
+        expect(got == "k2 newer\n", f"from the newest: {got}")
+        return ""
+
+
 def wordcount(options):
     with Cluster(options.bin) as cluster:
         cluster.create("words", 3)
@@ -444,7 +501,7 @@ def main():
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     options.bin = os.path.abspath(options.bin)
-    tests = [("terminal", terminal), ("wordcount", wordcount), ("chaos", chaos), ("exec", exec_processor), ("kclpy", exec_kclpy)]
+    tests = [("terminal", terminal), ("operate", operate), ("wordcount", wordcount), ("chaos", chaos), ("exec", exec_processor), ("kclpy", exec_kclpy)]
     return run_all([(name, lambda test=test: test(options)) for name, test in tests if options.only in name])
 
 
