@@ -321,6 +321,15 @@ static bool has_committed(struct world *w, uint32_t broker, uint64_t commit)
     return broker != 0 && world_shard(w, broker)->commit >= commit;
 }
 
+/* Waits for what was written, however slow the machine is: what follows from it is a move. */
+static bool sync_disk(struct world_broker *b)
+{
+    uint64_t before = store_synced(b->store);
+    status_ignore(store_sync(b->store, false), "a disk that is out says so to the poll as well");
+    shards_poll(b->shards);
+    return store_synced(b->store) != before;
+}
+
 static void settle(struct world *w, uint32_t broker, uint64_t commit)
 {
     for (int idle = 0, round = 0; idle < 5; round++) {
@@ -339,6 +348,9 @@ static void settle(struct world *w, uint32_t broker, uint64_t commit)
         moved = deliver_answers(w) || moved;
         if (has_committed(w, broker, commit)) {
             return;
+        }
+        for (uint32_t id = 1; !moved && id <= WORLD_BROKERS; id++) {
+            moved = sync_disk(&w->broker[id]);
         }
         if (!moved) {
             w->now_ms += REPLICA_COMMIT_IDLE_MS;
