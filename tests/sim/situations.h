@@ -1,5 +1,6 @@
 /* What must happen often enough for the invariants to mean anything: the generator of worlds is
- * measured, too. X(name, floor, text): seen at least `floor` times in 10,000 seeds, or the run fails
+ * measured, too. X(name, floor, text): seen at least `floor` times in 10,000 seeds, or the run
+ * fails
  * (`--floors`). A floor is a third of what was seen when it was set. */
 #pragma once
 
