@@ -321,12 +321,16 @@ static void tell(struct raft_core *core)
 }
 
 /* A candidate whose election failed asks for pre-votes again, instead of raising its term for as
- * long as it is cut off. */
+ * long as it is cut off. A follower that stays one, because it does not know that it votes, would
+ * believe in its leader for ever, and refuse everybody else. */
 static void before_timeout(struct raft_core *core)
 {
     struct raft *raft = &core->raft;
     if (raft_state(raft) == RAFT_CANDIDATE && raft->pre_vote) {
         raft->candidate_state.in_pre_vote = true;
+    }
+    if (raft_state(raft) == RAFT_FOLLOWER) {
+        raft->follower_state.current_leader.id = 0;
     }
 }
 

@@ -70,7 +70,9 @@ static enum status check(const struct raft_core *core, const struct raft_node_ch
         if (server == NULL || server->role == RAFT_VOTER) {
             return server == NULL ? STATUS_NOT_FOUND : STATUS_EXISTS;
         }
+        /* It must know that it is a member: a stranger does not vote. */
         return raft_match_index(&core->raft, change->server.id, &match) == 0 && match > 0 &&
+                       match >= core->raft.configuration_committed_index &&
                        match + PROMOTE_LAG >= raft_core_last(core)
                    ? STATUS_OK
                    : STATUS_BUSY;

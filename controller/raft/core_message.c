@@ -228,6 +228,24 @@ static void earlier_settle(struct raft_core *core, struct earlier_change *earlie
     }
 }
 
+/* libraft refuses its vote when its own configuration does not make it a voter. It may have been
+ * promoted by an entry that it has not got yet, and then its vote can be the one that is missing
+ * for ever: the candidate, who knows, decides whether it counts (Raft dissertation, 4.1). */
+static void vote(struct raft_core *core, struct raft_event *event)
+{
+    struct raft_configuration *configuration = &core->raft.configuration;
+    for (unsigned i = 0; i < configuration->n; i++) {
+        struct raft_server *server = &configuration->servers[i];
+        if (server->id == core->options.id && server->role == RAFT_STANDBY) {
+            server->role = RAFT_VOTER;
+            (void)raft_core_step(core, event, NULL);
+            server->role = RAFT_STANDBY;
+            return;
+        }
+    }
+    (void)raft_core_step(core, event, NULL);
+}
+
 void raft_core_deliver(struct raft_core *core, uint32_t from, struct raft_message *message)
 {
     if (!raft_core_is_wanted(core, from, message)) {
@@ -239,6 +257,10 @@ void raft_core_deliver(struct raft_core *core, uint32_t from, struct raft_messag
     message->server_address = address;
     struct raft_event event = {.type = RAFT_RECEIVE};
     event.receive.message = message;
+    if (message->type == RAFT_REQUEST_VOTE) {
+        vote(core, &event);
+        return;
+    }
     if (message->type != RAFT_APPEND_ENTRIES) {
         (void)raft_core_step(core, &event, NULL);
         return;

@@ -1,6 +1,8 @@
 set(raft_tests ${CMAKE_SOURCE_DIR}/tests/unit/controller/raft)
 weir_unit_test(controller/raft/core LINK controller_raft_core
-    SOURCES ${raft_tests}/raft_sim.c ${raft_tests}/raft_sim_disk.c)
+    SOURCES ${raft_tests}/raft_sim.c ${raft_tests}/raft_sim_change.c ${raft_tests}/raft_sim_disk.c)
+weir_unit_test(controller/raft/core_change LINK controller_raft_core
+    SOURCES ${raft_tests}/raft_sim.c ${raft_tests}/raft_sim_change.c ${raft_tests}/raft_sim_disk.c)
 weir_unit_test(controller/raft/message LINK controller_raft_core)
 weir_unit_test(controller/raft/store LINK controller_raft)
 weir_unit_test(controller/raft/node LINK controller_raft PkgConfig::UV PkgConfig::OPENSSL

@@ -24,7 +24,7 @@ static void op_send(void *data, uint32_t to, const struct raft_packet *packet)
 {
     struct node *node = data;
     struct sim *sim = node->sim;
-    if (to == 0 || to > sim->options.nodes) {
+    if (to == 0 || to > sim_slots(sim)) {
         return;
     }
     uint32_t copies = sim->lossy && rng_once_in(&sim->rng, sim->options.duplicate_one_in) ? 2 : 1;
@@ -49,6 +49,8 @@ static void message_deliver(struct sim *sim, struct message *message)
             raft_packet_parse(buf_bytes(&message->body), buf_bytes(&message->attachment), &packet);
         if (status != STATUS_OK) {
             sim_violate(sim, "a message of our own is refused");
+        } else if (!sim_is_heard(node, &sim->nodes[message->from - 1])) {
+            raft_packet_release(&packet);
         } else {
             raft_core_receive(&node->core, sim->now, message->from, &packet);
             raft_packet_release(&packet);
@@ -92,7 +94,7 @@ static const struct raft_core_ops ops = {
     .changed = sim_op_changed,
 };
 
-static void node_start(struct node *node)
+void sim_node_start(struct node *node)
 {
     struct sim *sim = node->sim;
     struct raft_entry_view *views = calloc(node->count + 1, sizeof(*views));
@@ -109,7 +111,8 @@ static void node_start(struct node *node)
                                     .first = node->first,
                                     .entries = views,
                                     .count = (uint32_t)node->count,
-                                    .applied = sim_machine_index(&node->machine)};
+                                    .applied = sim_machine_index(&node->machine),
+                                    .joining = node->joins};
     struct raft_core_options options = {.ops = &ops,
                                         .data = node,
                                         .id = node->id,
@@ -155,8 +158,8 @@ void sim_crash(struct sim *sim, uint32_t id)
 
 void sim_restart(struct sim *sim, uint32_t id)
 {
-    if (!sim->nodes[id - 1].up) {
-        node_start(&sim->nodes[id - 1]);
+    if (!sim->nodes[id - 1].up && !sim->nodes[id - 1].retired && sim->nodes[id - 1].term > 0) {
+        sim_node_start(&sim->nodes[id - 1]);
     }
 }
 
@@ -289,7 +292,10 @@ bool sim_change(struct sim *sim, uint32_t id)
 
 static void chaos(struct sim *sim)
 {
-    uint32_t id = (uint32_t)rng_between(&sim->rng, 1, sim->options.nodes);
+    uint32_t id = (uint32_t)rng_between(&sim->rng, 1, sim_slots(sim));
+    for (int i = 0; sim->options.spares > 0 && i < 8 && !sim->nodes[id - 1].up; i++) {
+        id = (uint32_t)rng_between(&sim->rng, 1, sim_slots(sim));
+    }
     struct node *node = &sim->nodes[id - 1];
     if (rng_once_in(&sim->rng, 1500) && node->up) {
         sim_crash(sim, id);
@@ -308,12 +314,12 @@ static void chaos(struct sim *sim)
     }
     if (node->up && rng_once_in(&sim->rng, 2500)) {
         status_ignore(raft_core_transfer(&node->core, sim->now,
-                                         (uint32_t)rng_below(&sim->rng, sim->options.nodes + 1)),
+                                         (uint32_t)rng_below(&sim->rng, sim_slots(sim) + 1)),
                       "a refusal is as good");
     }
     if (node->up && rng_once_in(&sim->rng, 1000)) {
         raft_core_suspect(&node->core, sim->now,
-                          (uint32_t)rng_between(&sim->rng, 1, sim->options.nodes));
+                          (uint32_t)rng_between(&sim->rng, 1, sim_slots(sim)));
     }
     if (rng_once_in(&sim->rng, 4)) {
         for (uint64_t n = rng_between(&sim->rng, 1, 6); n > 0; n--) {
@@ -323,13 +329,16 @@ static void chaos(struct sim *sim)
     if (rng_once_in(&sim->rng, 15)) {
         (void)sim_read(sim, id);
     }
-    if (rng_once_in(&sim->rng, 100)) {
+    if (sim->options.spares > 0) {
+        sim_chaos_change(sim);
+    } else if (rng_once_in(&sim->rng, 100)) {
         (void)sim_change(sim, id);
     }
-    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+    for (uint32_t i = 0; i < sim_slots(sim); i++) {
         struct node *other = &sim->nodes[i];
-        if (!other->up && other->restart_ms != 0 && other->restart_ms <= sim->now) {
-            node_start(other);
+        if (!other->up && !other->retired && other->restart_ms != 0 &&
+            other->restart_ms <= sim->now) {
+            sim_node_start(other);
         }
     }
 }
@@ -339,7 +348,7 @@ void sim_run(struct sim *sim, uint64_t ms)
     for (uint64_t i = 0; i < ms && sim->violation[0] == 0; i++) {
         sim->now++;
         deliver_due(sim);
-        for (uint32_t n = 0; n < sim->options.nodes; n++) {
+        for (uint32_t n = 0; n < sim_slots(sim); n++) {
             if (sim->nodes[n].up) {
                 node_run(&sim->nodes[n]);
             }
@@ -359,7 +368,7 @@ void sim_heal(struct sim *sim)
 {
     sim_chaos(sim, false);
     memset(sim->links, 1, sizeof(sim->links));
-    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+    for (uint32_t i = 0; i < sim_slots(sim); i++) {
         sim->nodes[i].cut = false;
         sim->nodes[i].stalled_until = 0;
         sim_restart(sim, i + 1);
@@ -374,7 +383,7 @@ void sim_cut(struct sim *sim, uint32_t id, bool cut)
 uint32_t sim_active(const struct sim *sim)
 {
     uint32_t best = 0;
-    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+    for (uint32_t i = 0; i < sim_slots(sim); i++) {
         const struct node *node = &sim->nodes[i];
         if (node->up && raft_core_is_active(&node->core) &&
             (best == 0 ||
@@ -385,15 +394,15 @@ uint32_t sim_active(const struct sim *sim)
     return best;
 }
 
-static bool is_settled(const struct sim *sim)
+static bool is_settled(struct sim *sim)
 {
     if (sim_active(sim) == 0) {
         return false;
     }
     const struct machine *first = &sim->nodes[sim_active(sim) - 1].machine;
-    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+    for (uint32_t i = 0; i < sim_slots(sim); i++) {
         const struct machine *machine = &sim->nodes[i].machine;
-        if (sim->nodes[i].up &&
+        if (sim->nodes[i].up && sim_role(sim, sim_active(sim), i + 1) != 0 &&
             (machine->count != first->count || sim_machine_index(machine) < sim->acked_index)) {
             return false;
         }
@@ -403,7 +412,7 @@ static bool is_settled(const struct sim *sim)
 
 static void check_end(struct sim *sim)
 {
-    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+    for (uint32_t i = 0; i < sim_slots(sim); i++) {
         const struct machine *machine = &sim->nodes[i].machine;
         uint64_t seen = 0, acked = 0;
         for (uint64_t r = 0; sim->nodes[i].up && r < machine->count; r++) {
@@ -415,7 +424,8 @@ static void check_end(struct sim *sim)
         for (uint64_t index = 0; index <= sim->acked_index; index++) {
             acked += sim->acked[index];
         }
-        if (sim->nodes[i].up && seen != acked) {
+        bool member = sim_active(sim) == 0 || sim_role(sim, sim_active(sim), i + 1) != 0;
+        if (sim->nodes[i].up && member && seen != acked) {
             sim_violate(sim, "controller-%u has %llu of %llu acknowledged commands", i + 1,
                         (unsigned long long)seen, (unsigned long long)acked);
         }
@@ -429,6 +439,7 @@ bool sim_settle(struct sim *sim, uint64_t ms)
         sim_run(sim, 5);
     } while (sim->now < until && sim->violation[0] == 0 && !is_settled(sim));
     check_end(sim);
+    sim_check_set(sim);
     return is_settled(sim) && sim->violation[0] == 0;
 }
 
@@ -504,23 +515,26 @@ struct sim *sim_new(const struct sim_options *options)
     sim->leaders = calloc(TERMS_MAX, sizeof(*sim->leaders));
     CHECK(sim->messages != NULL && sim->committed != NULL);
     sim->acked_in = calloc(TERMS_MAX, sizeof(*sim->acked_in));
-    CHECK(sim->acked != NULL && sim->leaders != NULL);
+    sim->changes = calloc(TERMS_MAX, sizeof(*sim->changes));
+    CHECK(sim->acked != NULL && sim->leaders != NULL && sim->changes != NULL);
     CHECK(sim->acked_in != NULL);
     memset(sim->links, 1, sizeof(sim->links));
-    for (uint32_t i = 0; i < options->nodes; i++) {
+    for (uint32_t i = 0; i < sim_slots(sim); i++) {
         struct node *node = &sim->nodes[i];
         node->sim = sim;
         node->id = i + 1;
         list_init(&node->writes);
-        bootstrap(node, options->nodes);
-        node_start(node);
+        if (i < options->nodes) {
+            bootstrap(node, options->nodes);
+            sim_node_start(node);
+        }
     }
     return sim;
 }
 
 void sim_free(struct sim *sim)
 {
-    for (uint32_t i = 0; i < sim->options.nodes; i++) {
+    for (uint32_t i = 0; i < sim_slots(sim); i++) {
         struct node *node = &sim->nodes[i];
         sim_crash(sim, i + 1);
         sim_entries_free(node->log, node->count);
@@ -538,6 +552,7 @@ void sim_free(struct sim *sim)
     free(sim->committed);
     free(sim->acked);
     free(sim->leaders);
+    free(sim->changes);
     free(sim->acked_in);
     free(sim);
 }

@@ -1,7 +1,11 @@
 /* A simulated cluster of raft cores: clock, network, disks and state machines in memory, from one
  * seed. Every message is packed and parsed as between processes. It checks at every step that no
  * term has two leaders, that no two controllers apply different commands at one index, that nothing
- * is applied before it is on the disk, and that reads see what was acknowledged before them. */
+ * is applied before it is on the disk, and that reads see what was acknowledged before them.
+ *
+ * With `spares` the set of controllers changes as well, and it checks that whoever leads was voted
+ * for, and whatever is committed is held, by a majority of the configuration in force; that changes
+ * come one at a time and move one voter; and that those which were acknowledged stay. */
 #pragma once
 
 #include <stdint.h>
@@ -9,11 +13,12 @@
 #include "base/rng.h"
 #include "controller/raft/core.h"
 
-enum { SIM_NODES_MAX = 5 };
+enum { SIM_NODES_MAX = 12 };
 
 struct sim_options {
     uint64_t seed;
-    uint32_t nodes;
+    uint32_t nodes;  /* the first set, all of them voters */
+    uint32_t spares; /* ids behind those, that may be added; 0: the set stays as it is */
     uint32_t loss_one_in, duplicate_one_in, delay_ms, stall_one_in;
     uint32_t write_ms; /* longest */
     uint32_t snapshot_entries, trailing_entries, chunk_bytes;
@@ -22,7 +27,7 @@ struct sim_options {
 
 struct sim_counters {
     uint64_t submitted, acknowledged, uncertain, reads, refused_reads, crashes, elections, restores,
-        snapshots, loads, applied;
+        snapshots, loads, applied, added, promoted, removed, refused_changes, uncertain_changes;
 };
 
 struct sim;
@@ -46,6 +51,10 @@ bool sim_submit(struct sim *sim, uint32_t id);
 bool sim_read(struct sim *sim, uint32_t id);
 bool sim_change(struct sim *sim, uint32_t id);            /* commits the configuration anew */
 struct raft_core *sim_core(struct sim *sim, uint32_t id); /* NULL while it is down */
+/* raft_core_change() of `id` on controller `by`; one that is added is started first, empty. */
+enum status sim_member(struct sim *sim, uint32_t by, enum raft_change_kind kind, uint32_t id);
+/* 0: no member, as controller `by` sees it; else RAFT_VOTER + 1 or RAFT_STANDBY + 1. */
+int sim_role(struct sim *sim, uint32_t by, uint32_t id);
 uint64_t sim_applied_count(const struct sim *sim, uint32_t id);
 uint64_t sim_now(const struct sim *sim);
 

@@ -292,6 +292,7 @@ enum status sim_op_apply(void *data, const struct raft_node_command *command, st
         sim_violate(sim, "controller-%u applies what is not on its disk", node->id);
     }
     if (sim->committed[command->index] == 0) {
+        sim_check_commit(node, command->index);
         sim->committed[command->index] = id;
     } else if (sim->committed[command->index] != id) {
         sim_violate(sim, "controller-%u applies another command at %llu", node->id,
@@ -311,6 +312,7 @@ void sim_op_changed(void *data, bool active, uint64_t term, uint32_t leader)
     if (active) {
         if (sim->leaders[term] == 0) {
             sim->leaders[term] = node->id;
+            sim_check_election(node, term);
             sim->counters.elections++;
         } else if (sim->leaders[term] != node->id) {
             sim_violate(sim, "two leaders in term %llu", (unsigned long long)term);

@@ -1,5 +1,5 @@
 /* The parts of the simulated cluster: raft_sim.c is network, controllers and chaos; raft_sim_disk.c
- * is disks and state machines. */
+ * is disks and state machines; raft_sim_change.c is the set of controllers. */
 #pragma once
 
 #include "base/check.h"
@@ -53,6 +53,10 @@ struct node {
     uint64_t taken_ms;
     struct machine machine;
     uint64_t machine_base; /* a crash does not take the machine below this record */
+    /* the set */
+    bool joins;   /* it began without a configuration */
+    bool retired; /* it was told that it is no member: it never comes back */
+    bool may_go, gone, voter_once;
 };
 
 struct message {
@@ -82,6 +86,7 @@ struct sim {
     uint64_t next_command, acked_index;
     uint8_t *acked;     /* by index */
     uint64_t *acked_in; /* the last index, by term */
+    uint64_t *changes;  /* index of the last change, by term */
     struct sim_counters counters;
     char violation[256];
 };
@@ -111,4 +116,14 @@ enum status sim_op_receive_append(void *data, struct bytes chunk);
 enum status sim_op_receive_end(void *data, const uint8_t hash[RAFT_HASH_BYTES]);
 enum status sim_op_restore(void *data, uint64_t index, struct error *error);
 enum status sim_op_apply(void *data, const struct raft_node_command *command, struct error *error);
+void sim_node_start(struct node *node);
+uint32_t sim_slots(const struct sim *sim);
+void sim_chaos_change(struct sim *sim);
+/* Whether a majority of the voters as `node` knows them is among `ids` (a bit each). */
+bool sim_is_majority(const struct node *node, uint32_t ids);
+void sim_check_commit(struct node *node, uint64_t index);
+void sim_check_election(struct node *node, uint64_t term);
+void sim_check_set(struct sim *sim); /* in the end */
+/* What raft_node_receive() does before the core is asked: false for a message of no member. */
+bool sim_is_heard(struct node *to, struct node *from);
 void sim_op_changed(void *data, bool active, uint64_t term, uint32_t leader);
