@@ -276,14 +276,7 @@ static void check_copies(struct world *w, struct broker *b, uint32_t shard, uint
 
 uint64_t committed_seal(const struct world *w, uint32_t shard)
 {
-    const struct log *truth = &w->truth[shard].log;
-    for (uint32_t i = 0; i < truth->count; i++) {
-        const struct replica_batch *c = &truth->batch[i].core;
-        if ((c->flags & REPLICA_BATCH_SEAL) != 0) {
-            return c->base + c->count;
-        }
-    }
-    return 0;
+    return w->seal_end[shard];
 }
 
 /* What is told of a shard's end is true for good. */
@@ -348,6 +341,8 @@ static void extend_truth(struct world *w, struct broker *b, uint32_t shard, uint
     for (uint32_t i = log_find_base(live, log_end(truth)); log_end(truth) < end; i++) {
         log_push(truth, &live->batch[i]);
         check_once(w, shard, &live->batch[i]);
+        bool seals = (live->batch[i].core.flags & REPLICA_BATCH_SEAL) != 0;
+        w->seal_end[shard] = seals && w->seal_end[shard] == 0 ? log_end(truth) : w->seal_end[shard];
         if (w->plan.reshard_us != 0) {
             check_behind_seal(w, shard, &live->batch[i].core);
         }

@@ -336,6 +336,7 @@ struct world {
     uint32_t operations_capacity;
     const struct limits *limits; /* of the minimiser; NULL: none */
     uint64_t seen[SITUATION_COUNT];
+    uint64_t seal_end[SHARDS_MAX]; /* of the committed SEAL; 0: there is none */
     struct election_effects effects;
 
     /* What was committed, as the first leader to do so held it. */
