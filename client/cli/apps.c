@@ -454,8 +454,7 @@ static int take_shard(struct program *program, const char *name, struct weir_app
         code = program_fail(program, WEIR_NOT_FOUND, "%s has no lease of shard %u%s%s", name, shard,
                             program->stream == NULL ? "" : " of ",
                             program->stream == NULL ? "" : program->stream);
-    }
-    if (code == EXIT_CODE_OK) {
+    } else if (code == EXIT_CODE_OK) {
         request->has_shard = true;
         request->stream_id = lease->stream_id;
         request->shard = shard;

@@ -59,6 +59,7 @@ def debian_root():
         with open(os.path.join(root, "etc/apt/apt.conf.d/90machine"), "w", encoding="utf-8") as file:
             file.write("".join(line + "\n" for line in network))
         run("chroot", root, "apt-get", "clean")
+        os.chmod(root, 0o755)  # mkdtemp's would keep everyone but root out of "/"
         run("tar", "-C", root, "-cf", path + ".new", ".")
         os.rename(path + ".new", path)
     finally:

@@ -31,6 +31,7 @@ enum weir_change_type {
     WEIR_CHANGE_DEREGISTER,
 };
 
+/* Spelt as AWS spells them. NOLINTBEGIN(readability-identifier-naming) */
 enum weir_metric {
     WEIR_METRIC_IncomingBytes = 1,
     WEIR_METRIC_IncomingRecords = 2,
@@ -41,6 +42,7 @@ enum weir_metric {
     WEIR_METRIC_IteratorAgeMilliseconds = 64,
     WEIR_METRIC_ALL = 127,
 };
+/* NOLINTEND(readability-identifier-naming) */
 
 /* What is not needed is NULL or 0. */
 struct weir_change {
