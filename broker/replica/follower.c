@@ -176,7 +176,7 @@ static void learn(struct replica *r, const struct replica_append *a, struct repl
     if (commit > r->commit) {
         replica_commit(r, commit, out);
     }
-    uint64_t sure = MUTANT(TRIMS_UNVERIFIED) ? UINT64_MAX : min_u64(r->verified, r->commit);
+    uint64_t sure = min_u64(r->verified, r->commit);
     if (a->log_start > r->log_start && a->log_start <= sure) {
         replica_move_log_start(r, a->log_start, out);
     }

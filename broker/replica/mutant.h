@@ -32,8 +32,7 @@ enum replica_mutant {
     MUTANT_FLOOR_FORGOTTEN = 41,       /* 2.9: the floor is heard and not promised */
     MUTANT_SEAL_OUTLIVES_CUT = 43,     /* 2.12: a SEAL that was truncated closes the shard still */
     MUTANT_WRITES_BEHIND_SEAL = 44,    /* 2.12: a closed shard takes records */
-    MUTANT_TRIMS_UNVERIFIED = 46, /* 2.12: a follower drops what the leader says, matched or not */
-    MUTANT_ACK_BEFORE_PROMISE = 47, /* 2.7: acknowledges an epoch whose promise is not synced */
+    MUTANT_ACK_BEFORE_PROMISE = 47,    /* 2.7: acknowledges an epoch whose promise is not synced */
 };
 
 #define MUTANT(name) MUTANT_IS(MUTANT_##name)
