@@ -120,7 +120,8 @@ static void look_at(const struct server *s, const struct shard *shard, struct fo
     for (uint32_t i = 0; i < route_broker_count(s->route); i++) {
         for (uint32_t v = 0; v < lack.count; v++) {
             if (i < sizeof(all->lag) / sizeof(all->lag[0]) &&
-                route_broker_at(s->route, i)->id == lack.voters[v] && lack.lag[v] > all->lag[i]) {
+                route_broker_at(s->route, i)->id == lack.voters[v].broker &&
+                lack.lag[v] > all->lag[i]) {
                 all->lag[i] = lack.lag[v];
             }
         }

@@ -192,6 +192,9 @@ void peers_sync(struct peers *peers, const struct route *route)
             continue;
         }
         struct peer *peer = find_or_add(peers, row->id);
+        if (peer != NULL) {
+            peer->disk_gen = row->disk_gen;
+        }
         if (peer != NULL &&
             (peer->link == NULL || peer->port != row->port || strcmp(peer->host, row->host) != 0)) {
             dial(peer, row);

@@ -42,6 +42,7 @@ struct peer {
     struct list ready;  /* shard_peer.node: may have something to send */
     struct list behind; /* ditto: must be read from segments first */
     uint32_t reads;
+    uint32_t disk_gen;    /* of the disk that it runs on, as the metadata say; 0: not known */
     uint64_t complain_ms; /* when a read that failed may be told again */
 
     /* Follower to leader. */

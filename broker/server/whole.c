@@ -6,6 +6,18 @@
 
 enum { TOLD_MS = 1000 }; /* what a leader told longer ago is not known any more */
 
+/* A broker that is here with another disk does not hold what the voter held (R14). */
+static void look_for_lost_disks(const struct peers *peers, struct shard_lack *lack)
+{
+    for (uint32_t i = 0; i < lack->count; i++) {
+        const struct peer *peer = peers_find(peers, lack->voters[i].broker);
+        if (peer != NULL && peer->disk_gen != 0 && peer->disk_gen != lack->voters[i].disk_gen) {
+            lack->whole = false;
+            lack->missing = lack->voters[i].broker;
+        }
+    }
+}
+
 void peers_count_lacking(struct peers *peers)
 {
     peers->lacking = peers->missing = 0;
@@ -19,10 +31,11 @@ void peers_count_lacking(struct peers *peers)
             continue;
         }
         shard_lack(shard, &lack);
+        look_for_lost_disks(peers, &lack);
         peers->lacking += lack.whole ? 0 : 1;
         peers->missing = lack.missing != 0 ? lack.missing : peers->missing;
         for (uint32_t i = 0; !lack.whole && i < lack.count; i++) {
-            struct peer *peer = peers_find(peers, lack.voters[i]);
+            struct peer *peer = peers_find(peers, lack.voters[i].broker);
             if (peer != NULL) {
                 peer->lacking++;
             }

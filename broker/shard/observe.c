@@ -37,7 +37,7 @@ void shard_lack(const struct shard *shard, struct shard_lack *out)
             out->whole = false;
             out->missing = member->id.broker;
         }
-        out->voters[out->count] = member->id.broker;
+        out->voters[out->count] = member->id;
         out->lag[out->count++] = since(view.last.end, member->match);
         uint64_t behind = since(view.commit, member->match);
         out->behind = behind > out->behind ? behind : out->behind;

@@ -262,8 +262,8 @@ struct shard_lack {
     uint32_t missing; /* the broker of a voter that is away or behind; 0: none is */
     uint32_t count;   /* of the voters */
     uint64_t behind;  /* records that the last of the voters lacks of what is committed now */
-    uint32_t voters[REPLICA_MEMBERS_MAX]; /* all of them but ourselves */
-    uint64_t lag[REPLICA_MEMBERS_MAX];    /* records that each lacks of the log's end */
+    struct replica_id voters[REPLICA_MEMBERS_MAX]; /* all of them but ourselves */
+    uint64_t lag[REPLICA_MEMBERS_MAX];             /* records that each lacks of the log's end */
 };
 void shard_lack(const struct shard *shard, struct shard_lack *out);
 
