@@ -23,7 +23,7 @@ function(weir_unit_test path)
     target_link_libraries(${program}_test PRIVATE ${ARG_LINK} PkgConfig::CMOCKA warnings)
     set_target_properties(${program}_test PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
     add_test(NAME unit/${path} COMMAND ${program}_test)
-    set_tests_properties(unit/${path} PROPERTIES TIMEOUT 120)
+    set_tests_properties(unit/${path} PROPERTIES TIMEOUT 300)
     # One at a time: a link that redials a port which its test has given back would disturb whoever
     # was given that port next.
     if(path MATCHES "^(proto/net|controller/raft/node|controller/rpc|client/handle|broker/gateway/http_server)")
