@@ -226,9 +226,8 @@ static void watch_done(struct session_request *request, const struct session_rep
     }
 }
 
-static void watch(struct controllers *c)
+static void watch_at(struct controllers *c, struct controller *at)
 {
-    struct controller *at = c->active;
     if (c->watched != NULL || at == NULL || at->session == NULL) {
         return;
     }
@@ -238,6 +237,11 @@ static void watch(struct controllers *c)
                      &c->watch, watch_done) == STATUS_OK) {
         c->watched = at;
     }
+}
+
+static void watch(struct controllers *c)
+{
+    watch_at(c, c->active);
 }
 
 /* ---- registration ---- */
@@ -307,6 +311,8 @@ static void registration_done(struct session_request *request, const struct sess
         trace(TRACE_DEBUG, "controllers", "%s:%u: %s", at->host, at->port, reply->error.text);
         if (reply->status == STATUS_NOT_ACTIVE && follow_hint(c, reply->hint)) {
             seek(c); /* else the timer asks around */
+        } else if (reply->status == STATUS_NOT_ACTIVE) {
+            watch_at(c, at); /* who is active may have joined lately: any controller knows where */
         }
     }
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """usage: life.py BIN: the controllers' set changes under load, their state comes back from a backup, certificates are
 rotated, a zone is lost; brokers and clients go on."""
+import atexit
 import json
 import os
 import shutil
@@ -23,9 +24,10 @@ class Load:
     def __init__(self, cluster, stream):
         self.process = subprocess.Popen(["weir", "put", stream, "--json", "--give-up", "60s"], env=cluster.env, text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=1)
+        atexit.register(self.process.kill)  # a test that fails does not stop it
         self.sent, self.acked, self.gap = 0, 0, 0.0
         self.stop_now = False
-        self.threads = [threading.Thread(target=self.write), threading.Thread(target=self.read)]
+        self.threads = [threading.Thread(target=self.write, daemon=True), threading.Thread(target=self.read, daemon=True)]
         for thread in self.threads:
             thread.start()
 
