@@ -37,6 +37,8 @@ void raft_node_status(const struct raft_node *node, struct raft_node_status *out
         .snapshot = core->snapshot.index,
         .log_bytes = core->bytes_since_snapshot,
         .configuration = core->raft.configuration_committed_index,
+        .leader_commit = core->heard_commit,
+        .snapshots = node->snapshots,
     };
     const struct raft_configuration *configuration = &core->raft.configuration;
     for (unsigned i = 0; i < configuration->n && i < RAFT_NODE_SERVERS_MAX; i++) {
