@@ -254,7 +254,7 @@ void peer_next_behind(struct peer *peer)
  * its follower behind for good. */
 static void read_failed(struct peer *peer, struct shard_peer *to, const struct log_read *read)
 {
-    if (read->status != STATUS_CANCELLED && now(peer->peers) >= peer->complain_ms) {
+    if (now(peer->peers) >= peer->complain_ms) {
         peer->complain_ms = now(peer->peers) + COMPLAIN_EVERY_MS;
         trace(TRACE_ERROR, "peers",
               "shard %016llx: offset %llu cannot be read for broker-%u: %s; tried again",
@@ -280,7 +280,7 @@ static void read_done(struct log_read *read)
             send_read(c);
         } else if (read->status == STATUS_NOT_FOUND) {
             ready(peer, to); /* it came into the tail, or was trimmed: the core says what now */
-        } else {
+        } else if (read->status != STATUS_CANCELLED) { /* else the shard goes, log and all */
             read_failed(peer, to, read);
             failed = true;
         }
