@@ -133,10 +133,18 @@ NODISCARD enum status http_server_listen(struct http_server *server, const char 
                                          uint16_t port, struct net_tls *tls, uint16_t *out_port,
                                          struct error *error);
 
+/* Asks the clients there are to come by another connection, and goes on serving them and whoever
+ * comes: the next answer of HTTP/1.1 has Connection: close, HTTP/2 gets a GOAWAY that refuses
+ * nothing yet. A second or more before http_server_drain(), so that this has little to break. */
+void http_server_warn(struct http_server *server);
+
 /* Accepts no more connections and ends those there are, each when its requests are answered:
  * GOAWAY, or Connection: close on the next answer. `drained` (may be NULL) comes once, from the
  * loop, when none is left. */
 void http_server_drain(struct http_server *server, void (*drained)(void *data));
+/* While it drains: every connection has been sent all that it gets; some only wait for the client
+ * to close its side. */
+bool http_server_is_silent(const struct http_server *server);
 
 /* Ends every connection now. Requests in flight are cancelled and still wait for their last
  * answer; the memory goes with the last of them. No `requested` comes any more. */

@@ -174,7 +174,8 @@ static enum status add_framing(struct http_exchange *exchange, uint16_t status, 
     } else if (!exchange->is_headless) {
         exchange->closes = true;
     }
-    exchange->closes = exchange->closes || (connection->is_leaving && is_last);
+    bool is_ending = connection->is_leaving || connection->is_warned;
+    exchange->closes = exchange->closes || (is_ending && is_last);
     connection->is_leaving = connection->is_leaving || exchange->closes;
     enum status rc = add_text(out, line);
     if (rc == STATUS_OK && exchange->closes) {

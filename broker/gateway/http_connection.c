@@ -146,6 +146,10 @@ void connection_abort(struct http_connection *connection, enum status status, co
 void connection_leave(struct http_connection *connection)
 {
     if (connection->is_leaving) {
+        if (connection->goodbye_ms != 0 && connection->server->is_draining) {
+            connection->goodbye_ms = 0; /* it has been warned; what is on its way comes again */
+            http2_say_last_goodbye(connection);
+        }
         return;
     }
     connection->is_leaving = true;
@@ -153,6 +157,14 @@ void connection_leave(struct http_connection *connection)
         http2_say_goodbye(connection);
     }
     connection_pump_soon(connection);
+}
+
+void connection_warn(struct http_connection *connection)
+{
+    connection->is_warned = true;
+    if (connection->kind == HTTP_IS_2) {
+        connection_leave(connection);
+    }
 }
 
 void connection_pump_soon(struct http_connection *connection)

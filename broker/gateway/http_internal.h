@@ -30,7 +30,7 @@ struct http_server {
     struct http_stats stats;
     uint64_t date_s; /* the second that `date` shows */
     char date[HTTP_DATE_BYTES];
-    bool is_draining, is_closed, is_drained;
+    bool is_warning, is_draining, is_closed, is_drained;
     void (*drained)(void *data);
     struct net_turn ended; /* tells `drained`, frees what is over */
 };
@@ -105,6 +105,7 @@ struct http_connection {
     uint64_t idle_since_ms;
     uint64_t head_since_ms;   /* 0 = no head is under way */
     uint64_t taken, taken_ms; /* what the stream's network had taken, and since when */
+    bool is_warned;           /* HTTP/1.1: the next answer is the last */
     bool is_leaving;          /* takes no more requests; ends when the answers are out */
     bool is_finished;         /* the stream is being closed */
 
@@ -130,6 +131,8 @@ extern const struct stream_handlers http_stream_handlers;
 
 /* Takes no more requests, and ends when the answers have gone out. */
 void connection_leave(struct http_connection *connection);
+/* Asks the client to come by another one. */
+void connection_warn(struct http_connection *connection);
 /* Ends at once. */
 void connection_abort(struct http_connection *connection, enum status status, const char *why);
 /* Looks at the deadlines at `at_ms` at the latest. */

@@ -124,6 +124,24 @@ void server_free_if_over(struct http_server *server)
     }
 }
 
+void http_server_warn(struct http_server *server)
+{
+    server->is_warning = true;
+    LIST_FOR_EACH (node, &server->connections) {
+        connection_warn(CONTAINER_OF(node, struct http_connection, node));
+    }
+}
+
+bool http_server_is_silent(const struct http_server *server)
+{
+    LIST_FOR_EACH (node, &server->connections) {
+        if (!CONTAINER_OF(node, struct http_connection, node)->is_finished) {
+            return false;
+        }
+    }
+    return server->stats.requests == 0;
+}
+
 void http_server_drain(struct http_server *server, void (*drained)(void *data))
 {
     server->is_draining = true;

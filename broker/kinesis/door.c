@@ -184,8 +184,27 @@ static bool key_may_come(struct request *r)
     return r->error.exception == EXCEPTION_SERVICE_UNAVAILABLE && r->key_tries < KEY_TRIES_AT_START;
 }
 
+/* False: it waits, or is answered. */
+static bool image_is_there(struct request *r, void (*next)(struct request *r))
+{
+    const struct kinesis_options *options = &r->k->options;
+    if (options->knows_metadata(options->context)) {
+        return true;
+    }
+    if (r->image_tries++ < KEY_TRIES_AT_START) {
+        request_wait(r, UINT64_MAX, KEY_WAIT_MS, next);
+    } else {
+        answer_refuse(r, EXCEPTION_SERVICE_UNAVAILABLE,
+                      "This broker does not know the cluster's metadata yet.");
+    }
+    return false;
+}
+
 static void verify(struct request *r)
 {
+    if (!image_is_there(r, verify)) {
+        return;
+    }
     if (check_signature(r) == STATUS_OK) {
         run(r);
     } else if (key_may_come(r)) {

@@ -37,7 +37,7 @@ struct kinesis {
     struct calls calls;        /* of operations, lately */
     struct coder coder;        /* of compressed batches that are read */
     struct stats stats;
-    bool closing;
+    bool draining, closing;
 };
 
 struct reach;
@@ -49,7 +49,8 @@ struct request {
     struct arena arena;
     struct sigv4_result caller;
     uint8_t body_hash[32]; /* SHA-256 */
-    uint32_t key_tries;    /* how often it waited for its key */
+    uint32_t image_tries;  /* how often it waited for the metadata */
+    uint32_t key_tries;    /* and for its key */
     enum api_encoding encoding;
     enum api_operation_id operation; /* API_OPERATIONS until it is known */
     const struct value *input;
@@ -240,6 +241,11 @@ struct reach {
 void reach_start(struct reach *reach, const ProtobufCMessage *message, struct bytes attachment);
 /* Gives up: `done` comes, if it has not, with CANCELLED or what arrives first. */
 void reach_cancel(struct reach *reach);
+
+/* ---- subscribe.c ---- */
+
+/* Ends all subscriptions in good order: each is told so, and its leader. */
+void subscriptions_end(struct kinesis *k);
 
 /* ---- position.c ---- */
 

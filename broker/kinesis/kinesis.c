@@ -149,6 +149,28 @@ void kinesis_metrics(struct kinesis *k, struct metrics *m)
     stats_write(&k->stats, k->options.route, m);
 }
 
+void kinesis_warn(struct kinesis *k)
+{
+    http_server_warn(k->server);
+}
+
+void kinesis_drain(struct kinesis *k)
+{
+    k->draining = true;
+    http_server_drain(k->server, NULL);
+    subscriptions_end(k);
+}
+
+bool kinesis_is_drained(const struct kinesis *k)
+{
+    return http_server_is_silent(k->server);
+}
+
+uint32_t kinesis_connections(const struct kinesis *k)
+{
+    return http_server_stats(k->server).connections;
+}
+
 void kinesis_close(struct kinesis *k)
 {
     k->closing = true;

@@ -33,6 +33,9 @@ struct kinesis_options {
     enum sigv4_key (*signing_key)(const char *access_key, const char *date, struct bytes token,
                                   uint8_t key[SIGV4_KEY_BYTES],
                                   char principal[SIGV4_PRINCIPAL_BYTES], void *context);
+    /* The image of the metadata is as new as the cluster was when this broker came. Until then
+     * requests wait: what a client asks for may be there and not be known here. */
+    bool (*knows_metadata)(void *context);
     /* The key is unknown, and may be a new one: true while it is being asked for. */
     bool (*ask_keys)(void *context);
     /* Keys of iterators and lists; NULL while there are none. */
@@ -62,6 +65,15 @@ void kinesis_route_changed(struct kinesis *kinesis);
 
 struct metrics;
 void kinesis_metrics(struct kinesis *kinesis, struct metrics *m);
+
+/* The broker is going to stop: clients are asked to come by another connection, and served on. */
+void kinesis_warn(struct kinesis *kinesis);
+/* Takes no more requests and answers those that are under way; subscriptions end as they do after
+ * their five minutes. */
+void kinesis_drain(struct kinesis *kinesis);
+/* That is done: nothing is left to be sent to anybody. */
+bool kinesis_is_drained(const struct kinesis *kinesis);
+uint32_t kinesis_connections(const struct kinesis *kinesis);
 
 /* Answers who waits and ends the connections. What still runs elsewhere ends with the loop's
  * sessions and the store. */

@@ -105,6 +105,22 @@ static void cancelled(struct http_request *http)
     }
 }
 
+void subscriptions_end(struct kinesis *k)
+{
+    LIST_FOR_EACH_SAFE (node, &k->subscriptions) {
+        struct subscription *s = CONTAINER_OF(node, struct subscription, node);
+        if (s->over) {
+            continue;
+        }
+        if (s->reading) {
+            reach_cancel(&s->reach);
+        } else if (s->stalled || s->r->timer.heap_index != 0) {
+            net_timer_stop(k->options.loop, &s->r->timer);
+            leave(s);
+        }
+    }
+}
+
 /* ---- sending ---- */
 
 /* False: it goes on when there is room, or it is over. */
@@ -377,7 +393,7 @@ static void was_read(struct reach *reach, const struct reach_reply *reply)
 {
     struct subscription *s = reach->owner;
     s->reading = false;
-    if (s->gone || s->r->k->closing) {
+    if (s->gone || s->r->k->closing || s->r->k->draining) {
         if (s->begun) {
             leave(s);
         } else {

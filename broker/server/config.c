@@ -49,6 +49,8 @@ static const struct config_key keys[] = {
         "bytes a second that this may read at most; 0: no limit"),
     KEY("shutdown-handover", CONFIG_DURATION, shutdown_handover_ms, "10s",
         "when stopping, time in which leaderships are handed over first; 0ms: none"),
+    KEY("shutdown-drain", CONFIG_DURATION, shutdown_drain_ms, "5s",
+        "then, time in which requests of Kinesis clients that are under way may end; 0ms: none"),
     KEY("quarantine-after", CONFIG_DURATION, quarantine_after_ms, "10m",
         "a shard that the controllers do not list for so long goes to quarantine"),
     KEY("quarantine-keep", CONFIG_DURATION, quarantine_keep_ms, "7d",

@@ -9,6 +9,14 @@ static struct session *broker_session(void *context, uint32_t broker)
     return peers_session(s->peers, broker);
 }
 
+static bool knows_metadata(void *context)
+{
+    struct server *s = context;
+    uint64_t floor = s->controllers == NULL ? 0 : controllers_floor_version(s->controllers);
+    s->image_known = s->image_known || (floor != 0 && route_version(s->route) >= floor);
+    return s->image_known;
+}
+
 static struct session *controller_session(void *context)
 {
     const struct server *s = context;
@@ -58,6 +66,7 @@ enum status server_open_front(struct server *s, struct error *error)
                                             .broker = c->id,
                                             .broker_session = broker_session,
                                             .controller_session = controller_session,
+                                            .knows_metadata = knows_metadata,
                                             .signing_key = signing_key,
                                             .ask_keys = ask_keys,
                                             .token_keys = token_keys,

@@ -35,12 +35,15 @@ struct server {
     struct net_turn turn;
     struct net_timer deadline, housekeeping, leave_timer;
     uint64_t leave_until_ms, leave_progress_ms; /* 0: it stays; when leave_leading changed last */
+    uint64_t leave_notice_ms, drain_until_ms; /* clients are told until then; 0: not draining yet */
+    uint64_t silent_ms;                       /* since when nothing is left to be sent; 0: it is */
     uint32_t leave_leading;
     uint64_t armed_ms, retention_ms; /* what `deadline` is set to; when retention runs next */
     uint64_t loads_ms;               /* when the controllers hear of loads next */
     uv_signal_t term, interrupt;
     bool has_signals;
     bool closing, out_told;
+    bool image_known;       /* the image is as new as our first registration, or newer */
     bool floors_known;      /* every damaged replica has been told the epoch of its shard */
     uint64_t quarantine_ms; /* when quarantine is looked at next */
     struct controllers_strays strays;
