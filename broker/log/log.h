@@ -97,6 +97,10 @@ void store_flush(struct store *store);
 NODISCARD enum status store_poll(struct store *store, uint64_t *out_synced);
 uint64_t store_synced(const struct store *store);
 
+/* Begins to write and sync what the segments lack, however little that is, and goes on in the
+ * background: it makes a store_sync() that follows short. */
+void store_settle(struct store *store);
+
 /* Blocks until everything appended is durable, in the journal; with `segments`, also there. For
  * shutdown, tools and tests. */
 NODISCARD enum status store_sync(struct store *store, bool segments);

@@ -39,6 +39,13 @@ enum status store_poll(struct store *store, uint64_t *out_synced)
     return store->out;
 }
 
+void store_settle(struct store *store)
+{
+    if (store->out == STATUS_OK) {
+        log_apply_advance(store, true);
+    }
+}
+
 enum status store_sync(struct store *store, bool segments)
 {
     enum status status = store->out;

@@ -8,6 +8,7 @@ enum {
     LEAVE_AT_ONCE = 256,    /* hand-overs under way */
     LEAVE_STUCK_MS = 2000,  /* without any progress: the others may be leaving, too */
     LEAVE_NOTICE_MS = 1000, /* between the word that connections end and their end */
+    LEAVE_SETTLE_MS = 200,  /* between two calls to bring the segments up to date */
     LEAVE_SILENT_MS = 50,   /* for the last bytes on their way, before sockets are closed */
 };
 
@@ -49,6 +50,15 @@ static bool has_handed_over(struct server *s, uint64_t now_ms)
            now_ms >= s->leave_progress_ms + LEAVE_STUCK_MS;
 }
 
+/* What closing the store would have to write while nobody is served. */
+static void settle(struct server *s, uint64_t now_ms)
+{
+    if (now_ms >= s->settle_ms) {
+        s->settle_ms = now_ms + LEAVE_SETTLE_MS;
+        store_settle(s->store);
+    }
+}
+
 static void stop(struct server *s)
 {
     trace(s->leave_leading == 0 ? TRACE_INFO : TRACE_WARNING, "server", "stops, leading %u shards",
@@ -81,6 +91,7 @@ static void leave_fired(struct net_timer *timer)
 {
     struct server *s = CONTAINER_OF(timer, struct server, leave_timer);
     uint64_t now_ms = net_now_ms(s->loop);
+    settle(s, now_ms);
     if (s->drain_until_ms != 0) {
         drain(s, now_ms);
         return;

@@ -36,6 +36,7 @@ struct server {
     struct net_timer deadline, housekeeping, leave_timer;
     uint64_t leave_until_ms, leave_progress_ms; /* 0: it stays; when leave_leading changed last */
     uint64_t leave_notice_ms, drain_until_ms; /* clients are told until then; 0: not draining yet */
+    uint64_t settle_ms;                       /* when segments are brought up to date again */
     uint64_t silent_ms;                       /* since when nothing is left to be sent; 0: it is */
     uint32_t leave_leading;
     uint64_t armed_ms, retention_ms; /* what `deadline` is set to; when retention runs next */
