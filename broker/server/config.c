@@ -1,12 +1,11 @@
 /* The broker's configuration keys; docs/configuration.md explains them. */
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/config.h"
 #include "broker/server/quarantine.h"
 #include "broker/server/server.h"
-#include "proto/net/log_sink.h"
+#include "proto/net/process_config.h"
 
 #define KEY(name, type, field, fallback, help)                            \
     {                                                                     \
@@ -93,11 +92,7 @@ static const struct config_key keys[] = {
         "keys of encrypted streams are asked for again after so long"),
     KEY("data-key-life", CONFIG_DURATION, data_key_life_ms, "1h",
         "without controllers they are forgotten after so long: those streams stop then"),
-    KEY("metrics-listen", CONFIG_STRING, metrics_listen, "",
-        "HOST:PORT for /metrics, /healthz and /readyz over plain HTTP, open to whoever reaches it; "
-        "a port alone: on 127.0.0.1; empty: not served"),
-    KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
-    KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
+    PROCESS_CONFIG_KEYS,
 };
 
 static const struct config_spec spec = {
@@ -108,8 +103,9 @@ static const struct config_spec spec = {
     .key_count = sizeof(keys) / sizeof(keys[0]),
 };
 
-NODISCARD static enum status check(const struct server_config *c, struct error *error)
+NODISCARD static enum status check(const void *config, struct error *error)
 {
+    const struct server_config *c = config;
     if (c->id == 0) {
         return error_set(error, STATUS_INVALID, "id: brokers count from 1");
     }
@@ -120,10 +116,6 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     }
     if (c->ring_bytes == 0 || (c->ring_bytes & (c->ring_bytes - 1)) != 0) {
         return error_set(error, STATUS_INVALID, "ring-bytes: not a power of two");
-    }
-    if (c->certificate_check_ms != 0 &&
-        (c->certificate_check_ms < 100 || c->certificate_check_ms > UINT32_MAX)) {
-        return error_set(error, STATUS_INVALID, "certificate-check: must be 100ms or more");
     }
     if ((c->kinesis_cert_file[0] == '\0') != (c->kinesis_key_file[0] == '\0')) {
         return error_set(error, STATUS_INVALID,
@@ -157,46 +149,15 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
     if (c->block_bytes > UINT32_MAX) {
         return error_set(error, STATUS_INVALID, "block-bytes: too large");
     }
-    enum log_format format;
-    if (log_format_parse(c->log_format, &format) != STATUS_OK) {
-        return error_set(error, STATUS_INVALID, "log-format: '%s' is not text or json",
-                         c->log_format);
-    }
-    if (log_level_set(c->log_level) != STATUS_OK) {
-        return error_set(error, STATUS_INVALID,
-                         "log-level: '%s' is not error, warning, info or debug", c->log_level);
-    }
-    log_sink_install(format);
-    return STATUS_OK;
+    return process_config_check(c->certificate_check_ms, c->log_level, c->log_format, error);
 }
 
-/* For reading it again. */
-static struct {
-    int argc;
-    char **argv;
-} command_line;
+static struct process_config program = {.spec = &spec, .check = check};
 
 enum status server_config_load(int argc, char **argv, struct server_config *out, bool *out_exit,
                                struct error *error)
 {
-    if (command_line.argv == NULL) {
-        command_line.argc = argc;
-        command_line.argv = config_copy_words(argc, argv);
-    }
-    enum config_action action;
-    enum status status = config_load(&spec, &argc, argv, out, &action, error);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    *out_exit = action == CONFIG_EXIT;
-    if (*out_exit) {
-        return STATUS_OK;
-    }
-    status = check(out, error);
-    if (status != STATUS_OK) {
-        config_release(&spec, out);
-    }
-    return status;
+    return process_config_load(&program, argc, argv, out, out_exit, error);
 }
 
 void server_config_release(struct server_config *config)
@@ -212,17 +173,5 @@ const struct config_spec *server_config_spec(void)
 enum status server_config_reload_log(struct error *error)
 {
     struct server_config again = {0};
-    bool exit_now = false;
-    char **words =
-        command_line.argv == NULL ? NULL : config_copy_words(command_line.argc, command_line.argv);
-    if (words == NULL) {
-        return error_set(error, STATUS_NO_MEMORY, "out of memory");
-    }
-    enum status status = server_config_load(command_line.argc, words, &again, &exit_now,
-                                            error); /* its checks set the log */
-    if (status == STATUS_OK) {
-        server_config_release(&again);
-    }
-    free(words);
-    return status;
+    return process_config_again(&program, &again, error); /* the check sets the log */
 }

@@ -1,11 +1,10 @@
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/config.h"
 #include "controller/server/server.h"
-#include "proto/net/log_sink.h"
+#include "proto/net/process_config.h"
 
 #define KEY(name, type, field, fallback, help)                            \
     {                                                                     \
@@ -79,11 +78,7 @@ static const struct config_key keys[] = {
         "a worker that is asked for a lease has so long to finish what it has in hand"),
     KEY("lease-moves", CONFIG_U32, lease_moves, "4",
         "leases of an application that are moved at a time to balance its workers"),
-    KEY("metrics-listen", CONFIG_STRING, metrics_listen, "",
-        "HOST:PORT for /metrics, /healthz and /readyz over plain HTTP, open to whoever reaches it; "
-        "a port alone: on 127.0.0.1; empty: not served"),
-    KEY("log-level", CONFIG_STRING, log_level, "info", "error, warning, info or debug"),
-    KEY("log-format", CONFIG_STRING, log_format, "text", "text or json"),
+    PROCESS_CONFIG_KEYS,
 };
 
 static const struct config_spec spec = {
@@ -94,23 +89,9 @@ static const struct config_spec spec = {
     .key_count = sizeof(keys) / sizeof(keys[0]),
 };
 
-NODISCARD static enum status set_log(const struct server_config *c, struct error *error)
+NODISCARD static enum status check(const void *config, struct error *error)
 {
-    enum log_format format;
-    if (log_format_parse(c->log_format, &format) != STATUS_OK) {
-        return error_set(error, STATUS_INVALID, "log-format: '%s' is not text or json",
-                         c->log_format);
-    }
-    if (log_level_set(c->log_level) != STATUS_OK) {
-        return error_set(error, STATUS_INVALID,
-                         "log-level: '%s' is not error, warning, info or debug", c->log_level);
-    }
-    log_sink_install(format);
-    return STATUS_OK;
-}
-
-NODISCARD static enum status check(const struct server_config *c, struct error *error)
-{
+    const struct server_config *c = config;
     const struct {
         const char *name;
         uint64_t value, least;
@@ -154,42 +135,18 @@ NODISCARD static enum status check(const struct server_config *c, struct error *
         return error_set(error, STATUS_INVALID,
                          "restore-file: a controller that joins gets its state from the others");
     }
-    if (c->certificate_check_ms != 0 &&
-        (c->certificate_check_ms < 100 || c->certificate_check_ms > UINT32_MAX)) {
-        return error_set(error, STATUS_INVALID, "certificate-check: must be 100ms or more");
-    }
     if (c->lease_moves == 0 || c->lease_moves > 1000) {
         return error_set(error, STATUS_INVALID, "lease-moves: must be between 1 and 1000");
     }
-    return set_log(c, error);
+    return process_config_check(c->certificate_check_ms, c->log_level, c->log_format, error);
 }
 
-/* For reading it again. */
-static struct {
-    int argc;
-    char **argv;
-} command_line;
+static struct process_config program = {.spec = &spec, .check = check};
 
 enum status server_config_load(int argc, char **argv, struct server_config *out, bool *out_exit,
                                struct error *error)
 {
-    if (command_line.argv == NULL) {
-        command_line.argc = argc;
-        command_line.argv = config_copy_words(argc, argv);
-    }
-    enum config_action action;
-    enum status status = config_load(&spec, &argc, argv, out, &action, error);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    *out_exit = action == CONFIG_EXIT;
-    if (!*out_exit) {
-        status = check(out, error);
-    }
-    if (status != STATUS_OK) {
-        config_release(&spec, out);
-    }
-    return status;
+    return process_config_load(&program, argc, argv, out, out_exit, error);
 }
 
 void server_config_release(struct server_config *config)
@@ -205,19 +162,7 @@ const struct config_spec *server_config_spec(void)
 enum status server_config_reload_log(struct error *error)
 {
     struct server_config again = {0};
-    bool exit_now = false;
-    char **words =
-        command_line.argv == NULL ? NULL : config_copy_words(command_line.argc, command_line.argv);
-    if (words == NULL) {
-        return error_set(error, STATUS_NO_MEMORY, "out of memory");
-    }
-    enum status status = server_config_load(command_line.argc, words, &again, &exit_now,
-                                            error); /* its checks set the log */
-    if (status == STATUS_OK) {
-        server_config_release(&again);
-    }
-    free(words);
-    return status;
+    return process_config_again(&program, &again, error); /* the check sets the log */
 }
 
 /* ---- the list of controllers
