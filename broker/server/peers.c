@@ -298,10 +298,15 @@ bool peers_is_connected(const struct peers *peers, uint32_t broker)
     return peer != NULL && peer->session != NULL;
 }
 
-static bool is_heard(const struct peer *peer)
+static bool is_heard_since(const struct peer *peer, uint64_t ago_ms)
 {
     return peer->session != NULL && peer->heard_ms != 0 &&
-           now(peer->peers) < peer->heard_ms + PEER_HEARD_MS;
+           now(peer->peers) < peer->heard_ms + ago_ms;
+}
+
+static bool is_heard(const struct peer *peer)
+{
+    return is_heard_since(peer, PEER_HEARD_MS);
 }
 
 bool peers_is_heard(const struct peers *peers, uint32_t broker)
@@ -314,7 +319,7 @@ size_t peers_reachable(const struct peers *peers, uint32_t *out, size_t capacity
 {
     size_t count = 0;
     for (uint32_t i = 0; i < peers->count && count < capacity; i++) {
-        if (is_heard(peers->peer[i])) {
+        if (is_heard_since(peers->peer[i], PEER_REACHED_MS)) {
             out[count++] = peers->peer[i]->id;
         }
     }

@@ -19,7 +19,9 @@
 
 enum {
     PING_EVERY_MS = 200,
-    PEER_HEARD_MS = 1000,  /* a ping sent this long ago was answered: the broker is heard */
+    PEER_HEARD_MS = 1000, /* a ping sent this long ago was answered: the broker is heard */
+    PEER_REACHED_MS =
+        600, /* ditto, as the controllers hear it: less than they wait for its beats */
     PEER_SILENT_MS = 3000, /* then the session is dialled anew: TCP alone would wait for minutes */
 
     FRAME_SHARDS_MAX = 512,
@@ -80,7 +82,8 @@ void peers_drain(struct peers *peers);
 /* It answered a ping that was sent within the last second. */
 bool peers_is_heard(const struct peers *peers, uint32_t broker);
 
-/* Brokers heard, brokers whose session was reset or refused and is not back; at most `capacity`. */
+/* Brokers that answered a ping of the last PEER_REACHED_MS, brokers whose session was reset or
+ * refused and is not back; at most `capacity`. */
 size_t peers_reachable(const struct peers *peers, uint32_t *out, size_t capacity);
 size_t peers_reset(const struct peers *peers, uint32_t *out, size_t capacity);
 

@@ -227,6 +227,7 @@ static void fill_broker(const Weir__BrokerStatus *from, struct weir_broker_statu
     out->reclaimed = from->reclaimed;
     out->holes = from->holes;
     out->held = from->held;
+    out->isolated_ms = from->isolated_ms;
     out->damage_found = from->damage_found;
     out->damage_repaired = from->damage_repaired;
     out->segments_differ = from->segments_differ;

@@ -35,6 +35,7 @@ static void broker_fields(struct json *json, const struct weir_broker_status *br
     json_number(json, "scrub_permille", broker->scrub_permille);
     json_bool(json, "scrub_late", broker->scrub_late);
     json_bool(json, "held", broker->held);
+    json_bool(json, "isolated", broker->isolated_ms != 0);
     json_object_end(json);
 }
 
@@ -102,6 +103,12 @@ static void print_damage(const struct weir_broker_status *broker)
                      "it. If it is dead: weirctl cluster consent-failover\n",
                      broker->name);
     }
+    if (broker->isolated_ms != 0) {
+        (void)printf(
+            "%s: other brokers reach it, the active controller does not: it is failed over "
+            "after 30 s. If it is dead: weirctl cluster consent-failover\n",
+            broker->name);
+    }
     if (broker->holes > 0) {
         (void)printf("%s: %u replicas are damaged and no other replica can repair them now\n",
                      broker->name, broker->holes);
@@ -135,7 +142,9 @@ static int print_brokers(const struct program *program, const struct weir_cluste
         table_add(&table, TABLE_PLAIN, "%s", broker->name);
         table_add(&table, TABLE_PLAIN, "%s", broker->zone);
         table_add(&table, TABLE_PLAIN, "%.60s:%u", broker->host, (unsigned)broker->port);
-        if (broker->alive && broker->session) {
+        if (broker->alive && broker->isolated_ms != 0) {
+            table_add(&table, TABLE_BAD, "isolated");
+        } else if (broker->alive && broker->session) {
             table_add(&table, TABLE_GOOD, "up");
         } else {
             table_add(&table, TABLE_BAD, "%s", broker->alive ? "silent" : "down");

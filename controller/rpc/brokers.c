@@ -1,6 +1,7 @@
 /* Brokers: their registration, beats, deaths, and the deletions that they owe. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/trace.h"
 #include "controller/rpc/internal.h"
@@ -109,6 +110,32 @@ static void tell_held(struct controller *c)
     c->held_told = held;
 }
 
+/* Brokers of one zone have one number. */
+static uint32_t zone_number(const struct db_broker *rows, size_t at)
+{
+    size_t first = 0;
+    while (strcmp(rows[first].zone, rows[at].zone) != 0) {
+        first++;
+    }
+    return (uint32_t)first + 1;
+}
+
+/* Brokers that others reach and we do not: said once each, and when it is over. */
+static void tell_isolated(struct controller *c)
+{
+    for (size_t i = 0; i < c->liveness.count; i++) {
+        struct liveness_broker *broker = &c->liveness.broker[i];
+        bool isolated = broker->isolated_ms != 0 && !broker->dead;
+        if (isolated && !broker->isolated_told) {
+            trace(TRACE_WARNING, "brokers",
+                  "broker-%u is silent, but other brokers reach it: it keeps its leaderships for "
+                  "%d s at most",
+                  broker->id, LIVENESS_ISOLATED_MS / 1000);
+        }
+        broker->isolated_told = isolated;
+    }
+}
+
 static void judge(struct controller *c)
 {
     uint64_t now = controller_now(c);
@@ -122,6 +149,7 @@ static void judge(struct controller *c)
         } else {
             c->liveness.total++;
         }
+        liveness_in_zone(&c->liveness, rows[i].id, zone_number(rows, i));
     }
     while ((dead = liveness_next_dead(&c->liveness, now)) != NULL) {
         trace(TRACE_WARNING, "brokers", "broker-%u is dead: %s", dead->id,
@@ -144,6 +172,7 @@ static void judge(struct controller *c)
         command_of_ours(c, &command, 1);
     }
     tell_held(c);
+    tell_isolated(c);
 }
 
 void brokers_consent(struct controller *c)
@@ -171,6 +200,7 @@ enum status handle_beat(struct controller *c, struct client *client, struct byte
     }
     if (c->active && client->broker != 0 && beat->boot == client->boot) {
         liveness_beat(&c->liveness, controller_now(c), client->broker, beat->reset, beat->n_reset);
+        liveness_reaches(&c->liveness, client->broker, beat->reachable, beat->n_reachable);
         client->disk_bytes = beat->disk_bytes;
         client->disk_free_bytes = beat->disk_free_bytes;
         client->replicas = beat->replicas;

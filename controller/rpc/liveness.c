@@ -100,6 +100,7 @@ enum status liveness_up(struct liveness *liveness, uint64_t now_ms, uint32_t id,
     }
     *broker = (struct liveness_broker){
         .id = id,
+        .zone = broker->zone,
         .disk_gen = disk_gen,
         .boot = boot,
         .here = true,
@@ -144,6 +145,28 @@ void liveness_beat(struct liveness *liveness, uint64_t now_ms, uint32_t id, cons
     }
 }
 
+void liveness_reaches(struct liveness *liveness, uint32_t id, const uint32_t *reached,
+                      size_t reached_count)
+{
+    struct liveness_broker *broker = liveness_get(liveness, id);
+    if (broker == NULL || !broker->here) {
+        return;
+    }
+    broker->reached_count =
+        (uint32_t)(reached_count > LIVENESS_REACHED_MAX ? LIVENESS_REACHED_MAX : reached_count);
+    if (broker->reached_count > 0) {
+        memcpy(broker->reached, reached, broker->reached_count * sizeof(*reached));
+    }
+}
+
+void liveness_in_zone(struct liveness *liveness, uint32_t id, uint32_t zone)
+{
+    struct liveness_broker *broker = liveness_get(liveness, id);
+    if (broker != NULL) {
+        broker->zone = zone;
+    }
+}
+
 void liveness_tick(struct liveness *liveness, uint64_t now_ms)
 {
     uint64_t gap = liveness->checked_ms == 0 ? 0 : now_ms - liveness->checked_ms;
@@ -183,6 +206,58 @@ static bool is_dead(const struct liveness *liveness, const struct liveness_broke
            (now_ms >= broker->lost_ms + liveness->grace_ms || others_lost_it(liveness, broker));
 }
 
+static bool reaches(const struct liveness_broker *broker, uint32_t id)
+{
+    for (uint32_t i = 0; i < broker->reached_count; i++) {
+        if (broker->reached[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the zone of broker `at` is one that no broker before it has, of those that count. */
+static bool is_another_zone(const struct liveness *liveness, const bool *counts, size_t at)
+{
+    for (size_t i = 0; i < at; i++) {
+        if (counts[i] && liveness->broker[i].zone == liveness->broker[at].zone) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Whether brokers of two zones reach it, or of as many as we hear of. */
+static bool is_reached(const struct liveness *liveness, const struct liveness_broker *it,
+                       uint64_t now_ms)
+{
+    uint32_t zones = 0, reached_from = 0;
+    bool heard[LIVENESS_REACHED_MAX] = {0}, reach[LIVENESS_REACHED_MAX] = {0};
+    for (size_t i = 0; i < liveness->count && i < LIVENESS_REACHED_MAX; i++) {
+        const struct liveness_broker *other = &liveness->broker[i];
+        heard[i] = other->here && !other->dead && other != it &&
+                   now_ms < other->beat_ms + liveness->timeout_ms;
+        reach[i] = heard[i] && reaches(other, it->id);
+        zones += heard[i] && is_another_zone(liveness, heard, i) ? 1 : 0;
+        reached_from += reach[i] && is_another_zone(liveness, reach, i) ? 1 : 0;
+    }
+    return reached_from >= 2 || (zones > 0 && reached_from == zones);
+}
+
+/* Others reach it, and that has not been so for too long: nobody takes its leaderships. */
+static bool is_isolated(const struct liveness *liveness, struct liveness_broker *broker,
+                        uint64_t now_ms)
+{
+    if (broker->consented || broker->removed ||
+        (broker->lost && others_lost_it(liveness, broker)) ||
+        !is_reached(liveness, broker, now_ms)) {
+        broker->isolated_ms = 0;
+        return false;
+    }
+    broker->isolated_ms = broker->isolated_ms == 0 ? now_ms : broker->isolated_ms;
+    return now_ms < broker->isolated_ms + LIVENESS_ISOLATED_MS;
+}
+
 /* Whether one more may be judged dead. */
 static bool within_budget(const struct liveness *liveness, uint64_t now_ms)
 {
@@ -210,6 +285,12 @@ struct liveness_broker *liveness_next_dead(struct liveness *liveness, uint64_t n
             continue;
         }
         broker->held = is_dead(liveness, broker, now_ms);
+        if (!broker->held) {
+            broker->isolated_ms = 0;
+        } else if (is_isolated(liveness, broker, now_ms)) {
+            broker->held = false;
+            continue;
+        }
         if (broker->held &&
             (broker->consented || broker->removed || within_budget(liveness, now_ms))) {
             broker->held = false;
@@ -240,7 +321,7 @@ uint32_t liveness_consent(struct liveness *liveness)
 {
     uint32_t count = 0;
     for (size_t i = 0; i < liveness->count; i++) {
-        if (liveness->broker[i].held) {
+        if (liveness->broker[i].held || liveness->broker[i].isolated_ms != 0) {
             liveness->broker[i].consented = true;
             count++;
         }

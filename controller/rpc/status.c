@@ -86,6 +86,8 @@ static void fill_broker(const struct controller *c, struct broker_message *out,
     const struct client *client = brokers_client(c, row->id);
     if (live != NULL) {
         out->status.held = live->held;
+        out->status.isolated_ms =
+            live->isolated_ms == 0 || live->dead ? 0 : controller_now(c) - live->isolated_ms + 1;
         out->status.beat_age_ms = controller_now(c) - live->beat_ms;
     }
     if (client != NULL) {

@@ -246,7 +246,9 @@ struct weir_broker_status {
     bool scrub_late;
     char software[64]; /* as of controllers */
     uint32_t protocol;
-    bool held; /* silent, but so are too many: see WEIR_CONSENT_FAILOVER */
+    bool held;            /* silent, but so are too many: see WEIR_CONSENT_FAILOVER */
+    uint64_t isolated_ms; /* for so long other brokers have reached it and the controllers have not;
+                           * 0: it is not so. After 30 s it is failed over */
 };
 
 struct weir_cluster {
