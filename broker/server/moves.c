@@ -1,7 +1,4 @@
 /* Orders about replicas and leaderships that move, and what is told about them. */
-#include <stdlib.h>
-
-#include "base/cleanup.h"
 #include "base/trace.h"
 #include "broker/server/controllers_internal.h"
 #include "proto/schema/moves.pb-c.h"
@@ -92,34 +89,4 @@ void controllers_learned(struct controllers *c, const struct shard *shard,
     if (l != NULL) {
         *l = (struct learned){.shard = shard->id, .epoch = shard->epoch, .learner = learner};
     }
-}
-
-void moves_send_learned(struct controllers *c, struct session *to)
-{
-    const struct learned *learned = c->learned.items;
-    uint32_t count = c->learned.count;
-    AUTO(free_pointer) Weir__LearnedShard *rows = calloc(count, sizeof(*rows));
-    AUTO(free_pointer) Weir__ReplicaId *ids = calloc(count, sizeof(*ids));
-    AUTO(free_pointer)
-    Weir__LearnedShard **pointers = calloc(count, sizeof(Weir__LearnedShard *));
-    if (rows == NULL || ids == NULL || pointers == NULL || to == NULL) {
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        weir__learned_shard__init(&rows[i]);
-        weir__replica_id__init(&ids[i]);
-        ids[i].broker = learned[i].learner.broker;
-        ids[i].disk_gen = learned[i].learner.disk_gen;
-        rows[i].shard = learned[i].shard;
-        rows[i].epoch = learned[i].epoch;
-        rows[i].learner = &ids[i];
-        pointers[i] = &rows[i];
-    }
-    Weir__Learned message;
-    weir__learned__init(&message);
-    message.boot = c->options.boot;
-    message.n_shards = count;
-    message.shards = pointers;
-    status_ignore(session_send(to, RPC_LEARNED, (struct session_payload){.body = &message.base}),
-                  "the controllers ask again");
 }

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "base/cleanup.h"
 #include "base/trace.h"
 #include "broker/server/controllers_internal.h"
+#include "proto/schema/moves.pb-c.h"
 
 enum { GATHERED_MAX = 4096 /* shards in one message */ };
 
@@ -98,17 +100,51 @@ static void send_to(struct session *session, enum rpc_method method, const Proto
     }
 }
 
+/* One kind of what is gathered: a row of its message for each item. */
+struct kind {
+    size_t item_bytes, row_bytes; /* a row begins with the message that stands for the item */
+    void (*fill)(void *row, const void *item);
+    void (*send)(const struct controllers *c, void *rows, uint32_t count, struct session *to);
+};
+
+/* Sends all, as many messages as that takes. Out of memory: the controllers ask again. */
+static void send_all(const struct controllers *c, const struct gathered *g, const struct kind *kind,
+                     struct session *to)
+{
+    uint32_t capacity = g->count < GATHERED_MAX ? g->count : GATHERED_MAX;
+    AUTO(free_pointer) char *rows = calloc(capacity, kind->row_bytes);
+    AUTO(free_pointer) void **pointers = calloc(capacity, sizeof(void *));
+    if (rows == NULL || pointers == NULL) {
+        return;
+    }
+    for (uint32_t at = 0; at < g->count;) {
+        uint32_t count = 0;
+        for (; count < capacity && at < g->count; count++, at++) {
+            pointers[count] = rows + count * kind->row_bytes;
+            kind->fill(pointers[count], (const char *)g->items + at * kind->item_bytes);
+        }
+        kind->send(c, pointers, count, to);
+    }
+}
+
+static void fill_id(Weir__ReplicaId *to, struct replica_id id)
+{
+    weir__replica_id__init(to);
+    to->broker = id.broker;
+    to->disk_gen = id.disk_gen;
+}
+
 struct report_row {
     Weir__ReportShard message;
     Weir__ReplicaId replica;
 };
 
-static void fill_report(struct report_row *row, const struct report *r)
+static void fill_report(void *to, const void *item)
 {
-    row->replica = (Weir__ReplicaId)WEIR__REPLICA_ID__INIT;
-    row->replica.broker = r->replica.broker;
-    row->replica.disk_gen = r->replica.disk_gen;
-    row->message = (Weir__ReportShard)WEIR__REPORT_SHARD__INIT;
+    struct report_row *row = to;
+    const struct report *r = item;
+    fill_id(&row->replica, r->replica);
+    weir__report_shard__init(&row->message);
     row->message.shard = r->shard;
     row->message.epoch = r->epoch;
     row->message.ok = r->report.ok;
@@ -121,103 +157,75 @@ static void fill_report(struct report_row *row, const struct report *r)
     row->message.commit_hint = r->report.commit_hint;
 }
 
-static void send_reports(struct controllers *c, struct session *to)
+static void fill_leading(void *to, const void *item)
 {
-    const struct report *reports = c->reports.items;
-    uint32_t capacity = c->reports.count < GATHERED_MAX ? c->reports.count : GATHERED_MAX;
-    struct report_row *rows = calloc(capacity, sizeof(*rows));
-    Weir__ReportShard **messages = calloc(capacity, sizeof(Weir__ReportShard *));
-    for (uint32_t at = 0; rows != NULL && messages != NULL && at < c->reports.count;) {
-        uint32_t count = 0;
-        for (; count < capacity && at < c->reports.count; count++, at++) {
-            fill_report(&rows[count], &reports[at]);
-            messages[count] = &rows[count].message;
-        }
-        Weir__FenceReport message = WEIR__FENCE_REPORT__INIT;
-        message.boot = c->options.boot;
-        message.n_shards = count;
-        message.shards = messages;
-        send_to(to, RPC_FENCE_REPORT, &message.base);
-    }
-    free(rows);
-    free(messages);
+    Weir__LeadingShard *row = to;
+    const struct leading *l = item;
+    weir__leading_shard__init(row);
+    row->shard = l->shard;
+    row->epoch = l->epoch;
 }
 
-static void send_leadings(struct controllers *c, struct session *to)
+static void fill_sealed(void *to, const void *item)
 {
-    const struct leading *leadings = c->leadings.items;
-    uint32_t capacity = c->leadings.count < GATHERED_MAX ? c->leadings.count : GATHERED_MAX;
-    Weir__LeadingShard *rows = calloc(capacity, sizeof(*rows));
-    Weir__LeadingShard **messages = calloc(capacity, sizeof(Weir__LeadingShard *));
-    for (uint32_t at = 0; rows != NULL && messages != NULL && at < c->leadings.count;) {
-        uint32_t count = 0;
-        for (; count < capacity && at < c->leadings.count; count++, at++) {
-            rows[count] = (Weir__LeadingShard)WEIR__LEADING_SHARD__INIT;
-            rows[count].shard = leadings[at].shard;
-            rows[count].epoch = leadings[at].epoch;
-            messages[count] = &rows[count];
-        }
-        Weir__Leading message = WEIR__LEADING__INIT;
-        message.boot = c->options.boot;
-        message.n_shards = count;
-        message.shards = messages;
-        send_to(to, RPC_LEADING, &message.base);
-    }
-    free(rows);
-    free(messages);
+    Weir__SealedShard *row = to;
+    const struct sealed *s = item;
+    weir__sealed_shard__init(row);
+    row->shard = s->shard;
+    row->epoch = s->epoch;
+    row->end = s->end;
+    row->time_ms = s->time_ms;
 }
 
-static void send_seals(struct controllers *c, struct session *to)
+static void fill_resignation(void *to, const void *item)
 {
-    const struct sealed *seals = c->seals.items;
-    uint32_t capacity = c->seals.count < GATHERED_MAX ? c->seals.count : GATHERED_MAX;
-    Weir__SealedShard *rows = calloc(capacity, sizeof(*rows));
-    Weir__SealedShard **messages = calloc(capacity, sizeof(Weir__SealedShard *));
-    for (uint32_t at = 0; rows != NULL && messages != NULL && at < c->seals.count;) {
-        uint32_t count = 0;
-        for (; count < capacity && at < c->seals.count; count++, at++) {
-            weir__sealed_shard__init(&rows[count]);
-            rows[count].shard = seals[at].shard;
-            rows[count].epoch = seals[at].epoch;
-            rows[count].end = seals[at].end;
-            rows[count].time_ms = seals[at].time_ms;
-            messages[count] = &rows[count];
-        }
-        Weir__ShardsSealed message = WEIR__SHARDS_SEALED__INIT;
-        message.boot = c->options.boot;
-        message.n_shards = count;
-        message.shards = messages;
-        send_to(to, RPC_SHARDS_SEALED, &message.base);
-    }
-    free(rows);
-    free(messages);
+    Weir__ResignShard *row = to;
+    const struct resignation *r = item;
+    weir__resign_shard__init(row);
+    row->shard = r->shard;
+    row->epoch = r->epoch;
+    row->promised = r->promised;
+    row->heir = r->heir;
 }
 
-static void send_resignations(struct controllers *c, struct session *to)
+struct learned_row {
+    Weir__LearnedShard message;
+    Weir__ReplicaId learner;
+};
+
+static void fill_learned(void *to, const void *item)
 {
-    const struct resignation *resignations = c->resignations.items;
-    uint32_t capacity = c->resignations.count < GATHERED_MAX ? c->resignations.count : GATHERED_MAX;
-    Weir__ResignShard *rows = calloc(capacity, sizeof(*rows));
-    Weir__ResignShard **messages = calloc(capacity, sizeof(Weir__ResignShard *));
-    for (uint32_t at = 0; rows != NULL && messages != NULL && at < c->resignations.count;) {
-        uint32_t count = 0;
-        for (; count < capacity && at < c->resignations.count; count++, at++) {
-            rows[count] = (Weir__ResignShard)WEIR__RESIGN_SHARD__INIT;
-            rows[count].shard = resignations[at].shard;
-            rows[count].epoch = resignations[at].epoch;
-            rows[count].promised = resignations[at].promised;
-            rows[count].heir = resignations[at].heir;
-            messages[count] = &rows[count];
-        }
-        Weir__Resign message = WEIR__RESIGN__INIT;
-        message.boot = c->options.boot;
-        message.n_shards = count;
-        message.shards = messages;
-        send_to(to, RPC_RESIGN, &message.base);
-    }
-    free(rows);
-    free(messages);
+    struct learned_row *row = to;
+    const struct learned *l = item;
+    fill_id(&row->learner, l->learner);
+    weir__learned_shard__init(&row->message);
+    row->message.shard = l->shard;
+    row->message.epoch = l->epoch;
+    row->message.learner = &row->learner;
 }
+
+/* send_NAME(), and the kind that it makes with fill_ITEM(). */
+#define KIND(name, item, row, Message, message_init, method)                               \
+    static void send_##name(const struct controllers *c, void *rows, uint32_t count,       \
+                            struct session *to)                                            \
+    {                                                                                      \
+        Message message;                                                                   \
+        message_init(&message);                                                            \
+        message.boot = c->options.boot;                                                    \
+        message.n_shards = count;                                                          \
+        message.shards = rows;                                                             \
+        send_to(to, method, &message.base);                                                \
+    }                                                                                      \
+    static const struct kind name##_kind = {sizeof(struct item), sizeof(row), fill_##item, \
+                                            send_##name}
+
+KIND(reports, report, struct report_row, Weir__FenceReport, weir__fence_report__init,
+     RPC_FENCE_REPORT);
+KIND(leadings, leading, Weir__LeadingShard, Weir__Leading, weir__leading__init, RPC_LEADING);
+KIND(seals, sealed, Weir__SealedShard, Weir__ShardsSealed, weir__shards_sealed__init,
+     RPC_SHARDS_SEALED);
+KIND(resignations, resignation, Weir__ResignShard, Weir__Resign, weir__resign__init, RPC_RESIGN);
+KIND(learned, learned, struct learned_row, Weir__Learned, weir__learned__init, RPC_LEARNED);
 
 static void send_drops(struct controllers *c, struct session *to)
 {
@@ -233,23 +241,24 @@ void controllers_turn(struct controllers *c)
     struct session *active = c->active != NULL ? c->active->session : NULL;
     struct session *fencer = c->fencer != NULL ? c->fencer->session : active;
     if (c->reports.count > 0) {
-        send_reports(c, fencer);
+        send_all(c, &c->reports, &reports_kind, fencer);
         c->reports.count = 0;
     }
     if (c->leadings.count > 0) {
-        send_leadings(c, active != NULL ? active : fencer);
+        send_all(c, &c->leadings, &leadings_kind, active != NULL ? active : fencer);
         c->leadings.count = 0;
     }
     if (c->seals.count > 0) {
-        send_seals(c, active != NULL ? active : fencer);
+        send_all(c, &c->seals, &seals_kind, active != NULL ? active : fencer);
         c->seals.count = 0;
     }
     if (c->resignations.count > 0) {
-        send_resignations(c, active); /* said again, if nobody is active now */
+        send_all(c, &c->resignations, &resignations_kind,
+                 active); /* said again, if nobody is active now */
         c->resignations.count = 0;
     }
     if (c->learned.count > 0) {
-        moves_send_learned(c, active); /* asked again, if nobody is active now */
+        send_all(c, &c->learned, &learned_kind, active); /* asked again, if nobody is active now */
         c->learned.count = 0;
     }
     if (c->drops.count > 0) {
