@@ -1,5 +1,6 @@
 #include "tests/support/store_fixture.h"
 
+#include <dirent.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -200,4 +201,39 @@ uint64_t fixture_check_log(struct store_fixture *f, struct shard_log *log)
     assert_int_equal(point.crc, recovered.last.crc);
     assert_int_equal(point.epoch, recovered.last.epoch);
     return point.end;
+}
+
+struct shard_log *fixture_create(struct store_fixture *f, uint64_t id)
+{
+    struct shard_log *log;
+    uint64_t lsn;
+    assert_int_equal(store_create_shard(f->store, id, 1, 0, &log, &lsn), STATUS_OK);
+    fixture_wait(f, lsn);
+    return log;
+}
+
+uint64_t fixture_append_many(struct store_fixture *f, struct shard_log *log, uint32_t epoch,
+                             uint32_t batches, size_t payload)
+{
+    uint64_t lsn = 0;
+    for (uint32_t i = 0; i < batches; i++) {
+        lsn = fixture_append(f, log, epoch, 2, payload);
+    }
+    fixture_wait(f, lsn);
+    return lsn;
+}
+
+uint32_t fixture_files_in(const struct store_fixture *f, const char *sub)
+{
+    char path[256];
+    (void)snprintf(path, sizeof(path), "%s/%s", f->dir, sub);
+    DIR *dir = opendir(path);
+    uint32_t count = 0;
+    for (const struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+        count += e->d_name[0] == '.' ? 0 : 1;
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+    return count;
 }

@@ -33,6 +33,14 @@ void fixture_admit(struct store_fixture *f, size_t bytes);
 uint64_t fixture_append(struct store_fixture *f, struct shard_log *log, uint32_t epoch,
                         uint32_t count, size_t payload);
 
+/* Makes a shard, synced. */
+struct shard_log *fixture_create(struct store_fixture *f, uint64_t id);
+/* So many batches of two records, synced; the last one's lsn. */
+uint64_t fixture_append_many(struct store_fixture *f, struct shard_log *log, uint32_t epoch,
+                             uint32_t batches, size_t payload);
+/* Those in a folder of the directory; 0 too when there is none. */
+uint32_t fixture_files_in(const struct store_fixture *f, const char *sub);
+
 /* Polls until everything up to `lsn` is synced. */
 void fixture_wait(struct store_fixture *f, uint64_t lsn);
 

@@ -5,4 +5,5 @@ weir_unit_test(broker/log/install LINK broker_log
     SOURCES ${CMAKE_SOURCE_DIR}/tests/support/store_fixture.c
             ${CMAKE_SOURCE_DIR}/tests/support/fake_disk.c)
 weir_unit_test(controller/moves/plan LINK controller_moves)
-weir_unit_test(controller/command/moves LINK controller_command)
+weir_unit_test(controller/command/moves LINK controller_command
+    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/controller/command/rows.c)

@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,41 +11,6 @@
 #include "tests/support/store_fixture.h"
 
 #define SHARD_ID ((uint64_t)3 << 32 | 7)
-
-static struct shard_log *create(struct store_fixture *f, uint64_t id)
-{
-    struct shard_log *log;
-    uint64_t lsn;
-    assert_int_equal(store_create_shard(f->store, id, 1, 0, &log, &lsn), STATUS_OK);
-    fixture_wait(f, lsn);
-    return log;
-}
-
-static uint64_t append_many(struct store_fixture *f, struct shard_log *log, uint32_t epoch,
-                            uint32_t batches, size_t payload)
-{
-    uint64_t lsn = 0;
-    for (uint32_t i = 0; i < batches; i++) {
-        lsn = fixture_append(f, log, epoch, 2, payload);
-    }
-    fixture_wait(f, lsn);
-    return lsn;
-}
-
-static uint32_t files_in(const struct store_fixture *f, const char *sub)
-{
-    char path[256];
-    (void)snprintf(path, sizeof(path), "%s/%s", f->dir, sub);
-    DIR *dir = opendir(path);
-    uint32_t count = 0;
-    for (const struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
-        count += e->d_name[0] == '.' ? 0 : 1;
-    }
-    if (dir != NULL) {
-        (void)closedir(dir);
-    }
-    return count;
-}
 
 static void note_shard(void *context, uint64_t shard)
 {
@@ -71,8 +35,8 @@ static void quarantine_counts_from_the_first_look_with_a_clock_and_over_restarts
     fixture_open(&f);
     uint64_t shard, lsn;
     assert_int_equal(quarantine(&f, 1000, 100, &shard).count, 0);
-    struct shard_log *log = create(&f, SHARD_ID);
-    append_many(&f, log, 1, 400, 1000);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
+    fixture_append_many(&f, log, 1, 400, 1000);
     assert_int_equal(store_delete_shard(f.store, log, true, &lsn), STATUS_OK);
     assert_int_equal(store_sync(f.store, true), STATUS_OK);
     struct quarantine_info info = quarantine(&f, 0, 100, &shard); /* without a clock */
@@ -91,7 +55,7 @@ static void quarantine_counts_from_the_first_look_with_a_clock_and_over_restarts
     info = quarantine(&f, 1100, 100, &shard);
     assert_int_equal(info.removed, 1);
     assert_int_equal(info.count, 0);
-    assert_int_equal(files_in(&f, "quarantine"), 0);
+    assert_int_equal(fixture_files_in(&f, "quarantine"), 0);
     fixture_release(&f);
 }
 
@@ -114,7 +78,7 @@ static void quarantine_keeps_what_is_not_of_its_making(void **state)
     uint64_t shard;
     struct quarantine_info info = quarantine(&f, 1000, 100, &shard);
     assert_int_equal(info.removed, 1); /* the segment */
-    assert_int_equal(files_in(&f, "quarantine"), 1);
+    assert_int_equal(fixture_files_in(&f, "quarantine"), 1);
     fixture_release(&f);
 }
 

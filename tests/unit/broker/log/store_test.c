@@ -1,4 +1,3 @@
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,48 +12,13 @@
 
 #define SHARD_ID ((uint64_t)3 << 32 | 7)
 
-static struct shard_log *create(struct store_fixture *f, uint64_t id)
-{
-    struct shard_log *log;
-    uint64_t lsn;
-    assert_int_equal(store_create_shard(f->store, id, 1, 0, &log, &lsn), STATUS_OK);
-    fixture_wait(f, lsn);
-    return log;
-}
-
-static uint64_t append_many(struct store_fixture *f, struct shard_log *log, uint32_t epoch,
-                            uint32_t batches, size_t payload)
-{
-    uint64_t lsn = 0;
-    for (uint32_t i = 0; i < batches; i++) {
-        lsn = fixture_append(f, log, epoch, 2, payload);
-    }
-    fixture_wait(f, lsn);
-    return lsn;
-}
-
-static uint32_t files_in(const struct store_fixture *f, const char *sub)
-{
-    char path[256];
-    (void)snprintf(path, sizeof(path), "%s/%s", f->dir, sub);
-    DIR *dir = opendir(path);
-    uint32_t count = 0;
-    for (const struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
-        count += e->d_name[0] == '.' ? 0 : 1;
-    }
-    if (dir != NULL) {
-        (void)closedir(dir);
-    }
-    return count;
-}
-
 static void batches_are_read_back_from_the_tail(void **state)
 {
     (void)state;
     struct store_fixture f;
     fixture_init(&f);
     fixture_open(&f);
-    struct shard_log *log = create(&f, SHARD_ID);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
     uint64_t lsn = 0;
     for (uint32_t i = 0; i < 100; i++) {
         lsn = fixture_append(&f, log, 1, 1 + i % 3, 100 + i);
@@ -71,7 +35,7 @@ static void what_was_synced_is_there_after_a_restart(void **state)
     struct store_fixture f;
     fixture_init(&f);
     fixture_open(&f);
-    struct shard_log *log = create(&f, SHARD_ID);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
     uint64_t lsn = 0;
     for (uint32_t i = 0; i < 3000; i++) {
         lsn = fixture_append(&f, log, 1 + i / 1000, 2, 1000 + i % 100);
@@ -106,7 +70,7 @@ static void what_was_admitted_together_fits_together(void **state)
     fixture_init(&f);
     f.options.journal_files = 3;
     fixture_open(&f);
-    struct shard_log *log = create(&f, SHARD_ID);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
     uint32_t busy = 0;
     for (uint32_t round = 0; round < 400; round++) {
         uint32_t count = 1 + round * 7 % 90;
@@ -140,7 +104,7 @@ static void a_thousand_shards_cost_no_file(void **state)
     }
     assert_int_equal(store_create_shard(f.store, 5, 1, 0, &log, &lsn), STATUS_EXISTS);
     fixture_wait(&f, lsn);
-    assert_int_equal(files_in(&f, "shards"), 0);
+    assert_int_equal(fixture_files_in(&f, "shards"), 0);
     fixture_close(&f);
     fixture_open(&f);
     uint32_t count = 0;
@@ -148,7 +112,7 @@ static void a_thousand_shards_cost_no_file(void **state)
         count++;
     }
     assert_int_equal(count, 1000);
-    assert_int_equal(files_in(&f, "shards"), 0);
+    assert_int_equal(fixture_files_in(&f, "shards"), 0);
     fixture_release(&f);
 }
 
@@ -158,15 +122,15 @@ static void a_truncation_is_gone_at_once_and_after_a_restart(void **state)
     struct store_fixture f;
     fixture_init(&f);
     fixture_open(&f);
-    struct shard_log *log = create(&f, SHARD_ID);
-    append_many(&f, log, 1, 1500, 1000);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
+    fixture_append_many(&f, log, 1, 1500, 1000);
     uint64_t lsn;
     struct log_point point;
     assert_true(shard_log_point_at(log, 400, &point)); /* long out of the ring */
     assert_int_equal(shard_log_truncate(log, 400, 2, &lsn), STATUS_OK);
     assert_int_equal(fixture_last(log).crc, point.crc);
     assert_int_equal(fixture_check_log(&f, log), 400);
-    append_many(&f, log, 2, 30, 500);
+    fixture_append_many(&f, log, 2, 30, 500);
     assert_int_equal(fixture_check_log(&f, log), 460);
     for (int round = 0; round < 2; round++) {
         fixture_close(&f);
@@ -181,7 +145,7 @@ static void a_truncation_is_gone_at_once_and_after_a_restart(void **state)
     assert_false(shard_log_point_at(log, 401, &point)); /* inside a batch */
     assert_false(shard_log_point_at(log, 461, &point));
     assert_int_equal(shard_log_truncate(log, 0, 2, &lsn), STATUS_OK);
-    append_many(&f, log, 3, 3, 500);
+    fixture_append_many(&f, log, 3, 3, 500);
     fixture_close(&f);
     fixture_open(&f);
     assert_int_equal(fixture_check_log(&f, store_find_shard(f.store, SHARD_ID)), 6);
@@ -212,10 +176,10 @@ static void a_cut_beats_the_writes_and_reads_before_it(void **state)
     fixture_init(&f);
     f.options.block_bytes = 256 * 1024; /* all of it in one block, so that one job writes it */
     fixture_open(&f);
-    struct shard_log *log = create(&f, SHARD_ID);
-    append_many(&f, log, 1, 30, 1000);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
+    fixture_append_many(&f, log, 1, 30, 1000);
     assert_int_equal(store_sync(f.store, true), STATUS_OK);
-    append_many(&f, log, 1, 130, 1000); /* enough to set the writer going */
+    fixture_append_many(&f, log, 1, 130, 1000); /* enough to set the writer going */
     bool ended = false;
     struct log_read read = {.log = log,
                             .offset = 10,
@@ -247,10 +211,10 @@ static void retention_drops_whole_segments(void **state)
     struct store_fixture f;
     fixture_init(&f);
     fixture_open(&f);
-    struct shard_log *log = create(&f, SHARD_ID);
-    append_many(&f, log, 1, 1500, 1000); /* offset o has time 1000 + o */
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
+    fixture_append_many(&f, log, 1, 1500, 1000); /* offset o has time 1000 + o */
     assert_int_equal(store_sync(f.store, true), STATUS_OK);
-    uint32_t before = files_in(&f, "shards/3-7");
+    uint32_t before = fixture_files_in(&f, "shards/3-7");
     assert_int_equal(shard_log_retention(log, 999, 3000), 0);
     uint64_t start = shard_log_retention(log, 1000 + 1600, 3000);
     assert_in_range(start, 1, 1601);
@@ -260,7 +224,7 @@ static void retention_drops_whole_segments(void **state)
     fixture_wait(&f, lsn);
     assert_int_equal(store_sync(f.store, true), STATUS_OK);
     assert_true(shard_log_segment_bytes(log) < bytes);
-    assert_true(files_in(&f, "shards/3-7") < before);
+    assert_true(fixture_files_in(&f, "shards/3-7") < before);
     struct log_read read = {.log = log, .offset = start - 1, .end = UINT64_MAX, .max_bytes = 5000};
     assert_int_equal(fixture_read(&f, &read), STATUS_NOT_FOUND);
     assert_int_equal(fixture_check_log(&f, log), 3000);
@@ -297,8 +261,8 @@ static void a_time_finds_the_first_batch_at_or_after_it(void **state)
     struct store_fixture f;
     fixture_init(&f);
     fixture_open(&f);
-    struct shard_log *log = create(&f, SHARD_ID);
-    append_many(&f, log, 1, 1500, 1000);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
+    fixture_append_many(&f, log, 1, 1500, 1000);
     for (int round = 0; round < 2; round++) {
         static const uint64_t offsets[] = {0, 1, 2, 777, 778, 1501, 2400, 2998};
         for (size_t i = 0; i < sizeof(offsets) / sizeof(offsets[0]); i++) {
@@ -320,8 +284,8 @@ static void a_missing_or_bad_index_is_made_again(void **state)
     struct store_fixture f;
     fixture_init(&f);
     fixture_open(&f);
-    struct shard_log *log = create(&f, SHARD_ID);
-    append_many(&f, log, 1, 1500, 1000);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
+    fixture_append_many(&f, log, 1, 1500, 1000);
     fixture_close(&f);
     char command[512];
     (void)snprintf(
@@ -351,7 +315,7 @@ static void producer_tables_come_back_with_their_segment(void **state)
     struct store_fixture f;
     fixture_init(&f);
     fixture_open(&f);
-    struct shard_log *log = create(&f, SHARD_ID);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
     uint64_t newest = 0, before = 0;
     for (uint32_t i = 0; i < 600; i++) {
         struct batch_header header;
@@ -398,20 +362,20 @@ static void deletion_removes_and_quarantine_keeps(void **state)
     struct store_fixture f;
     fixture_init(&f);
     fixture_open(&f);
-    struct shard_log *kept = create(&f, 1), *gone = create(&f, 2);
-    append_many(&f, kept, 1, 400, 1000);
-    append_many(&f, gone, 1, 400, 1000);
+    struct shard_log *kept = fixture_create(&f, 1), *gone = fixture_create(&f, 2);
+    fixture_append_many(&f, kept, 1, 400, 1000);
+    fixture_append_many(&f, gone, 1, 400, 1000);
     assert_int_equal(store_sync(f.store, true), STATUS_OK);
-    assert_int_equal(files_in(&f, "shards"), 2);
+    assert_int_equal(fixture_files_in(&f, "shards"), 2);
     uint64_t lsn;
     assert_int_equal(store_delete_shard(f.store, kept, true, &lsn), STATUS_OK);
     assert_int_equal(store_delete_shard(f.store, gone, false, &lsn), STATUS_OK);
     fixture_wait(&f, lsn);
     assert_int_equal(store_sync(f.store, true), STATUS_OK);
-    assert_int_equal(files_in(&f, "shards"), 0);
-    assert_int_equal(files_in(&f, "quarantine"), 1);
-    gone = create(&f, 2); /* the same name, another replica */
-    append_many(&f, gone, 5, 10, 1000);
+    assert_int_equal(fixture_files_in(&f, "shards"), 0);
+    assert_int_equal(fixture_files_in(&f, "quarantine"), 1);
+    gone = fixture_create(&f, 2); /* the same name, another replica */
+    fixture_append_many(&f, gone, 5, 10, 1000);
     fixture_close(&f);
     fixture_open(&f);
     assert_null(store_find_shard(f.store, 1));
@@ -433,8 +397,8 @@ static void what_no_shard_owns_goes_to_quarantine(void **state)
     struct store_info info;
     store_info(f.store, &info);
     assert_int_equal(info.quarantined, 1);
-    assert_int_equal(files_in(&f, "shards"), 0);
-    assert_int_equal(files_in(&f, "quarantine"), 1);
+    assert_int_equal(fixture_files_in(&f, "shards"), 0);
+    assert_int_equal(fixture_files_in(&f, "quarantine"), 1);
     fixture_release(&f);
 }
 
@@ -444,8 +408,8 @@ static void a_read_of_a_deleted_shard_is_cancelled(void **state)
     struct store_fixture f;
     fixture_init(&f);
     fixture_open(&f);
-    struct shard_log *log = create(&f, SHARD_ID);
-    append_many(&f, log, 1, 1500, 1000);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
+    fixture_append_many(&f, log, 1, 1500, 1000);
     bool ended = false;
     struct log_seek seek = {
         .log = log, .time_ms = 1500, .end = 3000, .done = sought, .owner = &ended};
@@ -498,12 +462,12 @@ static void replicas_have_equal_bytes_whatever_their_past(void **state)
     b.options.journal_file_bytes *= 2;
     fixture_open(&a);
     fixture_open(&b);
-    struct shard_log *from = create(&a, SHARD_ID), *into = create(&b, SHARD_ID);
-    append_many(&b, into, 1, 330, 1000); /* of a leader that nobody followed */
+    struct shard_log *from = fixture_create(&a, SHARD_ID), *into = fixture_create(&b, SHARD_ID);
+    fixture_append_many(&b, into, 1, 330, 1000); /* of a leader that nobody followed */
     uint64_t lsn;
     assert_int_equal(shard_log_truncate(into, 0, 2, &lsn), STATUS_OK);
     for (uint32_t i = 0; i < 40; i++) {
-        append_many(&a, from, 2, 20, 1000);
+        fixture_append_many(&a, from, 2, 20, 1000);
         copy_tail(&b, into, from);
     }
     fixture_close(&a);

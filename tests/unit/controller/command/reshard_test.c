@@ -2,99 +2,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
-#include "controller/command/command.h"
-#include "proto/schema/command.pb-c.h"
-
-static struct db *db;
-static char path[64];
-static uint64_t next_index, clock_ms;
-
-/* Applies one command; its result's status. */
-static enum status apply(Weir__Command *command)
-{
-    Weir__CommandList list = WEIR__COMMAND_LIST__INIT;
-    list.n_commands = 1;
-    list.commands = &command;
-    command->time_ms = clock_ms;
-    size_t size = weir__command_list__get_packed_size(&list);
-    uint8_t *packed = malloc(size + 1);
-    assert_non_null(packed);
-    weir__command_list__pack(&list, packed);
-    struct command_results results = {0};
-    struct error error = {.text = ""};
-    assert_int_equal(command_apply(db, next_index++, bytes_of(packed, size), &results, &error),
-                     STATUS_OK);
-    enum status status = results.result[0].status;
-    command_results_release(&results);
-    db_changes_clear(db_changes(db));
-    free(packed);
-    return status;
-}
-
-static void add_broker(uint32_t id, const char *zone)
-{
-    uint8_t disk[DB_DISK_ID_BYTES] = {(uint8_t)id};
-    char zone_text[8], host[] = "::1";
-    (void)snprintf(zone_text, sizeof(zone_text), "%s", zone);
-    Weir__Address address = WEIR__ADDRESS__INIT;
-    address.host = host;
-    address.port = 7001;
-    Weir__CmdRegisterBroker in = WEIR__CMD_REGISTER_BROKER__INIT;
-    in.broker = id;
-    in.boot = 1;
-    in.disk = (ProtobufCBinaryData){.data = disk, .len = sizeof(disk)};
-    in.zone = zone_text;
-    in.address = &address;
-    Weir__Command command = WEIR__COMMAND__INIT;
-    command.kind_case = WEIR__COMMAND__KIND_REGISTER_BROKER;
-    command.register_broker = &in;
-    assert_int_equal(apply(&command), STATUS_OK);
-}
-
-static struct db_shard row(uint32_t number)
-{
-    struct db_shard shard;
-    assert_true(db_shard_get(db, db_shard_id(1, number), &shard));
-    return shard;
-}
-
-/* The shard's first leader. */
-static void elect(uint32_t number)
-{
-    struct db_shard shard = row(number);
-    Weir__ReplicaId voter[DB_VOTERS_MAX], *voters[DB_VOTERS_MAX] = {NULL};
-    for (uint32_t v = 0; v < shard.cfg.voter_count; v++) {
-        weir__replica_id__init(&voter[v]);
-        voter[v].broker = shard.cfg.voter[v].broker;
-        voter[v].disk_gen = shard.cfg.voter[v].disk_gen;
-        voters[v] = &voter[v];
-    }
-    Weir__ReplicaConfig config = WEIR__REPLICA_CONFIG__INIT;
-    config.version = shard.cfg.version;
-    config.n_voters = shard.cfg.voter_count;
-    config.voters = voters;
-    Weir__CmdActive__Shard item = WEIR__CMD_ACTIVE__SHARD__INIT;
-    Weir__CmdActive__Shard *items[] = {&item};
-    item.shard = shard.id;
-    item.epoch = shard.epoch;
-    item.leader = voters[0];
-    item.boot = 1;
-    item.config = &config;
-    Weir__CmdActive in = WEIR__CMD_ACTIVE__INIT;
-    in.n_shards = 1;
-    in.shards = items;
-    Weir__Command command = WEIR__COMMAND__INIT;
-    command.kind_case = WEIR__COMMAND__KIND_ACTIVE;
-    command.active = &in;
-    assert_int_equal(apply(&command), STATUS_OK);
-}
+#include "tests/unit/controller/command/rows.h"
 
 static void seal(uint32_t number, uint64_t end, uint64_t time_ms)
 {
@@ -109,7 +20,7 @@ static void seal(uint32_t number, uint64_t end, uint64_t time_ms)
     Weir__Command command = WEIR__COMMAND__INIT;
     command.kind_case = WEIR__COMMAND__KIND_SHARDS_SEALED;
     command.shards_sealed = &in;
-    assert_int_equal(apply(&command), STATUS_OK);
+    assert_int_equal(rows_apply(&command), STATUS_OK);
 }
 
 static char orders[] = "orders";
@@ -122,7 +33,7 @@ static enum status reshard(Weir__Reshard *in)
     Weir__Command command = WEIR__COMMAND__INIT;
     command.kind_case = WEIR__COMMAND__KIND_RESHARD;
     command.reshard = &cmd;
-    return apply(&command);
+    return rows_apply(&command);
 }
 
 static enum status split(uint32_t shard)
@@ -167,51 +78,19 @@ static enum status count(uint32_t shards, bool within_double)
 static enum db_stream_state stream_state(void)
 {
     struct db_stream stream;
-    assert_true(db_stream_get(db, 1, &stream));
+    assert_true(db_stream_get(rows.db, 1, &stream));
     return stream.state;
 }
 
 /* Stream 1, ACTIVE, with so many shards on three brokers. */
 static void begin(uint32_t shards)
 {
-    (void)snprintf(path, sizeof(path), "/dev/shm/weir-reshard-test-%d", (int)getpid());
-    struct error error = {.text = ""};
-    assert_int_equal(db_open(path, &db, &error), STATUS_OK);
-    next_index = 1;
-    clock_ms = 1700000000000;
-    uint8_t cluster[CLUSTER_ID_BYTES] = {9};
-    Weir__CmdBootstrap first = WEIR__CMD_BOOTSTRAP__INIT;
-    first.cluster = (ProtobufCBinaryData){.data = cluster, .len = sizeof(cluster)};
-    Weir__Command command = WEIR__COMMAND__INIT;
-    command.kind_case = WEIR__COMMAND__KIND_BOOTSTRAP;
-    command.bootstrap = &first;
-    assert_int_equal(apply(&command), STATUS_OK);
-    add_broker(1, "a");
-    add_broker(2, "b");
-    add_broker(3, "c");
-    Weir__CmdCreateStream create;
-    weir__cmd_create_stream__init(&create);
-    create.name = orders;
-    create.shards = shards;
-    command = (Weir__Command)WEIR__COMMAND__INIT;
-    command.kind_case = WEIR__COMMAND__KIND_CREATE_STREAM;
-    command.create_stream = &create;
-    assert_int_equal(apply(&command), STATUS_OK);
+    rows_open();
+    rows_begin(shards);
     for (uint32_t i = 0; i < shards; i++) {
-        elect(i);
+        rows_elect(i, 0, false);
     }
     assert_int_equal(stream_state(), DB_STREAM_ACTIVE);
-}
-
-static void end(void)
-{
-    static const char *const suffix[] = {"", "-wal", "-shm"};
-    db_close(db);
-    for (int i = 0; i < 3; i++) {
-        char file[80];
-        (void)snprintf(file, sizeof(file), "%s%s", path, suffix[i]);
-        (void)unlink(file);
-    }
 }
 
 static void a_split_opens_its_children_when_the_parent_is_sealed(void **state)
@@ -220,30 +99,30 @@ static void a_split_opens_its_children_when_the_parent_is_sealed(void **state)
     begin(1);
     assert_int_equal(split(0), STATUS_OK);
     assert_int_equal(stream_state(), DB_STREAM_UPDATING);
-    assert_int_equal(row(1).lineage.state, DB_SHARD_WAITING);
-    assert_int_equal(row(2).lineage.state, DB_SHARD_WAITING);
-    assert_int_equal(row(0).lineage.state, DB_SHARD_OPEN); /* no child has a leader */
-    elect(1);
-    assert_int_equal(row(0).lineage.state, DB_SHARD_OPEN);
-    seal(0, 10, clock_ms); /* nobody asked for that */
-    assert_int_equal(row(0).lineage.final_offset, 0);
-    elect(2);
-    assert_int_equal(row(0).lineage.state, DB_SHARD_SEALING);
-    assert_int_equal(row(1).lineage.state, DB_SHARD_WAITING);
-    seal(0, 10, clock_ms + 2500); /* its clock is ahead */
-    assert_int_equal(row(0).lineage.state, DB_SHARD_CLOSED);
-    assert_int_equal(row(0).lineage.final_offset, 10);
+    assert_int_equal(rows_shard(1).lineage.state, DB_SHARD_WAITING);
+    assert_int_equal(rows_shard(2).lineage.state, DB_SHARD_WAITING);
+    assert_int_equal(rows_shard(0).lineage.state, DB_SHARD_OPEN); /* no child has a leader */
+    rows_elect(1, 0, false);
+    assert_int_equal(rows_shard(0).lineage.state, DB_SHARD_OPEN);
+    seal(0, 10, rows.clock_ms); /* nobody asked for that */
+    assert_int_equal(rows_shard(0).lineage.final_offset, 0);
+    rows_elect(2, 0, false);
+    assert_int_equal(rows_shard(0).lineage.state, DB_SHARD_SEALING);
+    assert_int_equal(rows_shard(1).lineage.state, DB_SHARD_WAITING);
+    seal(0, 10, rows.clock_ms + 2500); /* its clock is ahead */
+    assert_int_equal(rows_shard(0).lineage.state, DB_SHARD_CLOSED);
+    assert_int_equal(rows_shard(0).lineage.final_offset, 10);
     for (uint32_t child = 1; child <= 2; child++) {
-        struct db_shard shard = row(child);
+        struct db_shard shard = rows_shard(child);
         assert_int_equal(shard.lineage.state, DB_SHARD_OPEN);
         assert_int_equal(shard.lineage.parent_count, 1);
         assert_int_equal(shard.lineage.parent[0], 0);
-        assert_int_equal(shard.created_s, clock_ms / 1000 + 3); /* later than any record */
+        assert_int_equal(shard.created_s, rows.clock_ms / 1000 + 3); /* later than any record */
     }
     assert_int_equal(stream_state(), DB_STREAM_ACTIVE);
-    seal(0, 12, clock_ms); /* late copies change nothing */
-    assert_int_equal(row(0).lineage.final_offset, 10);
-    end();
+    seal(0, 12, rows.clock_ms); /* late copies change nothing */
+    assert_int_equal(rows_shard(0).lineage.final_offset, 10);
+    rows_close();
 }
 
 static void a_merge_waits_for_both_parents(void **state)
@@ -253,18 +132,18 @@ static void a_merge_waits_for_both_parents(void **state)
     assert_int_equal(merge(1, 0, true), STATUS_INVALID); /* AWS wants the lower one first */
     assert_int_equal(merge(1, 0, false), STATUS_OK);
     assert_int_equal(merge(0, 1, false), STATUS_IN_USE);
-    elect(2);
-    seal(0, 5, clock_ms);
-    assert_int_equal(row(0).lineage.state, DB_SHARD_SEALING);
-    assert_int_equal(row(2).lineage.state, DB_SHARD_WAITING);
-    seal(1, 7, clock_ms);
-    assert_int_equal(row(0).lineage.state, DB_SHARD_CLOSED);
-    assert_int_equal(row(1).lineage.state, DB_SHARD_CLOSED);
-    assert_int_equal(row(2).lineage.state, DB_SHARD_OPEN);
-    assert_int_equal(row(2).lineage.parent[0], 0);
-    assert_int_equal(row(2).lineage.parent[1], 1);
-    assert_true(row(2).created_s > row(0).created_s);
-    end();
+    rows_elect(2, 0, false);
+    seal(0, 5, rows.clock_ms);
+    assert_int_equal(rows_shard(0).lineage.state, DB_SHARD_SEALING);
+    assert_int_equal(rows_shard(2).lineage.state, DB_SHARD_WAITING);
+    seal(1, 7, rows.clock_ms);
+    assert_int_equal(rows_shard(0).lineage.state, DB_SHARD_CLOSED);
+    assert_int_equal(rows_shard(1).lineage.state, DB_SHARD_CLOSED);
+    assert_int_equal(rows_shard(2).lineage.state, DB_SHARD_OPEN);
+    assert_int_equal(rows_shard(2).lineage.parent[0], 0);
+    assert_int_equal(rows_shard(2).lineage.parent[1], 1);
+    assert_true(rows_shard(2).created_s > rows_shard(0).created_s);
+    rows_close();
 }
 
 static void what_cannot_be_changes_nothing(void **state)
@@ -280,9 +159,9 @@ static void what_cannot_be_changes_nothing(void **state)
     assert_int_equal(count(3, true), STATUS_OK); /* it has them */
     assert_int_equal(stream_state(), DB_STREAM_ACTIVE);
     struct db_stream stream;
-    assert_true(db_stream_get(db, 1, &stream));
+    assert_true(db_stream_get(rows.db, 1, &stream));
     assert_int_equal(stream.shard_count, 3);
-    end();
+    rows_close();
 }
 
 static void a_number_of_shards_goes_on_by_itself(void **state)
@@ -291,34 +170,34 @@ static void a_number_of_shards_goes_on_by_itself(void **state)
     begin(5);
     assert_int_equal(count(3, false), STATUS_OK); /* the middle third lies over three shards */
     struct db_stream stream;
-    assert_true(db_stream_get(db, 1, &stream));
+    assert_true(db_stream_get(rows.db, 1, &stream));
     assert_int_equal(stream.shard_count, 6);
-    elect(5);
+    rows_elect(5, 0, false);
     uint32_t closed = 0;
     for (uint32_t i = 0; i < 5; i++) {
-        if (row(i).lineage.state == DB_SHARD_SEALING) {
-            seal(i, 3, clock_ms);
+        if (rows_shard(i).lineage.state == DB_SHARD_SEALING) {
+            seal(i, 3, rows.clock_ms);
             closed++;
         }
     }
     assert_int_equal(closed, 2);
     assert_int_equal(stream_state(), DB_STREAM_UPDATING);
-    assert_true(db_stream_get(db, 1, &stream));
+    assert_true(db_stream_get(rows.db, 1, &stream));
     assert_int_equal(stream.shard_count, 9); /* the last step has begun in the same command */
     for (uint32_t i = 6; i < 9; i++) {
-        assert_int_equal(row(i).lineage.state, DB_SHARD_WAITING);
-        elect(i);
+        assert_int_equal(rows_shard(i).lineage.state, DB_SHARD_WAITING);
+        rows_elect(i, 0, false);
     }
     for (uint32_t i = 0; i < 6; i++) {
-        if (row(i).lineage.state == DB_SHARD_SEALING) {
-            seal(i, 3, clock_ms);
+        if (rows_shard(i).lineage.state == DB_SHARD_SEALING) {
+            seal(i, 3, rows.clock_ms);
         }
     }
     assert_int_equal(stream_state(), DB_STREAM_ACTIVE);
     for (uint32_t i = 0; i < 9; i++) {
-        assert_int_equal(row(i).lineage.state, i < 6 ? DB_SHARD_CLOSED : DB_SHARD_OPEN);
+        assert_int_equal(rows_shard(i).lineage.state, i < 6 ? DB_SHARD_CLOSED : DB_SHARD_OPEN);
     }
-    end();
+    rows_close();
 }
 
 static void set_mode(Weir__StreamMode mode)
@@ -334,14 +213,14 @@ static void set_mode(Weir__StreamMode mode)
     Weir__Command command = WEIR__COMMAND__INIT;
     command.kind_case = WEIR__COMMAND__KIND_STREAM_CONTROL;
     command.stream_control = &in;
-    assert_int_equal(apply(&command), STATUS_OK);
+    assert_int_equal(rows_apply(&command), STATUS_OK);
     Weir__CmdStreamSettled settled = WEIR__CMD_STREAM_SETTLED__INIT;
     settled.stream = 1;
     settled.change = 1;
     weir__command__init(&command);
     command.kind_case = WEIR__COMMAND__KIND_STREAM_SETTLED;
     command.stream_settled = &settled;
-    assert_int_equal(apply(&command), STATUS_OK);
+    assert_int_equal(rows_apply(&command), STATUS_OK);
     assert_int_equal(stream_state(), DB_STREAM_ACTIVE);
 }
 
@@ -349,7 +228,7 @@ static void set_mode(Weir__StreamMode mode)
 static enum db_stream_state scale(uint32_t shard, uint32_t merged, uint32_t with)
 {
     uint8_t at[HASH_KEY_BYTES];
-    struct hash_range range = row(shard).range;
+    struct hash_range range = rows_shard(shard).range;
     struct hash_key middle = {.high = range.first.high / 2 + range.last.high / 2};
     hash_key_to_bytes(middle, at);
     Weir__Reshard__Split part = WEIR__RESHARD__SPLIT__INIT, *parts[] = {&part};
@@ -366,7 +245,7 @@ static enum db_stream_state scale(uint32_t shard, uint32_t merged, uint32_t with
     Weir__Command command = WEIR__COMMAND__INIT;
     command.kind_case = WEIR__COMMAND__KIND_SCALE;
     command.scale = &in;
-    assert_int_equal(apply(&command), STATUS_OK);
+    assert_int_equal(rows_apply(&command), STATUS_OK);
     return stream_state();
 }
 
@@ -380,23 +259,24 @@ static void a_load_splits_and_merges_in_one_step_in_on_demand_mode_only(void **s
     assert_int_equal(scale(0, 1, 3), DB_STREAM_ACTIVE); /* no neighbours */
     assert_int_equal(scale(0, 3, 2), DB_STREAM_ACTIVE); /* in the wrong order */
     struct db_shard shard;
-    assert_false(db_shard_get(db, db_shard_id(1, 4), &shard));
+    assert_false(db_shard_get(rows.db, db_shard_id(1, 4), &shard));
 
     assert_int_equal(scale(0, 2, 3), DB_STREAM_UPDATING);
     for (uint32_t n = 4; n < 7; n++) {
-        elect(n);
+        rows_elect(n, 0, false);
     }
-    seal(2, 10, clock_ms);
-    seal(3, 20, clock_ms);
-    assert_int_equal(row(6).lineage.state, DB_SHARD_OPEN); /* it need not wait for the split */
-    assert_int_equal(row(6).lineage.parent_count, 2);
+    seal(2, 10, rows.clock_ms);
+    seal(3, 20, rows.clock_ms);
+    assert_int_equal(rows_shard(6).lineage.state,
+                     DB_SHARD_OPEN); /* it need not wait for the split */
+    assert_int_equal(rows_shard(6).lineage.parent_count, 2);
     assert_int_equal(stream_state(), DB_STREAM_UPDATING);
-    seal(0, 30, clock_ms);
-    assert_int_equal(row(4).lineage.state, DB_SHARD_OPEN);
-    assert_int_equal(row(5).lineage.state, DB_SHARD_OPEN);
-    assert_int_equal(row(1).lineage.state, DB_SHARD_OPEN);
+    seal(0, 30, rows.clock_ms);
+    assert_int_equal(rows_shard(4).lineage.state, DB_SHARD_OPEN);
+    assert_int_equal(rows_shard(5).lineage.state, DB_SHARD_OPEN);
+    assert_int_equal(rows_shard(1).lineage.state, DB_SHARD_OPEN);
     assert_int_equal(stream_state(), DB_STREAM_ACTIVE);
-    end();
+    rows_close();
 }
 
 static void a_closed_shard_goes_when_its_records_have_expired(void **state)
@@ -404,9 +284,9 @@ static void a_closed_shard_goes_when_its_records_have_expired(void **state)
     (void)state;
     begin(1);
     assert_int_equal(split(0), STATUS_OK);
-    elect(1);
-    elect(2);
-    seal(0, 10, clock_ms);
+    rows_elect(1, 0, false);
+    rows_elect(2, 0, false);
+    seal(0, 10, rows.clock_ms);
     uint64_t shards[] = {db_shard_id(1, 0), db_shard_id(1, 1)};
     Weir__CmdExpireShards in = WEIR__CMD_EXPIRE_SHARDS__INIT;
     in.shards = shards;
@@ -414,18 +294,18 @@ static void a_closed_shard_goes_when_its_records_have_expired(void **state)
     Weir__Command command = WEIR__COMMAND__INIT;
     command.kind_case = WEIR__COMMAND__KIND_EXPIRE_SHARDS;
     command.expire_shards = &in;
-    clock_ms += 24 * 3600 * 1000;
-    assert_int_equal(apply(&command), STATUS_OK);
-    assert_int_equal(row(0).phase, DB_SHARD_ACTIVE); /* not yet */
-    clock_ms += 1;
-    assert_int_equal(apply(&command), STATUS_OK);
-    assert_int_equal(row(0).phase, DB_SHARD_DELETED);
-    assert_int_equal(row(1).phase, DB_SHARD_ACTIVE); /* open */
+    rows.clock_ms += 24 * 3600 * 1000;
+    assert_int_equal(rows_apply(&command), STATUS_OK);
+    assert_int_equal(rows_shard(0).phase, DB_SHARD_ACTIVE); /* not yet */
+    rows.clock_ms += 1;
+    assert_int_equal(rows_apply(&command), STATUS_OK);
+    assert_int_equal(rows_shard(0).phase, DB_SHARD_DELETED);
+    assert_int_equal(rows_shard(1).phase, DB_SHARD_ACTIVE); /* open */
     uint64_t owed;
-    assert_int_equal(db_drops_get(db, 1, 0, &owed, 1), 1);
+    assert_int_equal(db_drops_get(rows.db, 1, 0, &owed, 1), 1);
     assert_int_equal(owed, db_shard_id(1, 0));
     assert_int_equal(split(0), STATUS_NOT_FOUND);
-    end();
+    rows_close();
 }
 
 int main(void)
