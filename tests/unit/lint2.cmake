@@ -1,2 +1,5 @@
 # What several processes share.
 weir_unit_test(proto/net/process_config LINK proto_net)
+# Forced recovery.
+weir_unit_test(controller/command/force_recover LINK controller_command
+    SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/controller/command/rows.c)
