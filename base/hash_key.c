@@ -64,15 +64,23 @@ void hash_key_to_decimal(struct hash_key key, char *out)
 
 enum status hash_key_from_decimal(const char *text, struct hash_key *out)
 {
+    /* The first 38 digits cannot overflow: two halves, each in a register. */
+    enum { HALF = 19, DIGITS_MAX = 39 };
     static const u128 tenth = ~(u128)0 / 10; /* of the largest, which ends in 5 */
-    u128 n = 0;
+    uint64_t half[2] = {0}, scale = 1;
     size_t digits = 0;
-    for (; text[digits] != '\0'; digits++) {
-        if (text[digits] < '0' || text[digits] > '9' || digits >= 39) {
+    for (; digits < 2 * (size_t)HALF && text[digits] != '\0'; digits++) {
+        unsigned digit = (unsigned)(unsigned char)text[digits] - '0';
+        if (digit > 9) {
             return STATUS_INVALID;
         }
-        unsigned digit = (unsigned)(text[digits] - '0');
-        if (n > tenth || (n == tenth && digit > 5)) {
+        half[digits / HALF] = half[digits / HALF] * 10 + digit;
+        scale = digits < HALF ? 1 : scale * 10;
+    }
+    u128 n = (u128)half[0] * scale + half[1];
+    if (digits == DIGITS_MAX - 1 && text[digits] != '\0') {
+        unsigned digit = (unsigned)(unsigned char)text[digits++] - '0';
+        if (digit > 9 || text[digits] != '\0' || n > tenth || (n == tenth && digit > 5)) {
             return STATUS_INVALID;
         }
         n = n * 10 + digit;

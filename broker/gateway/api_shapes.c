@@ -71,7 +71,8 @@ const struct shape_member *shape_member(const struct shape *structure, struct by
 {
     for (uint32_t i = 0; i < structure->member_count; i++) {
         const struct shape_member *member = &structure->members[i];
-        if (bytes_equal(name, bytes_of_string(member->name))) {
+        if (name.size && name.data[0] == (uint8_t)member->name[0] &&
+            bytes_equal(name, bytes_of_string(member->name))) {
             return member;
         }
     }

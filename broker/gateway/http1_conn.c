@@ -56,6 +56,9 @@ static void begin_request(struct http_connection *connection)
     exchange->request.headers = head->headers;
     exchange->request.header_count = head->header_count;
     exchange_set_target(exchange, head->target);
+    if (!head->is_chunked && head->body_bytes > 0) {
+        exchange_expect(exchange, head->body_bytes);
+    }
     head->buf = (struct buf){0};
     head->headers = NULL;
     connection_arm(connection, exchange_body_deadline(exchange));

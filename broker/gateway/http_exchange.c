@@ -67,6 +67,13 @@ void http_request_verified(struct http_request *request)
     discharge(CONTAINER_OF(request, struct http_exchange, request));
 }
 
+void exchange_expect(struct http_exchange *exchange, uint64_t bytes)
+{
+    enum { AT_ONCE_MAX = 1024 * 1024 };
+    status_ignore(buf_reserve(&exchange->body, bytes < AT_ONCE_MAX ? (size_t)bytes : AT_ONCE_MAX),
+                  "it grows with what comes");
+}
+
 bool exchange_receive(struct http_exchange *exchange, struct bytes piece)
 {
     const struct http_limits *limits = &exchange->server->limits;

@@ -147,6 +147,9 @@ struct http_exchange *exchange_new(struct http_connection *connection);
 void exchange_detach(struct http_exchange *exchange);
 /* Splits a target into path and query. */
 void exchange_set_target(struct http_exchange *exchange, struct bytes target);
+/* Its body will have so many bytes: memory is asked for once instead of growing under copies. Only
+ * what has been written to is used up, so that what strangers announce costs nothing. */
+void exchange_expect(struct http_exchange *exchange, uint64_t bytes);
 /* More of its body. False: it has been refused. */
 bool exchange_receive(struct http_exchange *exchange, struct bytes piece);
 /* The request is whole: the handler's turn. */

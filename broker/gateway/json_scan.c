@@ -191,8 +191,31 @@ enum status json_unescape(struct json *json, struct bytes raw, struct bytes *out
     return STATUS_OK;
 }
 
+/* Names, keys and numbers in quotes: short, plain, and by far the most strings. False: look again.
+ */
+static bool short_string(struct json *json, struct bytes *out)
+{
+    enum { SHORT_BYTES = 48 };
+    const uint8_t *start = json->at + 1;
+    size_t left = (size_t)(json->end - start), size = 0;
+    size_t most = left < SHORT_BYTES ? left : SHORT_BYTES;
+    while (size < most && start[size] != '"' && start[size] != '\\' && start[size] >= 0x20 &&
+           start[size] < 0x80) {
+        size++;
+    }
+    if (size == most || start[size] != '"') {
+        return false;
+    }
+    json->at = start + size + 1;
+    *out = bytes_of(start, size);
+    return true;
+}
+
 enum status json_string(struct json *json, struct bytes *out)
 {
+    if (short_string(json, out)) {
+        return STATUS_OK;
+    }
     struct bytes raw = {0};
     bool escaped = false;
     enum status status = json_raw(json, &raw, &escaped);

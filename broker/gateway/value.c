@@ -9,11 +9,14 @@ static bool is_container(const struct value *value)
 
 static struct value *find(const struct value *of, struct bytes name)
 {
-    struct value *item = of->items.first;
-    while (item && !bytes_equal(item->name, name)) {
-        item = item->next;
+    for (struct value *item = of->items.first; item; item = item->next) {
+        /* Most of a structure's names differ in their size or in their first character. */
+        if (item->name.size == name.size &&
+            (!name.size || (item->name.data[0] == name.data[0] && bytes_equal(item->name, name)))) {
+            return item;
+        }
     }
-    return item;
+    return NULL;
 }
 
 const struct value *value_get_bytes(const struct value *of, struct bytes name)
@@ -23,11 +26,6 @@ const struct value *value_get_bytes(const struct value *of, struct bytes name)
     }
     const struct value *item = find(of, name);
     return item && item->kind != VALUE_NULL ? item : NULL;
-}
-
-const struct value *value_get(const struct value *of, const char *name)
-{
-    return value_get_bytes(of, bytes_of_string(name));
 }
 
 struct bytes value_own_bytes(const struct value *value)

@@ -46,8 +46,13 @@ struct value {
  * `of` may be NULL or absent itself: everything below it is then absent too. */
 
 /* The member or the entry of that name; NULL when absent or null. */
-const struct value *value_get(const struct value *of, const char *name);
 const struct value *value_get_bytes(const struct value *of, struct bytes name);
+
+/* Here, so that the compiler measures names that it knows. */
+static inline const struct value *value_get(const struct value *of, const char *name)
+{
+    return value_get_bytes(of, bytes_of_string(name));
+}
 
 static inline bool value_has(const struct value *of, const char *name)
 {

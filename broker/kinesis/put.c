@@ -47,13 +47,24 @@ static void sequence_of(const struct put_entry *e, char out[SEQNUM_DECIMAL_BYTES
     seqnum_to_decimal(&seqnum, out);
 }
 
-static void add_success(struct request *r, struct value *to, const struct put_entry *e)
+static struct bytes shard_name(struct request *r, uint64_t shard)
 {
-    char id[SHARD_ID_BYTES], sequence[SEQNUM_DECIMAL_BYTES];
-    shard_id_text((uint32_t)e->shard, id);
-    sequence_of(e, sequence);
-    value_add_text(&r->arena, to, "SequenceNumber", sequence);
-    value_add_text(&r->arena, to, "ShardId", id);
+    char id[SHARD_ID_BYTES];
+    shard_id_text((uint32_t)shard, id);
+    return arena_copy(&r->arena, bytes_of_string(id));
+}
+
+/* `id` is the shard's name, in the arena: records that follow one another share it. */
+static void add_success(struct request *r, struct value *to, const struct put_entry *e,
+                        struct bytes id)
+{
+    uint8_t *sequence = arena_take_bytes(&r->arena, SEQNUM_DECIMAL_BYTES);
+    if (sequence == NULL) {
+        return; /* the arena has failed, and so will the answer */
+    }
+    sequence_of(e, (char *)sequence);
+    value_add_bytes(&r->arena, to, "SequenceNumber", bytes_of(sequence, SEQNUM_DECIMAL_BYTES - 1));
+    value_add_bytes(&r->arena, to, "ShardId", id);
 }
 
 static void answer_one(struct put *put)
@@ -66,7 +77,7 @@ static void answer_one(struct put *put)
         answer_status(r, e->status, NULL);
     } else {
         struct value *output = value_new(&r->arena, VALUE_STRUCT);
-        add_success(r, output, e);
+        add_success(r, output, e, shard_name(r, e->shard));
         if (put->encrypted) {
             value_add_text(&r->arena, output, "EncryptionType", "KMS");
         }
@@ -108,10 +119,16 @@ static void answer_all(struct put *put)
     struct value *output = value_new(&r->arena, VALUE_STRUCT);
     value_add_int(&r->arena, output, "FailedRecordCount", failed);
     struct value *list = value_add_list(&r->arena, output, "Records");
+    struct bytes id = {0};
+    uint64_t named = 0; /* the shard whose name `id` is */
     for (uint32_t i = 0; i < put->count; i++) {
         struct value *v = value_add_struct(&r->arena, list, NULL);
         if (put->entries[i].state == PUT_DONE) {
-            add_success(r, v, &put->entries[i]);
+            if (id.size == 0 || put->entries[i].shard != named) {
+                named = put->entries[i].shard;
+                id = shard_name(r, named);
+            }
+            add_success(r, v, &put->entries[i], id);
         } else {
             add_failure(put, v, &put->entries[i]);
         }

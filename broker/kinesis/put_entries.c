@@ -37,13 +37,19 @@ void put_entries_route(struct put_entry *entries, uint32_t count, const struct r
 enum status put_entries_batch(struct put_entry *entries, uint32_t count, uint64_t shard,
                               struct batch_builder *batch)
 {
+    size_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
+        bool goes = entries[i].state == PUT_ROUTED && entries[i].shard == shard;
+        bytes += goes ? batch_record_bytes(&entries[i].record) : 0;
+    }
+    enum status status = batch_builder_reserve(batch, bytes);
+    for (uint32_t i = 0; i < count && status == STATUS_OK; i++) {
         if (entries[i].state == PUT_ROUTED && entries[i].shard == shard) {
-            enum status status = batch_builder_add(batch, &entries[i].record);
-            if (status != STATUS_OK) {
-                return status;
-            }
+            status = batch_builder_add(batch, &entries[i].record);
         }
+    }
+    if (status != STATUS_OK) {
+        return status;
     }
     for (uint32_t i = 0; i < count; i++) {
         if (entries[i].state == PUT_ROUTED && entries[i].shard == shard) {

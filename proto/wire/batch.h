@@ -151,6 +151,17 @@ struct batch_builder {
     uint32_t count;
 };
 
+/* What a record takes in a batch. */
+static inline size_t batch_record_bytes(const struct record *record)
+{
+    return RECORD_HEADER_BYTES + (record->has_hash_key ? (size_t)HASH_KEY_BYTES : 0) +
+           record->key.size + record->data.size;
+}
+
+/* Room for records of so many bytes (batch_record_bytes()) beside those that are there: a help,
+ * with which the builder does not grow step by step. NO_MEMORY: the builder is as before. */
+NODISCARD enum status batch_builder_reserve(struct batch_builder *b, size_t bytes);
+
 /* INVALID    the key is empty
  * TOO_LARGE  the key or the record alone breaks a limit
  * BUSY       it does not fit this batch any more: finish it and start another

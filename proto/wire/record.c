@@ -55,6 +55,13 @@ enum status batch_check_records(const struct batch_header *h, struct bytes paylo
     return STATUS_OK;
 }
 
+enum status batch_builder_reserve(struct batch_builder *b, size_t bytes)
+{
+    size_t most = (size_t)BATCH_HEADER_BYTES + BATCH_PAYLOAD_MAX;
+    size_t wanted = (b->count == 0 ? (size_t)BATCH_HEADER_BYTES : 0) + bytes;
+    return buf_reserve(&b->buf, wanted < most ? wanted : most);
+}
+
 enum status batch_builder_add(struct batch_builder *b, const struct record *record)
 {
     if (record->key.size == 0) {
@@ -65,8 +72,7 @@ enum status batch_builder_add(struct batch_builder *b, const struct record *reco
         return STATUS_TOO_LARGE;
     }
     size_t header = b->count == 0 ? BATCH_HEADER_BYTES : 0;
-    size_t hash_key = record->has_hash_key ? HASH_KEY_BYTES : 0;
-    size_t bytes = RECORD_HEADER_BYTES + hash_key + record->key.size + record->data.size;
+    size_t bytes = batch_record_bytes(record);
     if (b->count == BATCH_RECORDS_MAX ||
         batch_builder_size(b) + bytes > (size_t)BATCH_HEADER_BYTES + BATCH_PAYLOAD_MAX) {
         return STATUS_BUSY;
