@@ -135,6 +135,7 @@ static void block_seal(struct journal *j, uint8_t *at, uint32_t bytes)
     bool far = j->shards.incomplete || j->shards.count > BLOCK_TRAILER_SHARDS;
     struct block_trailer trailer = {
         .number = header.number,
+        .prev_number = header.prev_number,
         .oldest = header.oldest,
         .header_crc = header.crc,
         .shard_count = far ? BLOCK_SHARDS_FAR : j->shards.count,

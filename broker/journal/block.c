@@ -87,8 +87,9 @@ void journal_trailer_encode(const struct block_trailer *t, const uint8_t id[JOUR
     put_u32(at + 32, t->header_crc);
     put_u32(at + 36, t->shard_count);
     put_u64(at + 40, t->oldest);
+    put_u64(at + 48, t->prev_number);
     for (uint32_t i = 0; t->shard_count != BLOCK_SHARDS_FAR && i < t->shard_count; i++) {
-        put_u64(at + 48 + 8 * i, t->shards[i]);
+        put_u64(at + 56 + 8 * i, t->shards[i]);
     }
     put_u32(at + 4, sector_crc(at));
 }
@@ -105,13 +106,17 @@ enum status journal_trailer_decode(const uint8_t *at, const uint8_t id[JOURNAL_I
         .header_crc = get_u32(at + 32),
         .shard_count = get_u32(at + 36),
         .oldest = get_u64(at + 40),
+        .prev_number = get_u64(at + 48),
     };
+    if (t.prev_number >= t.number || t.oldest > t.number) {
+        return STATUS_CORRUPT;
+    }
     if (t.shard_count != BLOCK_SHARDS_FAR) {
         if (t.shard_count > BLOCK_TRAILER_SHARDS) {
             return STATUS_CORRUPT;
         }
         for (uint32_t i = 0; i < t.shard_count; i++) {
-            t.shards[i] = get_u64(at + 48 + 8 * i);
+            t.shards[i] = get_u64(at + 56 + 8 * i);
         }
     }
     *out = t;

@@ -24,7 +24,7 @@
  * Trailer:
  *   0 u32 magic "WJBT"      4 u32 crc over [8, 512)     8 16 B journal id
  *  24 u64 number           32 u32 crc of the header    36 u32 shards, or BLOCK_SHARDS_FAR
- *  40 u64 oldest           48 58 x u64 the shards of this block
+ *  40 u64 oldest           48 u64 prev_number          56 57 x u64 the shards of this block
  *
  * Record, padded to a multiple of 8:
  *   0 u32 bytes of it without padding   4 u8 type   5 3 B zero   8 u64 shard
@@ -42,9 +42,9 @@
 enum {
     BLOCK_SECTOR = 512,
     BLOCK_UNIT = 4096,
-    BLOCK_FORMAT = 1,
+    BLOCK_FORMAT = 2,
     BLOCK_HEADER_SHARDS = 52,
-    BLOCK_TRAILER_SHARDS = 58,
+    BLOCK_TRAILER_SHARDS = 57,
     RECORD_FRAME_BYTES = 32,
     BLOCK_BYTES_MIN = BLOCK_UNIT,
 };
@@ -58,7 +58,7 @@ struct block_header {
 };
 
 struct block_trailer {
-    uint64_t number, oldest;
+    uint64_t number, prev_number, oldest;
     uint32_t header_crc, shard_count;
     uint64_t shards[BLOCK_TRAILER_SHARDS];
 };
@@ -73,7 +73,7 @@ void journal_header_encode(struct block_header *h, const uint8_t id[JOURNAL_ID_B
 void journal_trailer_encode(const struct block_trailer *t, const uint8_t id[JOURNAL_ID_BYTES],
                             uint8_t *at);
 
-/* CORRUPT: not one of this journal's. UNSUPPORTED: a newer format. */
+/* CORRUPT: not one of this journal's. UNSUPPORTED: another format. */
 NODISCARD enum status journal_header_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_BYTES],
                                             struct block_header *out);
 NODISCARD enum status journal_trailer_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID_BYTES],

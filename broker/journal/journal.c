@@ -342,6 +342,7 @@ void journal_view(const struct journal *j, struct journal_view *out)
         .writes = j->writes,
         .bytes_written = j->bytes_written,
         .synced = j->took,
+        .in_flight_us = j->in_flight ? clock_us() - j->flight_us : 0,
     };
     for (uint32_t i = 0; i < j->file_count; i++) {
         out->files += j->file[i].state != FILE_ABSENT ? 1 : 0;

@@ -214,5 +214,6 @@ struct journal_view {
     uint32_t files, files_free;
     uint64_t writes, bytes_written; /* of this run */
     struct histogram synced;        /* from a block's write to its being durable */
+    uint64_t in_flight_us;          /* for so long one is being written; 0: none is */
 };
 void journal_view(const struct journal *j, struct journal_view *out);

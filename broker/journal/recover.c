@@ -1,8 +1,10 @@
 /* Replay, and what to make of blocks that are not as they were written: replication.md 2.9.
  *
- * The newest header names the oldest block needed, and every header names the one before it, so the
- * blocks that count are found by walking back from the newest; whatever else carries this journal's
- * id was torn once and dropped, or is of a file's earlier use. Forward again:
+ * The newest block names the oldest one needed, and every header and every trailer names the block
+ * before, so the blocks that count are found by walking back from the newest; whatever else carries
+ * this journal's id was torn once and dropped, or is of a file's earlier use. A block that one
+ * recovery dropped is thus dropped by the next as well, though only the trailer of what that one
+ * wrote may have reached the disk. Forward again:
  *
  *   a block of the chain is missing or bad, a newer one exists     synced data is damaged (case 1)
  *   the newest is bad, without its trailer                         torn, dropped        (case 2)
@@ -18,12 +20,19 @@
 #include "broker/journal/scan.h"
 #include "proto/wire/batch.h"
 
+/* A block that somebody names: what is left of it. Neither: it is gone. */
+struct link {
+    uint64_t number;
+    const struct found_header *header;
+    const struct found_trailer *trailer;
+};
+
 struct replay {
     struct journal *j;
     const struct journal_visitor *visitor;
     struct journal_recovery result;
     struct scan scan;
-    const struct found_header **chain; /* newest first */
+    struct link *chain; /* newest first */
     uint32_t chain_count;
     uint64_t newest; /* the greatest number of which anything exists */
     uint8_t *block;
@@ -97,12 +106,6 @@ static bool block_is_good(const struct replay *r, const struct found_header *f, 
     return crc == f->h.records_crc && records == f->h.records;
 }
 
-static bool trailer_is_present(const struct replay *r, const struct found_header *f)
-{
-    const struct found_trailer *t = journal_scan_trailer(&r->scan, f->h.number);
-    return t != NULL && t->t.header_crc == f->h.crc;
-}
-
 /* The shards of block `number`, as the header of the block behind it, `next`, lists them. */
 static enum status damage_from_next(struct replay *r, const struct found_header *next)
 {
@@ -128,36 +131,28 @@ static enum status damage_from_next(struct replay *r, const struct found_header 
     return status;
 }
 
-/* Blocks after `before` (0: none) and before `next` (NULL: the end) are gone. */
-static enum status damage_gap(struct replay *r, uint64_t before, const struct found_header *next)
-{
-    uint64_t last = next != NULL ? next->h.prev_number : r->newest;
-    enum status status = STATUS_OK;
-    for (uint64_t number = before + 1; status == STATUS_OK && number <= last; number++) {
-        r->result.damaged_blocks++;
-        const struct found_trailer *t = journal_scan_trailer(&r->scan, number);
-        if (t != NULL && t->t.shard_count != BLOCK_SHARDS_FAR) {
-            status = damage_listed(r, t->t.shards, t->t.shard_count);
-        } else if (next != NULL && number == last) {
-            status = damage_from_next(r, next);
-        } else {
-            return damage_all(r);
-        }
-    }
-    return status;
-}
-
-static enum status damage_block(struct replay *r, const struct found_header *f,
-                                const struct found_header *next)
+static enum status damage_block(struct replay *r, const struct link *link, const struct link *next)
 {
     r->result.damaged_blocks++;
-    const struct found_trailer *t = journal_scan_trailer(&r->scan, f->h.number);
-    if (t != NULL && t->t.shard_count != BLOCK_SHARDS_FAR) {
-        return damage_listed(r, t->t.shards, t->t.shard_count);
+    if (link->trailer != NULL && link->trailer->t.shard_count != BLOCK_SHARDS_FAR) {
+        return damage_listed(r, link->trailer->t.shards, link->trailer->t.shard_count);
     }
-    if (next != NULL && next->h.prev_number == f->h.number) {
-        return damage_from_next(r, next);
+    if (next != NULL && next->header != NULL && next->header->h.prev_number == link->number) {
+        return damage_from_next(r, next->header);
     }
+    return damage_all(r);
+}
+
+/* With the block, those before it that only it could name are gone, too. */
+static enum status damage_lost(struct replay *r, const struct link *before, const struct link *link,
+                               const struct link *next)
+{
+    bool alone =
+        before != NULL ? before->number + 1 == link->number : link->number == r->scan.oldest;
+    if (alone) {
+        return damage_block(r, link, next);
+    }
+    r->result.damaged_blocks++;
     return damage_all(r);
 }
 
@@ -183,11 +178,6 @@ static enum status deliver_records(struct replay *r, const struct found_header *
     return status;
 }
 
-static bool is_newest(const struct replay *r, const struct found_header *f)
-{
-    return f->h.number == r->newest;
-}
-
 /* The new run's first header lists the shards of the last block of this one. */
 static void remember_last(struct journal *j, const struct found_trailer *t)
 {
@@ -207,16 +197,20 @@ static void remember_last(struct journal *j, const struct found_trailer *t)
     j->prev_shards.capacity = BLOCK_TRAILER_SHARDS;
 }
 
-static void accept_last(struct replay *r, const struct found_header *f)
+/* The new run goes on behind this block, also when it is damaged: a second recovery is to find that
+ * again. */
+static void accept_last(struct replay *r, const struct link *link)
 {
-    r->j->prev_number = f->h.number;
-    r->j->prev_crc = f->h.crc;
-    remember_last(r->j, journal_scan_trailer(&r->scan, f->h.number));
+    r->j->prev_number = link->number;
+    r->j->prev_crc = link->header != NULL    ? link->header->h.crc
+                     : link->trailer != NULL ? link->trailer->t.header_crc
+                                             : 0;
+    remember_last(r->j, link->trailer);
 }
 
-static enum status replay_block(struct replay *r, const struct found_header *f,
-                                const struct found_header *next)
+static enum status replay_block(struct replay *r, const struct link *link, const struct link *next)
 {
+    const struct found_header *f = link->header;
     enum status status = read_block(r, f);
     if (status != STATUS_OK) {
         return status;
@@ -225,71 +219,86 @@ static enum status replay_block(struct replay *r, const struct found_header *f,
     r->result.bytes += f->h.bytes;
     bool all_good = false;
     bool good = block_is_good(r, f, &all_good);
-    if (is_newest(r, f) && !(good && all_good) && !trailer_is_present(r, f)) {
+    bool marked = link->trailer != NULL && link->trailer->t.header_crc == f->h.crc;
+    if (link->number == r->newest && !(good && all_good) && !marked) {
         r->result.torn_blocks++;
         return STATUS_OK;
     }
-    accept_last(r, f);
-    return good ? deliver_records(r, f) : damage_block(r, f, next);
+    accept_last(r, link);
+    return good ? deliver_records(r, f) : damage_block(r, link, next);
 }
 
-/* Walks back from the newest header. A link to a block that is gone falls back to the next lower
- * number that exists; damage is reported there in any case. */
-static enum status find_chain(struct replay *r)
+/* The next lower number of which anything is left; 0: none. */
+static uint64_t number_below(const struct scan *scan, uint64_t number)
+{
+    uint64_t below = 0;
+    for (uint32_t i = 0; i < scan->header_count && scan->header[i].h.number < number; i++) {
+        below = scan->header[i].h.number;
+    }
+    for (uint32_t i = 0; i < scan->trailer_count && scan->trailer[i].t.number < number; i++) {
+        below = scan->trailer[i].t.number > below ? scan->trailer[i].t.number : below;
+    }
+    return below;
+}
+
+/* Walks back from the newest block. Behind one that is gone it goes on with the next lower number
+ * that exists; damage is reported there in any case. */
+static enum status find_chain(struct replay *r, bool *out_headers)
 {
     const struct scan *scan = &r->scan;
-    r->chain = calloc(scan->header_count, sizeof(const struct found_header *));
+    /* Not two in a row are gone. */
+    size_t most = 2 * ((size_t)scan->header_count + scan->trailer_count);
+    r->chain = calloc(most, sizeof(*r->chain));
     if (r->chain == NULL) {
         return STATUS_NO_MEMORY;
     }
-    const struct found_header *f = &scan->header[scan->header_count - 1];
-    while (f != NULL && f->h.number >= scan->oldest) {
-        r->chain[r->chain_count++] = f;
-        const struct found_header *before = journal_scan_header(scan, f->h.prev_number);
-        for (const struct found_header *g = f; before == NULL && g > scan->header;) {
-            g--;
-            before = g->h.number < f->h.number ? g : NULL;
-        }
-        f = before;
+    bool headers = false;
+    uint64_t number = r->newest;
+    while (number > 0 && number >= scan->oldest) {
+        CHECK(r->chain_count < most);
+        struct link *link = &r->chain[r->chain_count++];
+        *link = (struct link){.number = number,
+                              .header = journal_scan_header(scan, number),
+                              .trailer = journal_scan_trailer(scan, number)};
+        headers = headers || link->header != NULL;
+        number = link->header != NULL    ? link->header->h.prev_number
+                 : link->trailer != NULL ? link->trailer->t.prev_number
+                                         : number_below(scan, number);
     }
+    *out_headers = headers;
     return STATUS_OK;
+}
+
+static enum status replay_link(struct replay *r, const struct link *before, const struct link *link,
+                               const struct link *next)
+{
+    enum status status = STATUS_OK;
+    if (before == NULL && link->number != r->scan.oldest) {
+        r->result.damaged_blocks++;
+        status = damage_all(r);
+    }
+    if (status != STATUS_OK || link->header == NULL) {
+        accept_last(r, link);
+        return status != STATUS_OK     ? status
+               : link->trailer == NULL ? damage_lost(r, before, link, next)
+                                       : damage_block(r, link, next);
+    }
+    if (before != NULL && before->header != NULL &&
+        link->header->h.prev_crc != before->header->h.crc) {
+        status = damage_block(r, before, link);
+    }
+    return status == STATUS_OK ? replay_block(r, link, next) : status;
 }
 
 static enum status replay_chain(struct replay *r)
 {
-    const struct found_header *before = NULL;
-    for (uint32_t i = r->chain_count; i > 0; i--) {
-        const struct found_header *f = r->chain[i - 1];
-        enum status status = STATUS_OK;
-        if (before == NULL ? f->h.number != r->scan.oldest : f->h.prev_number > before->h.number) {
-            status = damage_gap(r, before == NULL ? r->scan.oldest - 1 : before->h.number, f);
-        } else if (before != NULL && f->h.prev_crc != before->h.crc) {
-            status = damage_block(r, before, f);
-        }
-        if (status == STATUS_OK) {
-            status = replay_block(r, f, i > 1 ? r->chain[i - 2] : NULL);
-        }
-        if (status != STATUS_OK) {
-            return status;
-        }
-        before = f;
-    }
-    return STATUS_OK;
-}
-
-/* What lies behind the newest header: trailers whose headers are gone, sectors that cannot be
- * read. */
-static enum status replay_end(struct replay *r)
-{
-    const struct found_header *last = r->chain[0];
     enum status status = STATUS_OK;
-    if (r->newest > last->h.number) {
-        status = damage_gap(r, last->h.number, NULL);
-        /* The next run links to the lost block, so that a second recovery finds the gap again. */
-        r->j->prev_number = r->newest;
-        r->j->prev_crc = 0;
-        remember_last(r->j, journal_scan_trailer(&r->scan, r->newest));
+    CHECK(r->chain != NULL);
+    for (uint32_t i = r->chain_count; status == STATUS_OK && i > 0; i--) {
+        status = replay_link(r, i < r->chain_count ? &r->chain[i] : NULL, &r->chain[i - 1],
+                             i > 1 ? &r->chain[i - 2] : NULL);
     }
+    /* Sectors that cannot be read may have held a newer block. */
     if (status == STATUS_OK && journal_scan_is_blind(&r->scan)) {
         r->result.damaged_blocks++;
         status = damage_all(r);
@@ -318,7 +327,9 @@ static void settle_files(struct replay *r)
         }
     }
     j->oldest_at_start = r->scan.oldest;
-    j->next_number = r->newest + 1;
+    /* The one between is left out: a block that was on its way when the process died may reach the
+     * disk after all, and must not have the number of another. */
+    j->next_number = r->newest + 2;
 }
 
 static enum status replay_all(struct replay *r, struct error *error)
@@ -329,7 +340,7 @@ static enum status replay_all(struct replay *r, struct error *error)
                          status_text(status));
     }
     if (r->scan.newer_format) {
-        return error_set(error, STATUS_UNSUPPORTED, "a newer version wrote the journal in %s",
+        return error_set(error, STATUS_UNSUPPORTED, "another version wrote the journal in %s",
                          r->j->options.dir);
     }
     if (r->scan.header_count == 0) {
@@ -342,16 +353,14 @@ static enum status replay_all(struct replay *r, struct error *error)
         uint64_t marked = r->scan.trailer[r->scan.trailer_count - 1].t.number;
         r->newest = marked > r->newest ? marked : r->newest;
     }
-    status = find_chain(r);
-    if (status == STATUS_OK && r->chain_count == 0) {
+    bool headers = false;
+    status = find_chain(r, &headers);
+    if (status == STATUS_OK && !headers) {
         return error_set(error, STATUS_CORRUPT, "the journal in %s has lost its newest blocks",
                          r->j->options.dir);
     }
     if (status == STATUS_OK) {
         status = replay_chain(r);
-    }
-    if (status == STATUS_OK) {
-        status = replay_end(r);
     }
     if (status != STATUS_OK) {
         return error_set(error, status, "the journal in %s cannot be replayed: %s",

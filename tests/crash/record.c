@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "tests/crash/turns.h"
 
 enum { FDS = 4096, NONE = -1 };
 
@@ -58,6 +59,7 @@ void record_end(void)
 
 void record_note(uint64_t what, uint64_t value)
 {
+    turns_pass();
     (void)pthread_mutex_lock(&mutex);
     if (rec.trace != NULL) {
         struct trace_op op = {.kind = TRACE_NOTE, .at = what, .size = value};
@@ -158,6 +160,7 @@ static bool is_below_data(uint32_t dir, const char *name)
 
 static int open_recorded(const char *path, int flags, mode_t mode)
 {
+    turns_pass();
     (void)pthread_mutex_lock(&mutex);
     uint32_t dir = 0;
     char name[TRACE_NAME_BYTES];
@@ -215,6 +218,7 @@ static void add_write(int fd, const struct iovec *from, int count, uint64_t at, 
 
 static ssize_t write_recorded(int fd, const struct iovec *from, int count, off_t at)
 {
+    turns_pass();
     (void)pthread_mutex_lock(&mutex);
     bool ours = node_of(fd) != NONE;
     bool at_place = at < 0;
@@ -234,6 +238,7 @@ static ssize_t write_recorded(int fd, const struct iovec *from, int count, off_t
 
 static int sync_recorded(int fd, long call)
 {
+    turns_pass();
     (void)pthread_mutex_lock(&mutex);
     int node = node_of(fd);
     int result = 0;
@@ -255,6 +260,7 @@ static int sync_recorded(int fd, long call)
 
 static int resize_recorded(int fd, off_t size)
 {
+    turns_pass();
     (void)pthread_mutex_lock(&mutex);
     int node = node_of(fd);
     int result = node != NONE && fails() ? -1 : (int)syscall(SYS_ftruncate, fd, size);
@@ -275,6 +281,7 @@ static void forget_name(uint32_t dir, const char *name)
 
 static int unlink_recorded(const char *path, int flags)
 {
+    turns_pass();
     (void)pthread_mutex_lock(&mutex);
     uint32_t dir = 0;
     char name[TRACE_NAME_BYTES];
@@ -293,6 +300,7 @@ static int unlink_recorded(const char *path, int flags)
 
 static int rename_recorded(const char *from, const char *to)
 {
+    turns_pass();
     (void)pthread_mutex_lock(&mutex);
     struct trace_op op = {.kind = TRACE_RENAME};
     const struct trace_entry *entry =
@@ -313,6 +321,7 @@ static int rename_recorded(const char *from, const char *to)
 
 static int mkdir_recorded(const char *path, mode_t mode)
 {
+    turns_pass();
     (void)pthread_mutex_lock(&mutex);
     uint32_t dir = 0;
     char name[TRACE_NAME_BYTES];

@@ -19,6 +19,7 @@
 #include "broker/journal/block.h"
 #include "tests/crash/points.h"
 #include "tests/crash/record.h"
+#include "tests/crash/turns.h"
 #include "tests/support/store_model.h"
 
 enum { NOTE_BOOT, NOTE_SYNCED, NOTE_ISSUED, NOTE_DONE };
@@ -337,9 +338,11 @@ static void crash_again(struct run *r, const struct image *image,
     trace_init(&trace, image);
     image_store(image, r->f.dir);
     record_begin(r->f.dir, &trace);
+    turns_begin(rng_next(&r->points.rng));
     fixture_open(&r->f);
     uint32_t open_at = trace.count;
     fixture_close(&r->f);
+    turns_end();
     record_end();
     for (int i = 0; i < RECOVERY_POINTS; i++) {
         struct image left;
@@ -407,7 +410,9 @@ static void one_seed(struct run *r, const struct settings *settings, uint64_t se
     trace_init(&r->trace, NULL);
     record_forget_directories(settings->forget_directories ? "/shards/" : NULL);
     record_begin(r->f.dir, &r->trace);
+    turns_begin(seed);
     work(r, settings);
+    turns_end();
     record_end();
     record_forget_directories(NULL);
     points_init(&r->points, &r->trace, seed);

@@ -41,7 +41,12 @@ static void a_trailer_comes_back_as_it_went(void **state)
 {
     (void)state;
     struct block_trailer t = {
-        .number = 77, .oldest = 60, .header_crc = 5, .shard_count = 3, .shards = {7, 8, 9}
+        .number = 77,
+        .prev_number = 75,
+        .oldest = 60,
+        .header_crc = 5,
+        .shard_count = 3,
+        .shards = {7, 8, 9}
     };
     struct block_trailer got;
     uint8_t sector[BLOCK_SECTOR];
