@@ -293,10 +293,11 @@ static enum status replay_link(struct replay *r, const struct link *before, cons
 static enum status replay_chain(struct replay *r)
 {
     enum status status = STATUS_OK;
-    CHECK(r->chain != NULL);
+    const struct link *chain = r->chain;
+    CHECK(chain != NULL);
     for (uint32_t i = r->chain_count; status == STATUS_OK && i > 0; i--) {
-        status = replay_link(r, i < r->chain_count ? &r->chain[i] : NULL, &r->chain[i - 1],
-                             i > 1 ? &r->chain[i - 2] : NULL);
+        status = replay_link(r, i < r->chain_count ? &chain[i] : NULL, &chain[i - 1],
+                             i > 1 ? &chain[i - 2] : NULL);
     }
     /* Sectors that cannot be read may have held a newer block. */
     if (status == STATUS_OK && journal_scan_is_blind(&r->scan)) {
