@@ -33,6 +33,12 @@ void histogram_note(struct histogram *histogram, uint64_t us)
     histogram->sum_us += us;
 }
 
+uint64_t histogram_bound_us(uint32_t bucket)
+{
+    CHECK(bucket < HISTOGRAM_BUCKETS);
+    return bounds_us[bucket];
+}
+
 /* ---- text ---- */
 
 static void add(struct metrics *m, const char *text, size_t size)

@@ -23,6 +23,8 @@ struct histogram {
 };
 
 void histogram_note(struct histogram *histogram, uint64_t us);
+/* The upper bound of a bucket but the last. */
+uint64_t histogram_bound_us(uint32_t bucket);
 
 /* A page under construction. A zeroed struct is empty. */
 struct metrics {

@@ -42,6 +42,9 @@ static const struct config_key keys[] = {
         "puts are refused below this much free space; auto: 2 percent, at least 4 GiB"),
     KEY("copy-bandwidth", CONFIG_BYTES, copy_bandwidth, "256MiB",
         "bytes a second that are read from segments to feed replicas that lag or are new; 0: no limit"),
+    KEY("slow-factor", CONFIG_U32, slow_factor, "10",
+        "this broker's leaderships move away when its journal writes, or it itself, are so many "
+        "times slower than the others' for 10 s; 0: never"),
     KEY("scrub-period", CONFIG_DURATION, scrub_period_ms, "7d",
         "every byte of every segment is read again and checked once in so long; 0ms: never"),
     KEY("scrub-rate", CONFIG_BYTES, scrub_rate, "32MiB",
@@ -133,6 +136,10 @@ NODISCARD static enum status check(const void *config, struct error *error)
     }
     if (c->copy_bandwidth != 0 && c->copy_bandwidth < 1024 * 1024) {
         return error_set(error, STATUS_INVALID, "copy-bandwidth: less than 1 MiB; 0 is no limit");
+    }
+    if (c->slow_factor == 1) {
+        return error_set(error, STATUS_INVALID,
+                         "slow-factor: 1 would call half of the brokers slow; at least 2, or 0");
     }
     if ((c->scrub_period_ms != 0 && c->scrub_period_ms < 1000) ||
         (c->scrub_rate != 0 && c->scrub_rate < 64 * 1024)) {

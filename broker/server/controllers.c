@@ -54,6 +54,10 @@ static void beat(struct controllers *c)
     message.scrub_finished_ms = c->damage.scrub_finished_ms;
     message.scrub_permille = c->damage.scrub_permille;
     message.scrub_late = c->damage.scrub_late;
+    message.unfit = c->health.unfit;
+    message.clock_offset_ms = c->health.clock_offset_ms;
+    message.sync_us = c->health.sync_us;
+    message.stall_us = c->health.stall_us;
     status_ignore(session_send(c->active->session, RPC_BROKER_BEAT,
                                (struct session_payload){.body = &message.base}),
                   "the next beat follows soon");
@@ -67,6 +71,11 @@ void controllers_set_strays(struct controllers *c, const struct controllers_stra
 void controllers_set_damage(struct controllers *c, const struct controllers_damage *damage)
 {
     c->damage = *damage;
+}
+
+void controllers_set_health(struct controllers *c, const struct controllers_health *health)
+{
+    c->health = *health;
 }
 
 bool controllers_is_watching(const struct controllers *c)
@@ -378,6 +387,7 @@ static void opened(struct session *session)
     struct controller *at = session_data(session);
     at->session = session;
     trace(TRACE_DEBUG, "controllers", "%s: connected", session_peer(session)->name);
+    clocks_ask(at);
     seek(at->all);
 }
 
@@ -527,8 +537,10 @@ enum status controllers_open(const struct controllers_options *options, const ch
     }
     /* From here on the loop knows it: whoever fails closes it and frees it after the loop. */
     *out = c;
-    if (!open_links(c) || net_timer_start(c->options.loop, &c->timer, now(c) + SEEK_EVERY_MS,
-                                          on_timer) != STATUS_OK) {
+    if (!open_links(c) ||
+        net_timer_start(c->options.loop, &c->timer, now(c) + SEEK_EVERY_MS, on_timer) !=
+            STATUS_OK ||
+        clocks_start(c) != STATUS_OK) {
         return error_set(error, STATUS_NO_MEMORY, "out of memory");
     }
     return STATUS_OK;
@@ -543,6 +555,7 @@ void controllers_close(struct controllers *c)
 {
     c->closing = true;
     net_timer_stop(c->options.loop, &c->timer);
+    net_timer_stop(c->options.loop, &c->clock_timer);
     for (uint32_t i = 0; i < c->count; i++) {
         if (c->controller[i].link != NULL) {
             net_link_close(c->controller[i].link);

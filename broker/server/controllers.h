@@ -5,12 +5,14 @@
  * committed (R1), and what is late is void (R17). Without controllers everything else goes on with
  * the last image.
  *
+ *     clocks.c         what time it is at the controllers
  *     controllers.c    links, registration, beats, the watch
  *     orders.c         fences, grants, seals, drops; reports, leaderships, drops done
  *
  * One home thread, that of the loop. */
 #pragma once
 
+#include "broker/health/clock.h"
 #include "broker/keys/keys.h"
 #include "broker/route/route.h"
 #include "broker/server/data_keys.h"
@@ -34,6 +36,7 @@ struct controllers_options {
     struct route *route;
     struct keys *keys; /* NULL: no signatures are checked here */
     struct data_key_fetch *data_keys;
+    struct cluster_clock *clock; /* is told what the controllers' clocks say */
     void *context;
     void (*schedule)(void *context);
     void (*route_changed)(void *context);
@@ -100,3 +103,10 @@ struct controllers_damage {
     bool scrub_late;
 };
 void controllers_set_damage(struct controllers *c, const struct controllers_damage *damage);
+
+/* How this broker is, for the beats: proto/schema/control.proto. */
+struct controllers_health {
+    uint32_t unfit, sync_us, stall_us;
+    int64_t clock_offset_ms;
+};
+void controllers_set_health(struct controllers *c, const struct controllers_health *health);

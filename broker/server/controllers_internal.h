@@ -11,6 +11,9 @@ struct controller {
     uint16_t port;
     struct net_link *link;
     struct session *session; /* while it is open */
+    struct session_request time;
+    bool time_asked;
+    uint64_t time_asked_ms;
 };
 
 struct leading {
@@ -51,6 +54,7 @@ struct controllers {
     uint64_t disk_bytes;
     struct controllers_strays strays;
     struct controllers_damage damage;
+    struct controllers_health health;
     uint64_t floor_version; /* of the first registration of this boot */
 
     struct controller *asked; /* a registration is under way there */
@@ -62,7 +66,7 @@ struct controllers {
 
     struct signing signing;
 
-    struct net_timer timer;
+    struct net_timer timer, clock_timer;
     uint64_t beat_sequence, beat_every_ms;
 
     struct controller *fencer; /* who fenced last: reports go there */
@@ -72,6 +76,10 @@ struct controllers {
 /* A controller says that it has become the active one: registers there. */
 void controllers_summoned(struct controllers *c, struct controller *by);
 
+/* clocks.c: asks all controllers what time it is, from now on; one that was just connected, now. */
+NODISCARD enum status clocks_start(struct controllers *c);
+void clocks_ask(struct controller *at);
+
 /* orders.c. False: the message cannot be decoded. */
 bool controllers_obey(struct controllers *c, struct controller *from, enum rpc_method method,
                       struct bytes body);
@@ -80,6 +88,5 @@ void *controllers_gather(struct controllers *c, struct gathered *g, size_t item_
 
 /* moves.c: LEARN and HANDOVER. */
 bool moves_obey(struct controllers *c, enum rpc_method method, struct bytes body);
-void moves_send_learned(struct controllers *c, struct session *to);
 
 void controllers_release_gathered(struct controllers *c);

@@ -255,6 +255,7 @@ void observe_write_metrics(void *server, struct metrics *m)
     write_links(s, m);
     write_replication(s, m);
     write_disk(s, m);
+    health_metrics(s, m);
     write_api(s, m);
     write_streams(s, m);
     write_shards(s, m);

@@ -124,6 +124,7 @@ static void on_pong(struct peer *peer, struct bytes body)
     }
     peer->pong_ms = now(peer->peers);
     peer->pong_wall_ms = pong->time_ms;
+    peer->figures = (struct slow_figures){.sync_us = pong->sync_us, .stall_us = pong->stall_us};
     if (pong->sequence == peer->ping_sequence) {
         peer->heard_ms = peer->ping_sent_ms;
     }
@@ -241,6 +242,8 @@ static void on_ping(struct peers *peers, struct session *session, struct bytes b
     pong.sequence = message->sequence;
     pong.boot = message->boot;
     pong.time_ms = net_wall_ms();
+    pong.sync_us = peers->figures.sync_us;
+    pong.stall_us = peers->figures.stall_us;
     weir__ping__free_unpacked(message, NULL);
     status_ignore(session_send(session, RPC_PONG, (struct session_payload){.body = &pong.base}),
                   "the next ping asks again");
@@ -268,7 +271,10 @@ void peers_incoming(struct peers *peers, struct session *session, enum rpc_metho
 static void on_timer(struct net_timer *timer)
 {
     struct peers *peers = CONTAINER_OF(timer, struct peers, timer);
+    uint64_t late_ms = now(peers) > timer->at_ms ? now(peers) - timer->at_ms : 0;
+    peers->stall_ms = late_ms > peers->stall_ms ? late_ms : peers->stall_ms;
     peers_count_lacking(peers);
+    peers_find_alone(peers);
     for (uint32_t i = 0; i < peers->count; i++) {
         struct peer *peer = peers->peer[i];
         if (peer->session == NULL) {
@@ -345,6 +351,29 @@ bool peers_wall_ms(const struct peers *peers, uint32_t broker, uint64_t *out_ms)
     }
     *out_ms = peer->pong_wall_ms + (now(peers) - peer->pong_ms);
     return true;
+}
+
+void peers_set_figures(struct peers *peers, const struct slow_figures *figures)
+{
+    peers->figures = *figures;
+}
+
+size_t peers_figures(const struct peers *peers, struct slow_figures *out, size_t capacity)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < peers->count && count < capacity; i++) {
+        if (is_heard(peers->peer[i])) {
+            out[count++] = peers->peer[i]->figures;
+        }
+    }
+    return count;
+}
+
+uint64_t peers_take_stall_us(struct peers *peers)
+{
+    uint64_t stall_us = peers->stall_ms * 1000;
+    peers->stall_ms = 0;
+    return stall_us;
 }
 
 /* ---- life ---- */

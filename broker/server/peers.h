@@ -48,6 +48,7 @@ struct peers_options {
     void (*reset_changed)(void *context);
 };
 
+struct slow_figures;
 struct peers;
 
 struct peers *peers_new(const struct peers_options *options);
@@ -89,6 +90,12 @@ size_t peers_reset(const struct peers *peers, uint32_t *out, size_t capacity);
 
 /* Its wall clock as its last PONG said, carried on to now. False: not heard lately. */
 bool peers_wall_ms(const struct peers *peers, uint32_t broker, uint64_t *out_ms);
+
+/* How slow we are, for the PONGs; how slow those are that are heard, at most `capacity`. */
+void peers_set_figures(struct peers *peers, const struct slow_figures *figures);
+size_t peers_figures(const struct peers *peers, struct slow_figures *out, size_t capacity);
+/* The latest that our timer was since this was asked last. */
+uint64_t peers_take_stall_us(struct peers *peers);
 
 /* Shards that we lead and that are not whole (broker/shard/shard.h), as the last pings told. */
 uint32_t peers_lacking(const struct peers *peers);

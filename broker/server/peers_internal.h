@@ -1,6 +1,7 @@
 /* What peers.c, appends.c and receive.c share. Private. */
 #pragma once
 
+#include "broker/health/slow.h"
 #include "broker/server/peers.h"
 #include "proto/schema/data.pb-c.h"
 
@@ -33,6 +34,7 @@ struct peer {
     uint64_t heard_ms;                    /* when the newest answered ping was sent */
     uint64_t pong_ms;                     /* when the last answer of any age came */
     uint64_t pong_wall_ms;                /* its wall clock then */
+    struct slow_figures figures;          /* as its last PONG said */
     bool reset;                           /* reset or refused, and not back */
     uint32_t lacking;                     /* what we tell it: as Ping.lacking */
     uint32_t lacks;                       /* what its newest ping told us */
@@ -85,14 +87,20 @@ struct peers {
     int64_t copy_credit;
     uint64_t copy_ms; /* when it was refilled */
     struct net_timer copy_timer;
-    uint32_t lacking; /* shards that we lead and that lack a replica */
-    uint32_t missing; /* a broker that has such a replica; 0: none */
+    uint32_t lacking;            /* shards that we lead and that lack a replica */
+    struct slow_figures figures; /* ours, for PONGs */
+    uint64_t stall_ms;           /* the latest that the timer was since it was asked for */
+    uint32_t alone;              /* shards led here of which no other voter is heard */
+    uint32_t missing;            /* a broker that has such a replica; 0: none */
 };
 
 struct peer *peers_find(const struct peers *peers, uint32_t broker);
 
 /* whole.c: counts what we lead and what it lacks, for all peers. */
 void peers_count_lacking(struct peers *peers);
+
+/* alone.c: which leaders here no follower answers; shard_alone(). */
+void peers_find_alone(struct peers *peers);
 
 /* appends.c */
 void peer_send_appends(struct peer *peer);

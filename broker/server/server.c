@@ -29,8 +29,7 @@ static uint64_t hook_now_ms(void *context)
 
 static uint64_t hook_wall_ms(void *context)
 {
-    (void)context;
-    return net_wall_ms();
+    return health_append_ms(context);
 }
 
 static bool fill_random(uint8_t *to, size_t size)
@@ -215,6 +214,7 @@ static void on_housekeeping(struct net_timer *timer)
     struct server *s = CONTAINER_OF(timer, struct server, housekeeping);
     server_check_space(s);
     observe_count(s);
+    health_look(s);
     tell_when_out(s);
     resign_while_out(s);
     tell_floors(s);
@@ -223,7 +223,7 @@ static void on_housekeeping(struct net_timer *timer)
     peers_drain(s->peers);
     if (now(s) >= s->retention_ms) {
         s->retention_ms = now(s) + RETENTION_EVERY_MS;
-        retention_run(s->shards, s->route, s->peers, now(s), net_wall_ms());
+        retention_run(s->shards, s->route, s->peers, now(s), health_retention_ms(s));
     }
     if (now(s) >= s->loads_ms) {
         s->loads_ms = now(s) + LOADS_EVERY_MS;
@@ -408,6 +408,7 @@ NODISCARD static enum status open_controllers(struct server *s, struct error *er
         .route = s->route,
         .keys = s->keys,
         .data_keys = &s->data_keys,
+        .clock = &s->health.clock,
         .context = s,
         .schedule = schedule,
         .route_changed = route_changed,
@@ -497,6 +498,7 @@ enum status server_open(const struct server_config *config, struct server **out,
     }
     s->config = config;
     s->loop = net_loop_new(NULL);
+    health_open(s);
     enum status status =
         s->loop == NULL ? error_set(error, STATUS_NO_MEMORY, "out of memory") : open_all(s, error);
     if (status != STATUS_OK) {

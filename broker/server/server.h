@@ -18,6 +18,7 @@ struct server_config {
     uint32_t journal_files, connections_max, source_connections, source_handshakes;
     uint64_t quarantine_after_ms, quarantine_keep_ms;
     uint64_t copy_bandwidth, shutdown_handover_ms, shutdown_drain_ms;
+    uint32_t slow_factor;
     uint64_t scrub_period_ms, scrub_rate;
     char *disk_reserve, *io_backend, *log_level, *log_format, *metrics_listen;
     bool direct_io;

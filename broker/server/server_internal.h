@@ -6,6 +6,7 @@
 #include "broker/api/api.h"
 #include "broker/kinesis/kinesis.h"
 #include "broker/server/controllers.h"
+#include "broker/server/health.h"
 #include "broker/server/observe.h"
 #include "broker/server/peers.h"
 #include "broker/server/repair.h"
@@ -49,6 +50,7 @@ struct server {
     uint64_t quarantine_ms; /* when quarantine is looked at next */
     struct controllers_strays strays;
     struct observe observe;
+    struct health health;
     char advertised_host[HOST_BYTES];
     uint64_t boot;
     struct error refused; /* status OK: nobody has */

@@ -155,6 +155,10 @@ NODISCARD static enum status check_leader(struct shard *shard, struct replica_sl
         return error_set(error, STATUS_NOT_LEADER, "broker-%u does not lead this shard",
                          shard->set->broker);
     }
+    if (shard->is_alone) {
+        return error_set(error, STATUS_NO_QUORUM, "broker-%u hears no other replica of this shard",
+                         shard->set->broker);
+    }
     enum status status = replica_slot(shard->replica, slot);
     if (status != STATUS_OK) {
         return error_set(error, status, "%s", status_text(status));

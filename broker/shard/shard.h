@@ -42,7 +42,7 @@ struct shard_peer {
 struct shards_hooks {
     void *context;
     uint64_t (*now_ms)(void *context);  /* monotonic */
-    uint64_t (*wall_ms)(void *context); /* Unix */
+    uint64_t (*wall_ms)(void *context); /* Unix, near cluster time: what appends are stamped with */
     /* Random bytes for secrets; false when there are none. */
     bool (*random)(void *context, uint8_t *to, size_t size);
     /* There is something to send: replica_next_append() until it says NOT_FOUND. */
@@ -101,6 +101,9 @@ struct shard {
     uint64_t end, commit, log_start;
     uint32_t left_epoch, left_promised; /* stepped down from, with the controllers not knowing */
     uint32_t given_epoch;               /* last handed over to whoever is best; 0: none */
+    bool is_alone;                      /* leads, and no other voter answers: see shard_alone() */
+    bool is_stalled;                    /* ditto, or commits nothing */
+    uint64_t alone_ms;                  /* the caller's: since when; 0: one does */
     uint64_t resign_ms;                 /* when it is said again, UINT64_MAX: nothing to say */
     uint64_t seal_end;                  /* where the log's SEAL ends, 0: it has none */
     bool sealed; /* ... and it is committed: no record follows, ever (2.12) */
@@ -231,6 +234,11 @@ NODISCARD enum status shard_learn(struct shard *shard, uint32_t epoch,
  * is done (hooks->resign), a second at most. BUSY: nobody is near enough; NOT_FOUND, NOT_LEADER
  * (with broker 0 also if it was handed over before and came back: the others leave, too). */
 NODISCARD enum status shard_hand_over(struct shard *shard, struct replica_id heir);
+
+/* Leader: for REPLICA_STALL_MS no other voter has answered anything, or one does again. While that
+ * lasts puts get NO_QUORUM at once, those that wait UNCERTAIN, and the controllers are told
+ * (hooks->resign): they have another one lead, if they see a majority. */
+void shard_alone(struct shard *shard, bool alone);
 
 /* All parents are sealed (docs/replication.md I12): puts may come. */
 void shard_open_child(struct shard *shard);

@@ -228,6 +228,10 @@ static void fill_broker(const Weir__BrokerStatus *from, struct weir_broker_statu
     out->holes = from->holes;
     out->held = from->held;
     out->isolated_ms = from->isolated_ms;
+    (void)snprintf(out->unfit, sizeof(out->unfit), "%s", from->unfit);
+    out->clock_offset_ms = from->clock_offset_ms;
+    out->sync_us = from->sync_us;
+    out->stall_us = from->stall_us;
     out->damage_found = from->damage_found;
     out->damage_repaired = from->damage_repaired;
     out->segments_differ = from->segments_differ;

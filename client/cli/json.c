@@ -101,6 +101,14 @@ void json_number(struct json *json, const char *key, uint64_t value)
     put_text(json, text);
 }
 
+void json_signed(struct json *json, const char *key, int64_t value)
+{
+    char text[24];
+    (void)snprintf(text, sizeof(text), "%" PRIi64, value);
+    begin_value(json, key);
+    put_text(json, text);
+}
+
 void json_bool(struct json *json, const char *key, bool value)
 {
     begin_value(json, key);

@@ -36,6 +36,10 @@ static void broker_fields(struct json *json, const struct weir_broker_status *br
     json_bool(json, "scrub_late", broker->scrub_late);
     json_bool(json, "held", broker->held);
     json_bool(json, "isolated", broker->isolated_ms != 0);
+    json_string(json, "unfit_to_lead", broker->unfit);
+    json_signed(json, "clock_offset_ms", broker->clock_offset_ms);
+    json_number(json, "sync_p99_us", broker->sync_us);
+    json_number(json, "late_us", broker->stall_us);
     json_object_end(json);
 }
 
@@ -96,6 +100,24 @@ static void print_strays(const struct weir_broker_status *broker)
     }
 }
 
+/* Its leaderships move to other brokers, and none comes. */
+static void print_unfit(const struct weir_broker_status *broker)
+{
+    if (strcmp(broker->unfit, "clock off") == 0) {
+        (void)printf("%s: its clock is off by %" PRIi64 " ms: others lead instead. Set it\n",
+                     broker->name, broker->clock_offset_ms);
+    } else if (strcmp(broker->unfit, "slow disk") == 0) {
+        (void)printf(
+            "%s: its disk is or was slow and others' are not (now %u ms a write at worst): "
+            "others lead instead\n",
+            broker->name, broker->sync_us / 1000);
+    } else if (strcmp(broker->unfit, "slow") == 0) {
+        (void)printf("%s: it is or was late and others are not (now %u ms at worst): others lead "
+                     "instead\n",
+                     broker->name, broker->stall_us / 1000);
+    }
+}
+
 static void print_damage(const struct weir_broker_status *broker)
 {
     if (broker->held) {
@@ -109,6 +131,7 @@ static void print_damage(const struct weir_broker_status *broker)
             "after 30 s. If it is dead: weirctl cluster consent-failover\n",
             broker->name);
     }
+    print_unfit(broker);
     if (broker->holes > 0) {
         (void)printf("%s: %u replicas are damaged and no other replica can repair them now\n",
                      broker->name, broker->holes);
@@ -144,6 +167,8 @@ static int print_brokers(const struct program *program, const struct weir_cluste
         table_add(&table, TABLE_PLAIN, "%.60s:%u", broker->host, (unsigned)broker->port);
         if (broker->alive && broker->isolated_ms != 0) {
             table_add(&table, TABLE_BAD, "isolated");
+        } else if (broker->alive && broker->unfit[0] != '\0') {
+            table_add(&table, TABLE_BAD, "%s", broker->unfit);
         } else if (broker->alive && broker->session) {
             table_add(&table, TABLE_GOOD, "up");
         } else {

@@ -110,14 +110,20 @@ static bool is_up(const struct election *e, uint32_t id)
     return b != NULL && b->up;
 }
 
+static bool is_unfit(const struct election *e, uint32_t id)
+{
+    const struct broker *b = table_broker(e, id);
+    return b != NULL && b->unfit;
+}
+
 static uint32_t leading(const struct election *e, uint32_t id)
 {
     const struct broker *b = table_broker(e, id);
     return b == NULL ? 0 : b->leading;
 }
 
-/* Among equal logs: whoever stays in the configuration, then the heir, then who leads least, then
- * who should. */
+/* Among equal logs: whoever stays in the configuration, then the heir, then one that is fit
+ * to lead, then who leads least, then who should. */
 static bool suits_better(const struct election *e, const struct shard *s, const struct slot *a,
                          const struct slot *b)
 {
@@ -127,6 +133,9 @@ static bool suits_better(const struct election *e, const struct shard *s, const 
     }
     if (s->heir != 0 && (a->id.broker == s->heir) != (b->id.broker == s->heir)) {
         return a->id.broker == s->heir;
+    }
+    if (is_unfit(e, a->id.broker) != is_unfit(e, b->id.broker)) {
+        return !is_unfit(e, a->id.broker);
     }
     uint32_t a_leads = leading(e, a->id.broker), b_leads = leading(e, b->id.broker);
     if (a_leads != b_leads) {

@@ -379,6 +379,17 @@ static enum status on_broker_down(struct election *e, uint64_t now_ms,
     return pursue_all(e, now_ms, in->broker, out);
 }
 
+/* Of use to the next choice only: what is led goes on. */
+static enum status on_broker_fit(struct election *e, const struct election_input *in)
+{
+    struct broker *b = table_broker_add(e, in->broker);
+    if (b == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    b->unfit = in->unfit;
+    return STATUS_OK;
+}
+
 /* Another history than our rows know: the controllers' state was restored from an older copy. The
  * head-room keeps the new epoch clear of numbers that brokers we cannot reach may have seen. */
 static uint32_t epoch_above(uint32_t promised)
@@ -529,6 +540,8 @@ enum status election_step(struct election *e, uint64_t now_ms, const struct elec
         return on_opened(e, now_ms, in, out);
     case ELECTION_RESIGNED:
         return on_resigned(e, now_ms, in, out);
+    case ELECTION_BROKER_FIT:
+        return on_broker_fit(e, in);
     case ELECTION_TICK:
         return on_tick(e, now_ms, out);
     }

@@ -102,6 +102,7 @@ enum election_input_type {
                              the highest promise it met, or 0; .stalled: it has not stepped down,
                              but cannot reach a majority; .heir: it hands over to that broker,
                              which has all of the log, 0: it does not */
+    ELECTION_BROKER_FIT,  /* .broker should lead nothing if others can (.unfit), or may again */
     ELECTION_TICK,        /* election_deadline() has passed */
 };
 
@@ -111,7 +112,7 @@ struct election_input {
     uint64_t boot;
     uint64_t shard;
     uint32_t epoch, promised, heir;
-    bool stalled;
+    bool stalled, unfit;
     const struct election_row *row; /* borrowed for the step */
     struct election_report report;
 };

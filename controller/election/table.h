@@ -48,6 +48,7 @@ struct broker {
     uint64_t boot; /* of the session that is or was up */
     bool up, down; /* neither: not heard of yet since activation */
     uint32_t leading;
+    bool unfit; /* should lead nothing if others can */
 };
 
 struct election {

@@ -216,9 +216,13 @@ enum status handle_beat(struct controller *c, struct client *client, struct byte
                                                 .scrub_finished_ms = beat->scrub_finished_ms,
                                                 .scrub_late = beat->scrub_late};
         client->leaders = beat->leaders;
+        client->clock_offset_ms = beat->clock_offset_ms;
+        client->sync_us = beat->sync_us;
+        client->stall_us = beat->stall_us;
         client->wall_ms = beat->time_ms;
         client->wall_at_ms = controller_now(c);
         (void)snprintf(client->disk_state, sizeof(client->disk_state), "%s", beat->disk_state);
+        fitness_note_beat(c, client, beat);
         if (beat->n_reset > 0) {
             judge(c);
         }
@@ -289,6 +293,7 @@ void brokers_activate(struct controller *c)
     }
     announce(c);
     liveness_fired(&c->liveness_timer);
+    fitness_activate(c);
 }
 
 void brokers_deactivate(struct controller *c)
@@ -296,6 +301,7 @@ void brokers_deactivate(struct controller *c)
     net_timer_stop(c->options.loop, &c->liveness_timer);
     net_timer_stop(c->options.loop, &c->drops_timer);
     liveness_clear(&c->liveness);
+    fitness_deactivate(c);
 }
 
 /* ---- deletions

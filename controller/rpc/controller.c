@@ -284,6 +284,7 @@ static void on_called(struct session *session, struct session_call *call)
         {RPC_GET_METADATA,       handle_get_metadata      },
         {RPC_ALLOCATE_PRODUCERS, handle_allocate_producers},
         {RPC_CLUSTER_STATUS,     handle_cluster_status    },
+        {RPC_CLUSTER_TIME,       handle_cluster_time      },
         {RPC_CONTROLLER_CONTROL, handle_controller_control},
         {RPC_BACKUP,             handle_backup            },
         {RPC_CHANGE_RETENTION,   handle_change_retention  },
@@ -557,6 +558,7 @@ void controller_close(struct controller *c)
     net_turn_cancel(&c->turn);
     process_close(&c->process);
     net_timer_stop(c->options.loop, &c->liveness_timer);
+    net_timer_stop(c->options.loop, &c->fitness_timer);
     net_timer_stop(c->options.loop, &c->election_timer);
     net_timer_stop(c->options.loop, &c->drops_timer);
     net_timer_stop(c->options.loop, &c->ahead_timer);
@@ -595,6 +597,7 @@ void controller_free(struct controller *c)
     lease_effects_release(&c->lease_effects);
     buf_release(&c->made);
     liveness_release(&c->liveness);
+    fitness_release(&c->fitness);
     free(c->state_path);
     free(c);
 }

@@ -3,6 +3,7 @@
 
 #include "controller/db/db.h"
 #include "controller/election/election.h"
+#include "controller/fitness/fitness.h"
 #include "controller/lease/lease.h"
 #include "controller/rpc/agreement.h"
 #include "controller/rpc/liveness.h"
@@ -63,6 +64,8 @@ struct client {
     } damage;
     uint32_t replicas, leaders;
     char disk_state[16];
+    int64_t clock_offset_ms;
+    uint32_t sync_us, stall_us;
     uint64_t wall_ms, wall_at_ms; /* its clock, and our monotonic one when it said so */
 };
 
@@ -94,6 +97,8 @@ struct controller {
     struct pipeline pipeline;
     struct liveness liveness;
     uint32_t held_told;
+    struct fitness fitness;
+    struct net_timer fitness_timer;
     struct election *election;
     struct election_effects effects;
     struct net_timer liveness_timer, election_timer, drops_timer, ahead_timer, replicas_timer,
@@ -181,6 +186,14 @@ struct session *members_session(void *controller, uint32_t id);
 /* Tells a controller that it is none any more. */
 void members_refuse(struct controller *c, struct session *session);
 
+void handle_cluster_time(struct controller *c, struct client *client, struct session_call *call);
+/* Who should lead nothing: what a beat says of that. */
+void fitness_note_beat(struct controller *c, const struct client *client,
+                       const Weir__BrokerBeat *beat);
+void fitness_activate(struct controller *c);
+void fitness_deactivate(struct controller *c);
+/* Whether it makes sense to have this broker lead: it is here, and well. */
+bool brokers_may_lead(const struct controller *c, uint32_t broker);
 /* INVALID: malformed. */
 enum status handle_beat(struct controller *c, struct client *client, struct bytes body);
 /* Watches for voters whose replicas have never been made: a broker that was away during the shard's

@@ -78,7 +78,7 @@ static bool is_astray(const struct controller *c, const struct db_shard *row)
     const struct db_broker *preferred = watch_broker(c->watch, row->preferred);
     if (row->phase != DB_SHARD_ACTIVE || row->leader.broker == row->preferred ||
         preferred == NULL || preferred->mode != DB_BROKER_NORMAL ||
-        brokers_client(c, row->preferred) == NULL) {
+        !brokers_may_lead(c, row->preferred)) {
         return false;
     }
     for (uint32_t v = 0; v < row->cfg.voter_count; v++) {

@@ -167,7 +167,7 @@ static uint32_t other_leader(const struct controller *c, const struct db_shard *
         const struct db_broker *broker = watch_broker(c->watch, id);
         if (id != row->move.from.broker && broker != NULL && brokers_client(c, id) != NULL &&
             broker->disk_gen == row->cfg.voter[v].disk_gen &&
-            (best == 0 || id == row->preferred ||
+            (best == 0 || id == row->preferred || !brokers_may_lead(c, best) ||
              (best != row->preferred && broker->mode == DB_BROKER_NORMAL))) {
             best = id;
         }

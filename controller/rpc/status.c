@@ -16,6 +16,7 @@ struct broker_message {
     Weir__BrokerInfo info;
     Weir__Address address;
     char name[NODE_NAME_BYTES], zone[ZONE_BYTES], host[HOST_BYTES], disk_state[16], software[64];
+    char unfit[16];
 };
 
 static void fill_controller(const struct controller *c, struct controller_message *out,
@@ -81,6 +82,7 @@ static void fill_broker(const struct controller *c, struct broker_message *out,
     weir__broker_status__init(&out->status);
     out->status.info = &out->info;
     out->status.disk_state = out->disk_state;
+    out->status.unfit = out->unfit;
     out->status.software = out->software;
     const struct liveness_broker *live = liveness_get(&c->liveness, row->id);
     const struct client *client = brokers_client(c, row->id);
@@ -95,6 +97,11 @@ static void fill_broker(const struct controller *c, struct broker_message *out,
         out->status.protocol = session_protocol(client->session);
         (void)snprintf(out->software, sizeof(out->software), "%s",
                        session_software(client->session));
+        (void)snprintf(out->unfit, sizeof(out->unfit), "%s",
+                       fitness_text(fitness_of(&c->fitness, row->id)));
+        out->status.clock_offset_ms = client->clock_offset_ms;
+        out->status.sync_us = client->sync_us;
+        out->status.stall_us = client->stall_us;
         out->status.replicas = client->replicas;
         out->status.leaders = client->leaders;
         out->status.unlisted = client->unlisted;

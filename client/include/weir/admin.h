@@ -246,7 +246,12 @@ struct weir_broker_status {
     bool scrub_late;
     char software[64]; /* as of controllers */
     uint32_t protocol;
-    bool held;            /* silent, but so are too many: see WEIR_CONSENT_FAILOVER */
+    bool held;      /* silent, but so are too many: see WEIR_CONSENT_FAILOVER */
+    char unfit[16]; /* why its leaderships move away: "slow disk", "slow", "clock off", "disk full";
+                     * "": it may lead */
+    int64_t clock_offset_ms;    /* of its clock to cluster time, the middle of the controllers' */
+    uint32_t sync_us, stall_us; /* lately 99 of 100 of its journal writes took no longer; and the
+                                 * latest that it was with what it does */
     uint64_t isolated_ms; /* for so long other brokers have reached it and the controllers have not;
                            * 0: it is not so. After 30 s it is failed over */
 };
