@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Access keys over a real cluster: made, listed, switched and deleted with weirctl; known to every broker within two
-seconds; kept through the loss of the active controller and a restart; and their secrets nowhere in clear.
+seconds, which takes signed requests of those that are enabled and of no others; kept through the loss of the active controller and a restart; and their secrets nowhere in clear.
 
 usage: keys.py [--bin DIR]
 """
@@ -37,6 +37,18 @@ def wait_at_brokers(cluster, count, seconds=2.0):
     raise Failed(f"after {seconds} s not every broker has {count} keys: {[fetched(cluster, b) for b in brokers]}")
 
 
+def expect_calls(cluster, key, secret, allowed):
+    """Whether a request that is signed with the key is answered, or refused because of the key, by every broker."""
+    for endpoint in cluster.env["WEIR_KINESIS_ENDPOINTS"].split(","):
+        said = cluster.run("curl", "-sS", "--max-time", "20", "--cacert", cluster.env["AWS_CA_BUNDLE"], "--aws-sigv4",
+                           f"aws:amz:{cluster.env['AWS_REGION']}:kinesis", "--user", f"{key}:{secret}", "-H",
+                           "X-Amz-Target: Kinesis_20131202.ListStreams", "-H", "Content-Type: application/x-amz-json-1.1",
+                           "-d", "{}", "-w", " %{http_code}", endpoint + "/").stdout
+        wanted = '"StreamNames":' in said and said.endswith(" 200") if allowed else \
+            "UnrecognizedClientException" in said and said.endswith(" 400")
+        expect(wanted, f"{endpoint}, {key}, which may {'' if allowed else 'not '}call: {said}")
+
+
 def administrator_has_a_key(cluster):
     path = os.path.join(cluster.dir, "credentials")
     expect(os.stat(path).st_mode & 0o777 == 0o600, "the credentials can be read by others")
@@ -48,6 +60,7 @@ def administrator_has_a_key(cluster):
     row = keys(cluster)[cluster.env["AWS_ACCESS_KEY_ID"]]
     expect(row["name"] == "admin" and row["enabled"], f"the administrator's key is {row}")
     wait_at_brokers(cluster, 1)
+    expect_calls(cluster, row["access_key_id"], cluster.env["AWS_SECRET_ACCESS_KEY"], True)
 
 
 def life_of_a_key(cluster, secrets):
@@ -57,6 +70,7 @@ def life_of_a_key(cluster, secrets):
     expect(re.fullmatch(r"WEIR[A-Z2-7]{16}", key), f"{key} is no access key id")
     expect(re.fullmatch(r"[A-Za-z0-9+/]{40}", made["secret_access_key"]), "the secret has not 40 characters")
     wait_at_brokers(cluster, 2)
+    expect_calls(cluster, key, made["secret_access_key"], True)
     rows = keys(cluster)
     expect(len(rows) == 2 and rows[key]["enabled"] and rows[key]["name"] == "joe@example.org", f"the list is {rows}")
     expect("secret_access_key" not in rows[key], "the list tells a secret")
@@ -65,11 +79,14 @@ def life_of_a_key(cluster, secrets):
 
     cluster.run("weirctl", "key", "disable", key)
     wait_at_brokers(cluster, 1)
+    expect_calls(cluster, key, made["secret_access_key"], False)
     expect(not keys(cluster)[key]["enabled"], "a disabled key is listed as enabled")
     cluster.run("weirctl", "key", "enable", key)
     wait_at_brokers(cluster, 2)
+    expect_calls(cluster, key, made["secret_access_key"], True)
     cluster.run("weirctl", "key", "delete", key)
     wait_at_brokers(cluster, 1)
+    expect_calls(cluster, key, made["secret_access_key"], False)
     expect(key not in keys(cluster), "a deleted key is listed")
 
 
@@ -113,6 +130,7 @@ def restart(cluster):
     expect((cluster.env["AWS_ACCESS_KEY_ID"], cluster.env["AWS_SECRET_ACCESS_KEY"]) == credentials, "other credentials")
     expect(keys(cluster) == before, f"before {before}, now {keys(cluster)}")
     wait_at_brokers(cluster, 3, seconds=5)
+    expect_calls(cluster, *credentials, True)
 
 
 def nothing_in_clear(cluster, secrets):
