@@ -15,8 +15,6 @@
 
 enum { PATH_BYTES = 512, WALK_FILES = 16, ANSWER_MS = 3000, PROGRAM_WORDS = 6 };
 
-extern char **environ;
-
 struct bundle {
     struct program *program;
     char directory[PATH_BYTES], name[64]; /* DIRECTORY/NAME is what is packed */

@@ -33,15 +33,14 @@ struct search {
 
 static struct search search;
 
-static void *must_grow(void *memory, size_t size)
+static void *must_have(void *memory)
 {
-    void *grown = realloc(memory, size);
-    if (grown == NULL) {
+    if (memory == NULL) {
         fprintf(stderr, "weir-model: out of memory at %llu states; try smaller bounds\n",
                 (unsigned long long)search.count);
         exit(3);
     }
-    return grown;
+    return memory;
 }
 
 static bool insert(struct fingerprint *table, uint64_t capacity, struct fingerprint f)
@@ -60,10 +59,7 @@ static bool insert(struct fingerprint *table, uint64_t capacity, struct fingerpr
 static void seen_grow(void)
 {
     uint64_t capacity = search.seen_capacity == 0 ? 1 << 16 : search.seen_capacity * 2;
-    struct fingerprint *table = calloc(capacity, sizeof *table);
-    if (table == NULL) {
-        table = must_grow(NULL, capacity * sizeof *table);
-    }
+    struct fingerprint *table = must_have(calloc(capacity, sizeof *table));
     for (uint64_t i = 0; i < search.seen_capacity; i++) {
         if (search.seen[i].low != 0 || search.seen[i].high != 0) {
             insert(table, capacity, search.seen[i]);
@@ -90,7 +86,7 @@ static void add_node(uint32_t parent, uint16_t action)
 {
     if (search.count == search.capacity) {
         search.capacity = search.capacity == 0 ? 1 << 16 : search.capacity * 2;
-        search.node = must_grow(search.node, search.capacity * sizeof *search.node);
+        search.node = must_have(realloc(search.node, search.capacity * sizeof *search.node));
     }
     uint16_t depth = search.count == 0 ? 0 : (uint16_t)(search.node[parent].depth + 1);
     search.node[search.count++] = (struct node){.parent = parent, .action = action, .depth = depth};
@@ -167,6 +163,7 @@ static bool want_path;
 
 static void report_violation(const char *what)
 {
+    /* NOLINTNEXTLINE(bugprone-signal-handler,cert-sig30-c): see on_abort() */
     printf("VIOLATION after %u steps, %llu states: %s\n", search.node[search.current].depth + 1u,
            (unsigned long long)search.count, what);
 }
@@ -176,7 +173,7 @@ static void on_abort(int signal)
 {
     (void)signal;
     report_violation("a CHECK of the core");
-    fflush(stdout);
+    fflush(stdout); /* NOLINT(bugprone-signal-handler,cert-sig30-c): no print was cut short */
     _Exit(1);
 }
 

@@ -290,7 +290,7 @@ static void try_orders(const struct world *w, const uint64_t *sign, uint32_t *or
 struct fingerprint world_fingerprint(const struct world *w)
 {
     uint64_t sign[MODEL_REPLICAS];
-    uint32_t order[MODEL_REPLICAS];
+    uint32_t order[MODEL_REPLICAS] = {0};
     for (uint32_t s = 0; s < bounds.replicas; s++) {
         sign[s] = signature(w, s);
         order[s] = s;

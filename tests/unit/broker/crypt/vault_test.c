@@ -117,7 +117,7 @@ static void assert_opens(struct rig *rig, struct bytes batch, uint64_t now_ms, u
 static void without_a_key_nothing_is_sealed_and_it_is_asked_for(void **state)
 {
     struct rig *rig = *state;
-    struct bytes batch;
+    struct bytes batch = {0};
     assert_int_equal(make(rig, 0, 0, &batch), STATUS_KEY_UNAVAILABLE);
     assert_int_equal(rig->wanted, 1);
     assert_true(vault_is_due(rig->vault, STREAM, 1, 0, 0));
@@ -126,7 +126,7 @@ static void without_a_key_nothing_is_sealed_and_it_is_asked_for(void **state)
 static void the_newest_key_seals_and_all_of_them_open(void **state)
 {
     struct rig *rig = *state;
-    struct bytes batch;
+    struct bytes batch = {0};
     uint8_t old[512];
     give(rig, 1, STATUS_OK, 1, 0);
     assert_int_equal(make(rig, 10, 1, &batch), STATUS_OK);
@@ -142,7 +142,7 @@ static void the_newest_key_seals_and_all_of_them_open(void **state)
 static void a_disabled_key_neither_seals_nor_opens_until_it_is_enabled(void **state)
 {
     struct rig *rig = *state;
-    struct bytes batch, none, opened;
+    struct bytes batch = {0}, none = {0}, opened = {0};
     give(rig, 1, STATUS_OK, 1, 0);
     assert_int_equal(make(rig, 10, 1, &batch), STATUS_OK);
     assert_opens(rig, batch, 1, 1);
@@ -160,7 +160,7 @@ static void a_disabled_key_neither_seals_nor_opens_until_it_is_enabled(void **st
 static void keys_are_asked_for_again_and_forgotten_in_time(void **state)
 {
     struct rig *rig = *state;
-    struct bytes batch, opened;
+    struct bytes batch = {0}, opened = {0};
     give(rig, 2, STATUS_OK, 7, 100);
     assert_false(vault_is_due(rig->vault, STREAM, 2, 7, 100 + REFRESH_MS - 1));
     assert_true(vault_is_due(rig->vault, STREAM, 2, 7, 100 + REFRESH_MS));
@@ -178,7 +178,7 @@ static void keys_are_asked_for_again_and_forgotten_in_time(void **state)
 static void batches_in_clear_are_left_as_they_are(void **state)
 {
     struct rig *rig = *state;
-    struct bytes sealed, opened;
+    struct bytes sealed = {0}, opened = {0};
     give(rig, 1, STATUS_OK, 1, 0);
     assert_int_equal(make(rig, 10, 1, &sealed), STATUS_OK);
     struct batch_builder b = {0};
@@ -197,7 +197,7 @@ static void batches_in_clear_are_left_as_they_are(void **state)
 static void a_tampered_batch_is_not_given_out(void **state)
 {
     struct rig *rig = *state;
-    struct bytes batch, opened;
+    struct bytes batch = {0}, opened = {0};
     give(rig, 1, STATUS_OK, 1, 0);
     assert_int_equal(make(rig, 10, 1, &batch), STATUS_OK);
     rig->batch[BATCH_HEADER_BYTES + 3] ^= 1;

@@ -140,7 +140,7 @@ static void assert_as_before(const struct world *w)
 {
     char path[PATH_BYTES];
     segment_path(w, w->second.base, path);
-    uint8_t *now = malloc(w->good_bytes);
+    uint8_t *now = calloc(1, w->good_bytes);
     int fd = open(path, O_RDONLY);
     struct stat is;
     assert_true(now != NULL && fd >= 0 && fstat(fd, &is) == 0);
