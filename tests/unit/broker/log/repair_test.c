@@ -164,6 +164,26 @@ static void a_good_segment_is_checked_to_its_end(void **state)
 }
 
 /* Every place of damage, with the log's own old bytes as the other replica's. */
+static void a_segment_of_which_nothing_is_written_yet_is_no_damage(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w);
+    /* Up to the first batch of a segment, whose file is not there before that batch is synced. */
+    struct log_segment before = w.third, newest;
+    while (shard_log_segment(w.log, before.base + 1, &newest)) {
+        before = newest;
+    }
+    do {
+        (void)fixture_append(&w.f, w.log, 9, 2, PAYLOAD);
+    } while (!shard_log_segment(w.log, before.base + 1, &newest));
+    assert_int_equal(newest.bytes, 0);
+    struct log_check c = {.segment = newest.base, .point = {.end = newest.base}};
+    assert_int_equal(check(&w, &c), STATUS_MORE);
+    assert_int_equal(c.at, 0);
+    teardown(&w);
+}
+
 static void damage_is_found_and_written_over_wherever_it_lies(void **state)
 {
     (void)state;
@@ -406,6 +426,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_segment_is_checked_to_its_end),
+        cmocka_unit_test(a_segment_of_which_nothing_is_written_yet_is_no_damage),
         cmocka_unit_test(damage_is_found_and_written_over_wherever_it_lies),
         cmocka_unit_test(a_segment_that_was_cut_off_or_emptied_is_made_whole),
         cmocka_unit_test(what_does_not_close_the_gap_is_not_written),
