@@ -112,13 +112,20 @@ static bool has_lasted(const struct leases *l, const struct balance *b)
     return !is_even(b, difference, 50) || b->now >= app->uneven_since_ms + l->limits.term_ms;
 }
 
+static uint32_t moves_max(const struct leases *l, const struct app *app)
+{
+    uint32_t share = app->unfinished / LEASE_MOVES_SHARE;
+    return l->limits.moves != 0 ? l->limits.moves : share > LEASE_MOVES ? share : LEASE_MOVES;
+}
+
 static void move_some(struct leases *l, struct balance *b, uint32_t moves)
 {
     struct lease *lease;
     struct worker *from, *to;
-    while ((moves < l->limits.moves || LEASE_MUTANT(MUTANT_MOVES_UNBOUNDED)) &&
+    while ((moves < moves_max(l, b->app) || LEASE_MUTANT(MUTANT_MOVES_UNBOUNDED)) &&
            find_move(b, &lease, &from, &to)) {
         uint64_t weight = lease_weight(b->app, lease);
+        b->app->stirred = true;
         lease->asked = true;
         lease->heir = to->row.id;
         lease->asked_until_ms = b->now + l->limits.hand_over_ms;
@@ -136,7 +143,7 @@ static void move_some(struct leases *l, struct balance *b, uint32_t moves)
 void app_balance(struct leases *l, struct app *app, uint64_t now)
 {
     uint32_t moves = moves_under_way(app);
-    if (app->takers < 2 || LEASE_MUTANT(MUTANT_NO_BALANCE) || moves >= l->limits.moves) {
+    if (app->takers < 2 || LEASE_MUTANT(MUTANT_NO_BALANCE) || moves >= moves_max(l, app)) {
         return;
     }
     struct balance b = {.app = app, .now = now};

@@ -49,11 +49,13 @@ struct app {
     char name[LEASE_NAME_BYTES];
     struct lease **lease; /* ascending by shard */
     size_t lease_count, lease_capacity;
-    struct worker **worker; /* as the rows came */
+    struct worker **worker; /* ascending by id */
     size_t worker_count;
     struct app_stream *stream; /* ascending */
     size_t stream_count;
-    bool listed;              /* the workers' lists of leases are up to date */
+    bool listed;       /* the workers' lists of leases are up to date */
+    bool stirred;      /* something has changed, or waits for its time: look at all leases … */
+    uint64_t whole_ms; /* … else again then */
     uint64_t gather_until_ms; /* free leases wait for more workers; 0: they do not */
     uint64_t gather_latest_ms;
     bool wait_for_known;      /* gathering ends when every known worker was seen */

@@ -27,13 +27,16 @@
 enum {
     LEASE_TERM_MS = 10000,
     LEASE_HAND_OVER_MS = 30000,
-    LEASE_MOVES = 4,
+    LEASE_MOVES = 4,        /* at least, unless limited otherwise, ... */
+    LEASE_MOVES_SHARE = 50, /* ... or one in so many of the application's leases */
     LEASE_PARENTS_MAX = 2,
     LEASE_STREAMS_MAX = 100, /* that a worker reads */
     LEASE_INCARNATION_BYTES = 16,
     LEASE_NAME_BYTES = 129,
     LEASE_PROPOSE_MS = 1000, /* a proposal that has not committed is made again */
     LEASE_TICK_MS = 200,
+    LEASE_WHOLE_MS = 1000, /* while nothing happens to an application's leases, its loads are looked
+                              at so often */
     LEASE_GATHER_MS = 300, /* after a join, for the other workers that are being started */
     LEASE_GATHER_MAX_MS = 2000,
     LEASE_NEXT_FAST_MS = 250,   /* until a worker's next call when something is about to happen */
@@ -46,7 +49,7 @@ enum {
 
 struct lease_limits {
     uint32_t term_ms, hand_over_ms;
-    uint32_t moves; /* of an application, that balancing has under way at a time */
+    uint32_t moves; /* of an application, that balancing has under way at a time; 0: as above */
 };
 
 struct lease_worker_row {

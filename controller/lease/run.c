@@ -185,6 +185,7 @@ static struct worker *choose_owner(const struct app *app, const struct lease *le
 static enum status propose_owner(struct app *app, struct lease *lease, struct worker *worker,
                                  uint64_t now, struct lease_effects *out)
 {
+    app->stirred = true;
     lease->proposed_ms = now;
     lease->proposed_worker = worker == NULL ? 0 : worker->row.id;
     if (worker != NULL) {
@@ -276,9 +277,11 @@ static enum status look_at(const struct leases *l, struct app *app, struct lease
                            uint64_t now, bool gathering, struct lease_effects *out)
 {
     if (is_proposed(lease->proposed_ms, now)) {
+        app->stirred = true;
         return STATUS_OK;
     }
     if (lease->gone) {
+        app->stirred = true;
         lease->proposed_ms = now;
         return effect_add(out, (struct lease_effect){.type = LEASE_FORGET,
                                                      .application = app->id,
@@ -289,8 +292,12 @@ static enum status look_at(const struct leases *l, struct app *app, struct lease
     }
     const struct worker *owner = lease->row.worker == 0 ? NULL : worker_get(app, lease->row.worker);
     if (owner != NULL) {
-        return look_at_owned(l, app, lease, owner, now, out);
+        enum status status = look_at_owned(l, app, lease, owner, now, out);
+        /* It has a time limit, which whoever looks only now and then would overlook. */
+        app->stirred = app->stirred || lease->asked || !lease->confirmed;
+        return status;
     }
+    app->stirred = app->stirred || gathering;
     if (gathering || lease_parent_open(app, lease) != NULL) {
         return STATUS_OK;
     }
@@ -317,6 +324,11 @@ enum status app_run(struct leases *l, struct app *app, uint64_t now, struct leas
         status = update_streams(l, app, now, out);
     }
     bool gathering = is_gathering(app, now);
+    if (status == STATUS_OK && !app->stirred && now < app->whole_ms) {
+        return STATUS_OK; /* all leases have owners who renew them */
+    }
+    app->stirred = gathering;
+    app->whole_ms = now + LEASE_WHOLE_MS;
     count_loads(app, now);
     for (size_t i = 0; i < app->lease_count && status == STATUS_OK; i++) {
         status = look_at(l, app, app->lease[i], now, gathering, out);
@@ -324,5 +336,6 @@ enum status app_run(struct leases *l, struct app *app, uint64_t now, struct leas
     if (status == STATUS_OK && !gathering) {
         app_balance(l, app, now);
     }
+    app->stirred = app->stirred || status != STATUS_OK;
     return status;
 }

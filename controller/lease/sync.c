@@ -69,8 +69,10 @@ static enum status find(const struct leases *l, const struct lease_call *call, s
     return STATUS_EXPIRED;
 }
 
-static void renew(struct worker *worker, const struct lease_call *call, uint64_t now)
+static void renew(struct app *app, struct worker *worker, const struct lease_call *call,
+                  uint64_t now)
 {
+    app->stirred = app->stirred || !worker->seen || call->draining != worker->draining;
     worker->renewed_ms = now;
     worker->seen = true;
     worker->draining = worker->draining || call->draining; /* an earlier call may be late */
@@ -174,7 +176,7 @@ enum status lease_sync(struct leases *l, uint64_t now, const struct lease_call *
         return status;
     }
     lease_answer_release(out_answer);
-    renew(worker, call, now);
+    renew(app, worker, call, now);
     out_answer->application = app->id;
     out_answer->worker = worker->row.id;
     if (call->leaving) {

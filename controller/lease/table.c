@@ -54,7 +54,6 @@ struct leases *leases_new(const struct lease_limits *limits)
         l->limits.term_ms = limits->term_ms == 0 ? LEASE_TERM_MS : limits->term_ms;
         l->limits.hand_over_ms =
             limits->hand_over_ms == 0 ? LEASE_HAND_OVER_MS : limits->hand_over_ms;
-        l->limits.moves = limits->moves == 0 ? LEASE_MOVES : limits->moves;
     }
     return l;
 }
@@ -137,14 +136,23 @@ struct lease *lease_get(const struct app *app, uint64_t shard)
     return at < app->lease_count && app->lease[at]->row.shard == shard ? app->lease[at] : NULL;
 }
 
-struct worker *worker_get(const struct app *app, uint64_t id)
+static struct worker *worker_among(struct worker *const *list, size_t count, uint64_t id)
 {
-    for (size_t i = 0; i < app->worker_count; i++) {
-        if (app->worker[i]->row.id == id) {
-            return app->worker[i];
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (list[middle]->row.id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return NULL;
+    return low < count && list[low]->row.id == id ? list[low] : NULL;
+}
+
+struct worker *worker_get(const struct app *app, uint64_t id)
+{
+    return worker_among(app->worker, app->worker_count, id);
 }
 
 static struct known_stream *stream_get(const struct leases *l, uint32_t stream)
@@ -217,6 +225,12 @@ static void gather(struct app *app, uint64_t now)
     app->gather_until_ms = until < app->gather_latest_ms ? until : app->gather_latest_ms;
 }
 
+static int by_id(const void *a, const void *b)
+{
+    uint64_t x = (*(struct worker *const *)a)->row.id, y = (*(struct worker *const *)b)->row.id;
+    return x < y ? -1 : x > y;
+}
+
 static enum status take_workers(struct app *app, uint64_t now, const struct lease_input *in)
 {
     struct worker **list = calloc(in->worker_count + 1, sizeof(struct worker *));
@@ -249,12 +263,9 @@ static enum status take_workers(struct app *app, uint64_t now, const struct leas
         free((void *)list);
         return status;
     }
+    qsort((void *)list, count, sizeof(struct worker *), by_id);
     for (size_t i = 0; i < app->worker_count; i++) {
-        bool kept = false;
-        for (size_t k = 0; k < count; k++) {
-            kept = kept || list[k] == app->worker[i];
-        }
-        if (!kept) {
+        if (worker_among(list, count, app->worker[i]->row.id) == NULL) {
             free(app->worker[i]);
         }
     }
@@ -262,6 +273,7 @@ static enum status take_workers(struct app *app, uint64_t now, const struct leas
     app->worker = list;
     app->worker_count = count;
     app->listed = false;
+    app->stirred = true;
     if (made > 0) {
         gather(app, now);
     }
@@ -280,6 +292,7 @@ static enum status take_streams(struct app *app, const struct lease_input *in)
     free(app->stream);
     app->stream = list;
     app->stream_count = in->stream_count;
+    app->stirred = true;
     return STATUS_OK;
 }
 
@@ -305,6 +318,7 @@ static void lease_remove(struct app *app, uint64_t shard)
         memmove((void *)(app->lease + at), (void *)(app->lease + at + 1),
                 (app->lease_count - at) * sizeof(struct lease *));
         app->listed = false;
+        app->stirred = true;
     }
 }
 
@@ -360,6 +374,7 @@ static enum status take_row(struct leases *l, uint64_t now, const struct lease_i
         lease->heir = lease->avoid = 0;
     }
     app->listed = false;
+    app->stirred = true;
     return STATUS_OK;
 }
 
@@ -384,6 +399,7 @@ static void shard_gone(struct leases *l, uint64_t shard)
         struct lease *lease = lease_get(l->app[i], shard);
         if (lease != NULL) {
             lease->gone = true;
+            l->app[i]->stirred = true;
         }
     }
 }

@@ -171,12 +171,44 @@ static void fill_join(const Weir__LeaseSync *in, Weir__CmdLeaseJoin *join, Weir_
     command->lease_join = join;
 }
 
+struct join_call {
+    struct pipeline_request request;
+    struct list node; /* of controller.lease_joins */
+    struct controller *controller;
+    struct session_call *call;
+    Weir__LeaseSync *in;
+    bool begins; /* an application, or streams of it */
+};
+
+/* Whether a join that is under way makes the leases already. */
+static bool is_begun(const struct controller *c, const char *application, const char *stream)
+{
+    LIST_FOR_EACH (node, &c->lease_joins) {
+        const struct join_call *join = CONTAINER_OF(node, struct join_call, node);
+        for (size_t i = 0; join->begins && i < join->in->n_streams; i++) {
+            if (strcmp(join->in->application, application) == 0 &&
+                strcmp(join->in->streams[i]->name, stream) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Leases are made by the first who names a stream. Others, hundreds of which may come at once, go
+ * into one entry. */
 static uint32_t join_weight(const struct controller *c, const Weir__LeaseSync *in)
 {
+    struct db_application application = {0};
+    struct db_lease_stream row;
     uint32_t weight = 1;
+    (void)db_application_find(c->db, in->application, &application);
     for (size_t i = 0; i < in->n_streams; i++) {
         const struct db_stream *stream = watch_stream_find(c->watch, in->streams[i]->name);
-        weight += stream == NULL ? 0 : stream->shard_count;
+        if (stream != NULL && !db_lease_stream_get(c->db, application.id, stream->id, &row) &&
+            !is_begun(c, in->application, in->streams[i]->name)) {
+            weight += stream->shard_count;
+        }
     }
     return weight;
 }
@@ -187,7 +219,7 @@ static void begin_new_streams(struct controller *c, const Weir__LeaseSync *in, u
 {
     struct db_lease_stream row;
     bool fresh = false;
-    for (size_t i = 0; i < call->stream_count && !fresh; i++) {
+    for (size_t i = 0; i < call->stream_count && !fresh && c->lease_begins == 0; i++) {
         fresh = !db_lease_stream_get(c->db, application, call->streams[i], &row);
     }
     if (fresh) {
@@ -195,7 +227,7 @@ static void begin_new_streams(struct controller *c, const Weir__LeaseSync *in, u
         Weir__Command command;
         fill_join(in, &join, &command);
         join.lenient = true;
-        command_of_ours(c, &command, join_weight(c, in));
+        lease_command(c, &command, join_weight(c, in), &c->lease_begins);
     }
 }
 
@@ -250,13 +282,6 @@ static void sync_now(struct controller *c, struct session_call *call, const Weir
     }
 }
 
-struct join_call {
-    struct pipeline_request request;
-    struct controller *controller;
-    struct session_call *call;
-    Weir__LeaseSync *in;
-};
-
 static void join_done(struct pipeline_request *request, const struct db_result *result)
 {
     struct join_call *join = CONTAINER_OF(request, struct join_call, request);
@@ -269,6 +294,7 @@ static void join_done(struct pipeline_request *request, const struct db_result *
     } else {
         sync_now(c, join->call, join->in);
     }
+    list_remove(&join->node);
     weir__lease_sync__free_unpacked(join->in, NULL);
     free(join);
 }
@@ -287,12 +313,14 @@ static enum status begin_join(struct controller *c, struct session_call *call, W
     message.worker = in->worker;
     message.incarnation = in->incarnation;
     command.time_ms = net_wall_ms();
-    enum status status =
-        pipeline_submit(&c->pipeline, &command, join_weight(c, in), &join->request, join_done);
+    uint32_t weight = join_weight(c, in);
+    join->begins = weight > 1;
+    enum status status = pipeline_submit(&c->pipeline, &command, weight, &join->request, join_done);
     if (status != STATUS_OK) {
         free(join);
         return status;
     }
+    list_push(&c->lease_joins, &join->node);
     controller_wake(c);
     return STATUS_OK;
 }

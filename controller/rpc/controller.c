@@ -386,7 +386,6 @@ static void set_defaults(struct controller_options *options)
         {offsetof(struct controller_options, session_grace_ms),   CONTROLLER_SESSION_GRACE_MS },
         {offsetof(struct controller_options, lease_term_ms),      LEASE_TERM_MS               },
         {offsetof(struct controller_options, lease_hand_over_ms), LEASE_HAND_OVER_MS          },
-        {offsetof(struct controller_options, lease_moves),        LEASE_MOVES                 },
         {offsetof(struct controller_options, compare_entries),    CONTROLLER_COMPARE_ENTRIES  },
     };
     for (size_t i = 0; i < sizeof(defaults) / sizeof(defaults[0]); i++) {
@@ -434,6 +433,7 @@ struct controller *controller_new(const struct controller_options *options)
     list_init(&c->clients);
     list_init(&c->watchers);
     list_init(&c->leader_calls);
+    list_init(&c->lease_joins);
     net_turn_init(&c->turn, turn_fired);
     pipeline_init(&c->pipeline);
     liveness_init(&c->liveness, c->options.broker_timeout_ms, c->options.session_grace_ms);

@@ -113,6 +113,9 @@ struct controller {
     struct leases *leases;
     struct lease_effects lease_effects;
     struct net_timer lease_timer;
+    struct list lease_joins;               /* struct join_call, under way */
+    uint64_t lease_waits_ms;               /* no tick since then, for the sake of joins; 0: none */
+    uint32_t lease_commands, lease_begins; /* proposed and not answered: changes; new streams */
 
     struct scaling *scaling;
     struct net_timer scaling_timer;

@@ -233,6 +233,35 @@ static void gather_change(const struct lease_effect *effect, struct change *chan
     }
 }
 
+/* A command of ours, counted until it is answered. */
+struct lease_command {
+    struct pipeline_request request;
+    uint32_t *under_way;
+};
+
+static void lease_command_done(struct pipeline_request *request, const struct db_result *result)
+{
+    struct lease_command *own = CONTAINER_OF(request, struct lease_command, request);
+    (void)result;
+    --*own->under_way;
+    free(own);
+}
+
+void lease_command(struct controller *c, Weir__Command *command, uint32_t weight,
+                   uint32_t *under_way)
+{
+    struct lease_command *own = calloc(1, sizeof(*own));
+    command->time_ms = net_wall_ms();
+    if (own == NULL || pipeline_submit(&c->pipeline, command, weight, &own->request,
+                                       lease_command_done) != STATUS_OK) {
+        free(own);
+        return;
+    }
+    own->under_way = under_way;
+    ++*under_way;
+    controller_wake(c);
+}
+
 /* Effects of one application: who goes, goes first. */
 static void carry_out(struct controller *c, const struct lease_effect *effects, size_t count,
                       struct change *change)
@@ -250,7 +279,7 @@ static void carry_out(struct controller *c, const struct lease_effect *effects, 
         gone.workers = change->workers;
         command.kind_case = WEIR__COMMAND__KIND_LEASE_GONE;
         command.lease_gone = &gone;
-        command_of_ours(c, &command, (uint32_t)(gone.n_workers * 100));
+        lease_command(c, &command, (uint32_t)(gone.n_workers * 100), &c->lease_commands);
     }
     if (gone.n_workers == count) {
         return;
@@ -262,12 +291,35 @@ static void carry_out(struct controller *c, const struct lease_effect *effects, 
     command.kind_case = WEIR__COMMAND__KIND_LEASE_CHANGE;
     command.lease_change = &changes;
     size_t streams = changes.n_grown_streams + changes.n_gone_streams;
-    command_of_ours(c, &command, (uint32_t)(count + streams * 100));
+    lease_command(c, &command, (uint32_t)(count + streams * 100), &c->lease_commands);
+}
+
+/* On a slow disk. What is under way must not be proposed once more behind itself, or the queue would
+ * grow for as long as it is slow. And workers whose join is under way should get their share of
+ * free leases at once; for those nobody waits long. */
+static bool must_wait(struct controller *c)
+{
+    uint64_t now = controller_now(c);
+    if (c->lease_commands > 0) {
+        return true;
+    }
+    if (list_empty(&c->lease_joins)) {
+        return false;
+    }
+    c->lease_waits_ms = c->lease_waits_ms == 0 ? now : c->lease_waits_ms;
+    return now < c->lease_waits_ms + LEASE_GATHER_MAX_MS;
 }
 
 static void lease_fired(struct net_timer *timer)
 {
     struct controller *c = CONTAINER_OF(timer, struct controller, lease_timer);
+    if (must_wait(c)) {
+        status_ignore(net_timer_start(c->options.loop, &c->lease_timer,
+                                      controller_now(c) + LEASE_TICK_MS, lease_fired),
+                      "the next change of a lease starts it");
+        return;
+    }
+    c->lease_waits_ms = 0;
     feed(c, &(struct lease_input){.type = LEASE_TICK});
     leases_flush(c);
 }

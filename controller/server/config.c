@@ -76,8 +76,9 @@ static const struct config_key keys[] = {
         "a consumer's worker that is silent for so long loses its leases"),
     KEY("lease-hand-over", CONFIG_DURATION, lease_hand_over_ms, "30s",
         "a worker that is asked for a lease has so long to finish what it has in hand"),
-    KEY("lease-moves", CONFIG_U32, lease_moves, "4",
-        "leases of an application that are moved at a time to balance its workers"),
+    KEY("lease-moves", CONFIG_U32, lease_moves, "0",
+        "leases of an application that are moved at a time to balance its workers; 0: one in 50 of "
+        "them, and 4 at least"),
     PROCESS_CONFIG_KEYS,
 };
 
@@ -135,8 +136,9 @@ NODISCARD static enum status check(const void *config, struct error *error)
         return error_set(error, STATUS_INVALID,
                          "restore-file: a controller that joins gets its state from the others");
     }
-    if (c->lease_moves == 0 || c->lease_moves > 1000) {
-        return error_set(error, STATUS_INVALID, "lease-moves: must be between 1 and 1000");
+    if (c->lease_moves > 1000) {
+        return error_set(error, STATUS_INVALID,
+                         "lease-moves: must be between 1 and 1000, or 0 for one in 50 leases");
     }
     return process_config_check(c->certificate_check_ms, c->log_level, c->log_format, error);
 }

@@ -389,6 +389,127 @@ static void shards_that_are_new_or_gone_are_proposed_until_they_are_known(void *
     assert_int_equal(f->effects.count, 2);
 }
 
+/* ---- many leases
+ * ----------------------------------------------------------------------------------- */
+
+enum { MANY = 1000 };
+
+struct many {
+    struct leases *l;
+    struct lease_effects effects;
+    struct lease_answer answer;
+    uint64_t now, counter[MANY], shard[MANY], bytes[MANY];
+};
+
+static void many_step(struct many *m, struct lease_input in)
+{
+    assert_int_equal(lease_step(m->l, m->now, &in, &m->effects), STATUS_OK);
+}
+
+static void many_workers(struct many *m, size_t count)
+{
+    const struct lease_worker_row workers[] = {
+        {.id = 1, .name = "a"},
+        {.id = 2, .name = "b"}
+    };
+    const struct lease_stream_row stream = {.stream = 1, .next_shard = MANY};
+    many_step(m, (struct lease_input){.type = LEASE_APPLICATION,
+                                      .application = APP,
+                                      .name = "app",
+                                      .workers = workers,
+                                      .worker_count = count,
+                                      .streams = &stream,
+                                      .stream_count = 1});
+}
+
+static void many_rows(struct many *m, uint64_t worker, uint64_t first_counter)
+{
+    for (size_t i = 0; i < MANY; i++) {
+        m->shard[i] = (uint64_t)1 << 32 | i;
+        m->counter[i] = first_counter + i;
+        const struct lease_row row = {
+            .shard = m->shard[i], .worker = worker, .counter = m->counter[i]};
+        many_step(m, (struct lease_input){.type = LEASE_ROW, .application = APP, .row = &row});
+    }
+}
+
+static void many_sync(struct many *m, const char *worker, size_t held)
+{
+    const uint32_t stream = 1;
+    const struct lease_call call = {.application = "app",
+                                    .worker = worker,
+                                    .streams = &stream,
+                                    .stream_count = 1,
+                                    .shards = m->shard,
+                                    .counters = m->counter,
+                                    .bytes_per_s = m->bytes,
+                                    .held_count = held};
+    assert_int_equal(lease_sync(m->l, m->now, &call, &m->effects, &m->answer), STATUS_OK);
+}
+
+/* How many leases the only worker is asked for at once when a second comes. */
+static size_t moved_at_once(uint32_t moves)
+{
+    struct many m = {.now = 1000};
+    m.l = leases_new(&(struct lease_limits){.term_ms = TERM, .moves = moves});
+    assert_non_null(m.l);
+    many_step(&m, (struct lease_input){.type = LEASE_ACTIVATED});
+    many_workers(&m, 1);
+    many_rows(&m, 0, 100);
+    many_step(&m, (struct lease_input){.type = LEASE_LOADED});
+    many_sync(&m, "a", 0);
+    lease_effects_clear(&m.effects);
+    m.now += 100;
+    many_step(&m, (struct lease_input){.type = LEASE_TICK});
+    assert_int_equal(m.effects.count, MANY); /* all of them, at once */
+    for (size_t i = 0; i < MANY; i++) {
+        assert_int_equal(m.effects.effect[i].type, LEASE_ASSIGN);
+        assert_int_equal(m.effects.effect[i].worker, 1);
+    }
+    many_rows(&m, 1, 2000);
+    many_workers(&m, 2);
+    for (int i = 0; i < 10; i++) {
+        many_sync(&m, "b", 0);
+        many_sync(&m, "a", MANY);
+        m.now += 200;
+        many_step(&m, (struct lease_input){.type = LEASE_TICK});
+    }
+    many_sync(&m, "a", MANY);
+    size_t asked = m.answer.hand_over_count;
+    leases_free(m.l);
+    lease_effects_release(&m.effects);
+    lease_answer_release(&m.answer);
+    return asked;
+}
+
+static void free_leases_are_given_out_all_at_once_and_moved_a_share_at_a_time(void **state)
+{
+    (void)state;
+    assert_int_equal(moved_at_once(0), MANY / LEASE_MOVES_SHARE);
+    assert_int_equal(moved_at_once(7), 7);
+}
+
+/* While nothing changes, leases are looked at now and then only; what has a time limit is not
+ * overlooked for that. */
+static void what_has_a_time_limit_is_looked_at_in_time(void **state)
+{
+    struct fixture *f = *state;
+    join(f, 1);
+    sync_all(f);
+    tick(f, 500);
+    sync_all(f);
+    for (int i = 0; i < 20; i++) { /* calm */
+        tick(f, 300);
+        sync_all(f);
+    }
+    uint64_t counter = f->row[2].counter, from = f->now;
+    while (f->row[2].counter == counter && f->now < from + 2 * (uint64_t)TERM) {
+        assert_int_equal(sync_as(f, 1, 2, 0, false), STATUS_OK); /* lists all but this one */
+        tick(f, 100);
+    }
+    assert_in_range(f->now, from + TERM, from + TERM + 300);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
@@ -403,6 +524,8 @@ int main(void)
         TEST(leases_are_balanced_by_throughput),
         TEST(children_wait_for_their_parents_and_go_to_who_read_them),
         TEST(a_draining_worker_hands_everything_over),
+        TEST(what_has_a_time_limit_is_looked_at_in_time),
+        cmocka_unit_test(free_leases_are_given_out_all_at_once_and_moved_a_share_at_a_time),
         TEST(shards_that_are_new_or_gone_are_proposed_until_they_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,8 +66,9 @@ static void beat(struct net_timer *timer)
         message.replicas = 7;
         send_message(b, RPC_BROKER_BEAT, &message.base);
     }
-    assert_int_equal(net_timer_start(b->rig->loop, timer, net_now_ms(b->rig->loop) + BEAT_MS, beat),
-                     STATUS_OK);
+    assert_int_equal(
+        net_timer_start(b->rig->loop, timer, net_now_ms(b->rig->loop) + b->rig->beat_ms, beat),
+        STATUS_OK);
 }
 
 /* An empty log, promised. */
@@ -196,7 +197,7 @@ void rig_broker_connect(struct rig *rig, uint32_t id, uint64_t boot)
     }
     const struct session_options options = {
         .loop = rig->loop, .tls = b->tls, .boot = boot, .handlers = &broker_handlers, .data = b};
-    assert_non_null(session_dial(&options, "127.0.0.1", rig->port, RPC_ROLE_CONTROLLER, 1));
+    assert_non_null(session_dial(&options, "127.0.0.1", rig->port, RPC_ROLE_CONTROLLER, rig->id));
     rig_until(rig, brokers_are_connected);
 }
 
@@ -225,7 +226,8 @@ void rig_broker_up(struct rig *rig, uint32_t id, uint64_t boot)
         weir__register_broker_reply__unpack(NULL, rig->reply.size, rig->reply.body);
     assert_non_null(reply);
     assert_int_equal(reply->disk_gen, 1);
-    assert_int_equal(reply->beat_every_ms, BEAT_MS);
+    assert_true(rig->controller == NULL || reply->beat_every_ms == BEAT_MS);
+    rig->beat_ms = reply->beat_every_ms;
     weir__register_broker_reply__free_unpacked(reply, NULL);
     beat(&b->beat);
 }
@@ -334,8 +336,17 @@ static uint16_t free_port(void)
     return ntohs(address.sin_port);
 }
 
+void rig_meet(struct rig *rig)
+{
+    const struct session_options user = {
+        .loop = rig->loop, .tls = rig->user_tls, .handlers = &user_handlers, .data = rig};
+    rig->user = session_dial(&user, "127.0.0.1", rig->port, RPC_ROLE_CONTROLLER, rig->id);
+    rig_until(rig, user_is_open);
+}
+
 static void start(struct rig *rig)
 {
+    rig->id = 1;
     struct raft_node_server self = {.id = 1, .host = "127.0.0.1", .port = rig->port};
     rig->loop = net_loop_new(NULL);
     const struct controller_options options = {
@@ -361,13 +372,10 @@ static void start(struct rig *rig)
     assert_string_equal(error.text, "");
     assert_int_equal(status, STATUS_OK);
     rig_until(rig, is_active);
-    const struct session_options user = {
-        .loop = rig->loop, .tls = rig->user_tls, .handlers = &user_handlers, .data = rig};
-    rig->user = session_dial(&user, "127.0.0.1", rig->port, RPC_ROLE_CONTROLLER, 1);
-    rig_until(rig, user_is_open);
+    rig_meet(rig);
 }
 
-static void stop(struct rig *rig)
+void rig_part(struct rig *rig)
 {
     for (uint32_t id = 1; id <= RIG_BROKERS; id++) {
         if (rig->broker[id].session != NULL) {
@@ -377,6 +385,11 @@ static void stop(struct rig *rig)
     session_close(rig->user, STATUS_CLOSING, "the test ends");
     rig_until(rig, user_is_closed);
     rig_run_ms(rig, 20);
+}
+
+static void stop(struct rig *rig)
+{
+    rig_part(rig);
     controller_close(rig->controller);
     net_loop_free(rig->loop);
     controller_free(rig->controller);

@@ -43,6 +43,8 @@ struct rig {
     struct net_tls *tls, *user_tls;
     struct controller *controller;
     uint16_t port;
+    uint32_t id;          /* the controller's */
+    uint64_t beat_ms;     /* how often brokers beat */
     struct session *user; /* an admin's */
     bool user_open;
     struct rig_broker broker[RIG_BROKERS + 1]; /* by id */
@@ -53,6 +55,10 @@ struct rig {
 void rig_open(struct rig *rig);
 void rig_close(struct rig *rig);
 void rig_restart(struct rig *rig); /* the controller, on the same directory */
+/* Instead of rig_open(): a controller that runs in a process of its own. The caller has set certs,
+ * loop, user_tls, id and port; rig_part() ends the sessions alone. */
+void rig_meet(struct rig *rig);
+void rig_part(struct rig *rig);
 
 /* Runs the loop until *what is true, or fails the test after 10 s. */
 void rig_until(struct rig *rig, bool (*what)(struct rig *rig));
