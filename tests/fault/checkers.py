@@ -141,10 +141,11 @@ NONE = 2 ** 64 - 1  # the checkpoint of a shard that is finished
 
 def leases(events, parents=None, term=None, healthy=None):
     """C8: a shard's checkpoints rise, only its newest owner stores any, and a child begins after its parents' ends.
-    events: (seconds, worker, kind, shard, offset, words), sorted: I begins at an offset, C a checkpoint and its answer, R a
-    record, others end a tenure. With a term, no shard is without any event for three of them within the spans (from, to)
+    events: (seconds, worker, kind, shard, offset, words), sorted: I begins at an offset, C a checkpoint, its answer and the
+    nanosecond in which it was asked for (none: now), R a record, others end a tenure. An answer may be read late, by a worker
+    that was frozen: then it was stored before the next owner began, not above where that one began. With a term, no shard is without any event for three of them within the spans (from, to)
     of `healthy`."""
-    stored, owner, ended, found, heard = {}, {}, set(), [], {}
+    stored, owner, ended, found, heard, tenures = {}, {}, set(), [], {}, {}
     for at, worker, kind, shard, offset, words in events:
         heard.setdefault(shard, []).append(at)
         if kind == "I":
@@ -154,7 +155,16 @@ def leases(events, parents=None, term=None, healthy=None):
                 if parent not in ended:
                     found.append(f"C8 shard {shard} began before the end of {parent} was checkpointed")
             owner[shard] = worker
+            tenures.setdefault(shard, []).append((at, worker, offset))
         elif kind == "C" and words[0] == "OK":
+            asked = int(words[1]) / 1e9 if len(words) > 1 else at
+            before = [tenure for tenure in tenures.get(shard, ()) if tenure[0] <= asked]
+            behind = tenures.get(shard, [])[len(before):]
+            if behind and before and before[-1][1] == worker:
+                if offset > behind[0][2]:
+                    found.append(f"C8 {worker} checkpointed shard {shard} at {offset}, though {behind[0][1]} had begun at "
+                                 f"{behind[0][2]}")
+                continue
             if owner.get(shard) != worker:
                 found.append(f"C8 {worker} checkpointed shard {shard}, which {owner.get(shard)} owns")
             if offset < stored.get(shard, 0):

@@ -69,11 +69,12 @@ class Good:
                 last = shard == 0 and tenure == tenures - 1
                 if last:
                     events.append((at, worker, "C", shard, checkers.NONE, ["OK"]))
-                else:  # what the loser still tries is refused
+                else:  # what the loser still tries is refused; and it may have been frozen when it was told of its last one
                     events.append((at + 0.01, worker, "C", shard, offset + 5, ["LEASE_LOST"]))
+                    events.append((at + 0.45, worker, "C", shard, offset, ["OK", str(int(at * 1e9) - 1)]))
                 events.append((at + 0.02, worker, "E" if last else "L", shard, 0, []))
                 at += 0.4
-        return events
+        return sorted(events, key=lambda event: event[0])
 
     def violations(self):
         begin, end = self.history[0]["start"], self.history[-1]["end"]
@@ -263,6 +264,13 @@ def late_checkpoint_accepted(g, rng):
     return "C8"
 
 
+def frozen_worker_stored_too_late(g, rng):
+    index = next(i for i, e in enumerate(g.events) if e[2] == "C" and len(e[5]) > 1)
+    e = g.events[index]
+    g.events[index] = e[:4] + (e[4] + 1,) + e[5:]
+    return "C8"
+
+
 def checkpoint_fell(g, rng):
     rows = [i for i, e in enumerate(g.events) if e[2] == "C" and e[5] == ["OK"] and e[3] == 0]
     e = g.events[rows[1]]
@@ -306,7 +314,8 @@ def replica_corrupt(g, rng):
 FORGERIES = (lost_one, lost_tail, lost_middle, lost_stream, lost_shard, other_bytes_at_number, bytes_changed, key_changed, invented,
              refused_but_stored, stored_twice, stored_in_parent_and_child, unknown_stored_twice, swapped, sent_in_another_order,
              child_before_parent, number_told_twice, number_repeated, numbers_fall, readers_differ, reader_left_out,
-             reader_stepped_back, reader_got_uncommitted, owner_of_two, late_checkpoint_accepted, checkpoint_fell, began_too_early,
+             reader_stepped_back, reader_got_uncommitted, owner_of_two, late_checkpoint_accepted,
+             frozen_worker_stored_too_late, checkpoint_fell, began_too_early,
              child_lease_before_parents_end, replica_differs, replica_short, replica_missing, replica_corrupt)
 
 

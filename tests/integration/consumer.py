@@ -146,16 +146,24 @@ def check_order(events, produced):
 
 
 def check_fences(events, parents):
-    """A tenure begins at the newest checkpoint stored before it, or behind; who had the shard before stores none after."""
-    stored, owner, ended = {}, {}, set()
-    for _, worker, kind, shard, offset, rest in events:
+    """A tenure begins at the newest checkpoint stored before it, or behind; who had the shard before stores none after. An
+    answer may be read late, by a worker that was frozen meanwhile: what it asked for was stored before the next tenure."""
+    stored, owner, ended, began = {}, {}, set(), {}
+    for at, worker, kind, shard, offset, rest in events:
         if kind == "I":
             expect(offset >= stored.get(shard, 0),
                    f"shard {shard} began again at {offset} at worker {worker}, and {stored.get(shard)} was checkpointed")
             for parent in parents.get(shard, ()):
                 expect(parent in ended, f"shard {shard} began before the end of its parent {parent} was checkpointed")
             owner[shard] = worker
+            began.setdefault(shard, []).append((at, worker, offset))
         elif kind == "C" and rest[0] == "OK":
+            before = [tenure for tenure in began[shard] if tenure[0] <= int(rest[1])]
+            behind = began[shard][len(before):]
+            if behind and before and before[-1][1] == worker:
+                expect(offset <= behind[0][2], f"worker {worker} checkpointed shard {shard} at {offset}, though worker "
+                       f"{behind[0][1]} had begun at {behind[0][2]}")
+                continue
             expect(owner[shard] == worker, f"worker {worker} checkpointed shard {shard}, which {owner[shard]} has")
             if offset == NONE:
                 ended.add(shard)

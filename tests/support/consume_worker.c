@@ -4,7 +4,7 @@
  *
  *     NS I SHARD OFFSET          initialised, from this offset
  *     NS R SHARD OFFSET KEY DATA a record is processed
- *     NS C SHARD OFFSET STATUS   a checkpoint below this offset was answered
+ *     NS C SHARD OFFSET STATUS ASKED_NS   a checkpoint below this offset was answered
  *     NS E|S|L|X SHARD           ended, shutdown, lost, closed
  *
  * usage: weir-consume-worker APP STREAM LOG [push] [threads N] [sleep-us N] [every N] [records-max
@@ -69,9 +69,11 @@ static void checkpoint(const struct worker *worker, struct weir_lease *lease,
                        const struct weir_read_record *record)
 {
     struct weir_error error;
+    uint64_t asked_ns = now_ns();
     enum weir_status status = weir_lease_checkpoint(lease, record, &error);
-    event(worker, 'C', lease, record != NULL ? record->position.offset + 1 : UINT64_MAX,
-          weir_status_name(status));
+    char more[80];
+    (void)snprintf(more, sizeof(more), "%s %" PRIu64, weir_status_name(status), asked_ns);
+    event(worker, 'C', lease, record != NULL ? record->position.offset + 1 : UINT64_MAX, more);
 }
 
 static void note_latencies(struct worker *worker, const struct weir_delivery *delivery)
