@@ -72,6 +72,12 @@ static void submit_next(struct journal *j)
     j->writes++;
     j->bytes_written += j->flight.bytes;
     j->flight_us = clock_us();
+    if (j->flight.position < j->ring.size && j->next_position >= j->ring.size) {
+        /* The ring comes round: all of its memory is in use anyway, and will stay so. Of its second
+         * image only what a block may reach into, for the pages would count twice. */
+        uint64_t beyond = j->options.block_bytes < j->ring.size ? j->options.block_bytes : 0;
+        journal_writer_know(j->writer, j->ring.memory, j->ring.size + beyond);
+    }
     journal_writer_submit(j->writer, j->file[j->flight.file].fd,
                           journal_ring_at(&j->ring, j->flight.position), j->flight.bytes,
                           j->flight.offset);

@@ -13,6 +13,8 @@ enum job { JOB_NONE, JOB_WAITING, JOB_DONE };
 struct journal_writer {
     const struct disk *disk;
     bool direct, uring;
+    const uint8_t *known; /* memory that the kernel has at hand, NULL = none */
+    size_t known_bytes;
     int event_fd;
     bool in_flight, refused;
     /* The write, or what is left of it after a short one. Thread: guarded by the mutex. */
@@ -35,7 +37,13 @@ static void uring_queue(struct journal_writer *w)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
     CHECK(sqe != NULL);
-    io_uring_prep_write(sqe, w->fd, w->data, (unsigned)w->size, w->at);
+    bool known = w->known != NULL && w->data >= w->known &&
+                 w->size <= w->known_bytes - (size_t)(w->data - w->known);
+    if (known) {
+        io_uring_prep_write_fixed(sqe, w->fd, w->data, (unsigned)w->size, w->at, 0);
+    } else {
+        io_uring_prep_write(sqe, w->fd, w->data, (unsigned)w->size, w->at);
+    }
     int submitted;
     do {
         submitted = io_uring_submit(&w->ring);
@@ -146,6 +154,18 @@ void journal_writer_close(struct journal_writer *w)
         (void)pthread_mutex_destroy(&w->mutex);
     }
     free(w);
+}
+
+void journal_writer_know(struct journal_writer *w, const void *memory, size_t bytes)
+{
+    if (!w->uring || w->known != NULL) {
+        return;
+    }
+    const struct iovec all = disk_iovec(memory, bytes);
+    if (io_uring_register_buffers(&w->ring, &all, 1) == 0) {
+        w->known = memory;
+        w->known_bytes = bytes;
+    } /* else it looks the pages up for every write, as ever: RLIMIT_MEMLOCK is too low */
 }
 
 bool journal_writer_is_uring(const struct journal_writer *w)

@@ -17,6 +17,11 @@ NODISCARD enum status journal_writer_open(const struct disk *disk, enum journal_
 /* No write may be in flight. */
 void journal_writer_close(struct journal_writer *w);
 
+/* Most writes will be of this memory, which stays where it is until journal_writer_close(): the
+ * kernel pins it, so that it need not look its pages up for each write. Only a help; no write may
+ * be in flight. */
+void journal_writer_know(struct journal_writer *w, const void *memory, size_t bytes);
+
 bool journal_writer_is_uring(const struct journal_writer *w);
 
 /* No write may be in flight; `data` stays untouched until it is done. */
