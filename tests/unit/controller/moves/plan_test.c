@@ -183,9 +183,69 @@ static void a_move_joins_when_its_leader_stays_and_is_over_when_stable(void **st
     assert_int_equal(move_next(&move, &stable), MOVE_VOID);
 }
 
+/* A forced recovery leaves one voter: two are added, from nobody. */
+static void a_shard_with_too_few_replicas_gets_more(void **state)
+{
+    (void)state;
+    shard[0].cfg.voter_count = 1;
+    shard[0].cfg.voter[0] = (struct election_replica){.broker = 3, .disk_gen = 1};
+    plan();
+    assert_int_equal(out.count, 1); /* one at a time */
+    assert_int_equal(moves[0].shard, 1);
+    assert_int_equal(moves[0].from.broker, 0);
+    assert_int_not_equal(moves[0].to, 3);
+    assert_non_null(moves[0].reason);
+    /* The first of them took zone a: the second goes to zone b, whoever has fewer replicas. */
+    shard[0].cfg.voter_count = 2;
+    shard[0].cfg.voter[1] = (struct election_replica){.broker = 4, .disk_gen = 1};
+    plan();
+    assert_int_equal(out.count, 1);
+    assert_int_equal(moves[0].to, 2);
+    /* And nothing, where nobody is left to take it. */
+    broker[1].takes = broker[0].takes = false;
+    plan();
+    assert_int_equal(out.count, 0);
+    assert_int_equal(out.missing, 1);
+}
+
+static void an_added_replica_joins_behind_the_others(void **state)
+{
+    (void)state;
+    struct move move = {
+        .state = MOVE_COPYING, .to = {4, 1}
+    };
+    struct election_row row = {
+        .phase = ELECTION_ACTIVE, .epoch = 5, .leader = {3, 1},
+                .preferred = 3
+    };
+    row.cfg = (struct election_config){.version = 7, .voter_count = 1, .voter = {{3, 1}}};
+    assert_int_equal(move_next(&move, &row), MOVE_COPY);
+    assert_true(move_may_join(&move, &row)); /* the leader need not go */
+    move_join(&move, &row);
+    move.state = MOVE_JOINING;
+    assert_int_equal(row.cfg.voter_count, 2);
+    assert_int_equal(row.cfg.voter[0].broker, 3);
+    assert_int_equal(row.cfg.voter[1].broker, 4);
+    assert_int_equal(row.cfg.version, 8);
+    assert_int_equal(row.prev_cfg.voter_count, 1);
+    assert_int_equal(row.preferred, 3);
+    assert_int_equal(row.epoch, 6);
+    assert_int_equal(move_next(&move, &row), MOVE_WAIT); /* R15 */
+    row.phase = ELECTION_ACTIVE;
+    struct election_row stable = row;
+    stable.prev_cfg.voter_count = 0;
+    assert_int_equal(move_next(&move, &stable), MOVE_DONE);
+    stable.cfg = row.prev_cfg; /* it fell back (R5) */
+    assert_int_equal(move_next(&move, &stable), MOVE_AGAIN);
+    stable.cfg = shard[0].cfg; /* three others meanwhile */
+    assert_int_equal(move_next(&move, &stable), MOVE_VOID);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(a_shard_with_too_few_replicas_gets_more, set_up),
+        cmocka_unit_test_setup(an_added_replica_joins_behind_the_others, set_up),
         cmocka_unit_test_setup(nothing_moves_without_a_reason, set_up),
         cmocka_unit_test_setup(a_drained_broker_is_left_two_at_a_time, set_up),
         cmocka_unit_test_setup(a_dead_broker_is_left_after_a_while, set_up),
