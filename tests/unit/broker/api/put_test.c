@@ -164,7 +164,7 @@ static void a_put_that_is_committed_when_its_shard_is_dropped_is_answered(void *
     assert_int_equal(shards_drop(b.world.broker[1].shards, world_shard(&b.world, 1)), STATUS_OK);
     /* Its end may be on the disk, and the shard gone, before the turn ends. */
     store_flush(b.world.broker[1].store);
-    for (int i = 0; i < 1000 && b.world.broker[1].dropped == 0; i++) {
+    for (int i = 0; i < 20000 && b.world.broker[1].dropped == 0; i++) {
         struct pollfd fd = {.fd = store_event_fd(b.world.broker[1].store), .events = POLLIN};
         assert_true(poll(&fd, 1, 10) >= 0);
         shards_poll(b.world.broker[1].shards);

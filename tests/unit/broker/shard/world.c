@@ -434,7 +434,7 @@ static uint64_t read_segments(struct world_broker *b, struct shard *shard, uint6
                             .done = read_done,
                             .owner = &done};
     assert_int_equal(store_read(b->store, &read), STATUS_OK);
-    for (int i = 0; i < 1000 && !done; i++) {
+    for (int i = 0; i < 20000 && !done; i++) {
         poll_disk(b, 5);
     }
     assert_true(done);

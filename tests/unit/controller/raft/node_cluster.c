@@ -1,7 +1,10 @@
 #include "node_cluster.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -151,6 +154,37 @@ void controller_stop(struct cluster *cluster, uint32_t id)
     }
 }
 
+static bool is_free(uint16_t port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    assert_true(fd >= 0);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
+    bool bound = bind(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+    assert_int_equal(close(fd), 0);
+    return bound;
+}
+
+/* The first of NODES_MAX that nobody uses, below those that the system gives to whoever connects.
+ */
+static uint16_t free_ports(void)
+{
+    enum { FIRST = 12000, PLACES = 4000 };
+    for (uint32_t i = 0; i < PLACES; i++) {
+        uint32_t first = FIRST + ((uint32_t)getpid() + i) % PLACES * NODES_MAX;
+        uint32_t good = 0;
+        while (good < NODES_MAX && is_free((uint16_t)(first + good))) {
+            good++;
+        }
+        if (good == NODES_MAX) {
+            return (uint16_t)first;
+        }
+    }
+    fail_msg("no free ports");
+    return 0;
+}
+
 struct cluster *cluster_new(uint32_t count, uint32_t snapshot_entries)
 {
     struct cluster *cluster = calloc(1, sizeof(*cluster));
@@ -163,7 +197,7 @@ struct cluster *cluster_new(uint32_t count, uint32_t snapshot_entries)
         (struct session_handlers){.called = on_call, .messaged = on_message, .closed = on_closed};
     cluster->count = count;
     cluster->snapshot_entries = snapshot_entries;
-    uint16_t port = (uint16_t)(FIRST_PORT + getpid() % 4000 * 5);
+    uint16_t port = free_ports();
     for (uint32_t id = 1; id <= count; id++) {
         struct controller *self = &cluster->controllers[id - 1];
         char name[32], dir[128];
@@ -175,7 +209,7 @@ struct cluster *cluster_new(uint32_t count, uint32_t snapshot_entries)
         pthread_mutex_init(&self->lock, NULL);
         self->tls = certs_tls(&cluster->certs, CLUSTER_ONE, "controller", name);
         cluster->servers[id - 1].id = id;
-        cluster->servers[id - 1].port = (uint16_t)(port + id);
+        cluster->servers[id - 1].port = (uint16_t)(port + id - 1);
         (void)snprintf(cluster->servers[id - 1].host, HOST_BYTES, "127.0.0.1");
     }
     for (uint32_t id = 1; id <= count; id++) {
@@ -221,13 +255,28 @@ uint32_t active_of(struct cluster *cluster)
     return 0;
 }
 
-uint32_t wait_active(struct cluster *cluster, unsigned ms)
+bool wait_until(struct cluster *cluster,
+                bool (*holds)(struct cluster *cluster, const void *context), const void *context)
 {
-    uint64_t until = now_us() + ms * 1000ULL;
-    while (active_of(cluster) == 0 && now_us() < until) {
+    uint64_t until = now_us() + PATIENCE_MS * 1000ULL;
+    while (!holds(cluster, context)) {
+        if (now_us() >= until) {
+            return false;
+        }
         cluster_turn(cluster);
     }
-    assert_int_not_equal(active_of(cluster), 0);
+    return true;
+}
+
+static bool has_active(struct cluster *cluster, const void *context)
+{
+    (void)context;
+    return active_of(cluster) != 0;
+}
+
+uint32_t wait_active(struct cluster *cluster)
+{
+    assert_true(wait_until(cluster, has_active, NULL));
     return active_of(cluster);
 }
 
@@ -242,7 +291,7 @@ void was_done(struct raft_node_request *raft_request, enum status status)
 void put_one(struct cluster *cluster)
 {
     for (;;) {
-        uint32_t id = wait_active(cluster, 10000);
+        uint32_t id = wait_active(cluster);
         uint8_t entry[200] = {0};
         put_u64(entry, cluster->next_command + 1);
         struct request request = {.cluster = cluster};
@@ -273,19 +322,21 @@ void put_many(struct cluster *cluster, unsigned count)
     }
 }
 
-void wait_equal(struct cluster *cluster, unsigned ms)
+static bool are_equal(struct cluster *cluster, const void *context)
 {
-    uint64_t until = now_us() + ms * 1000ULL;
-    bool equal = false;
-    while (!equal && now_us() < until) {
-        const struct controller *active = &cluster->controllers[wait_active(cluster, 5000) - 1];
-        equal = true;
-        for (uint32_t id = 1; id <= cluster->count; id++) {
-            const struct controller *self = &cluster->controllers[id - 1];
-            equal = equal && (self->node == NULL || self->count == active->count);
-        }
-        cluster_turn(cluster);
+    (void)context;
+    uint32_t id = active_of(cluster);
+    bool equal = id != 0;
+    for (uint32_t i = 0; i < cluster->count && equal; i++) {
+        const struct controller *self = &cluster->controllers[i];
+        equal = self->node == NULL || self->count == cluster->controllers[id - 1].count;
     }
+    return equal;
+}
+
+void wait_equal(struct cluster *cluster)
+{
+    assert_true(wait_until(cluster, are_equal, NULL));
     const struct controller *active = &cluster->controllers[active_of(cluster) - 1];
     assert_true(active->count >= cluster->acknowledged);
     for (uint32_t id = 1; id <= cluster->count; id++) {

@@ -16,7 +16,10 @@
 #include "proto/net/net.h"
 #include "tests/unit/proto/net/certs.h"
 
-enum { NODES_MAX = 5, COMMANDS_MAX = 20000, FIRST_PORT = 24710 };
+enum { NODES_MAX = 5, COMMANDS_MAX = 20000 };
+
+/* What takes milliseconds is given so long: machines may be slow, and are shared. */
+enum { PATIENCE_MS = 60000 };
 
 struct cluster;
 
@@ -67,9 +70,14 @@ struct cluster *cluster_new(uint32_t count, uint32_t snapshot_entries);
 void cluster_free(struct cluster *cluster);
 void cluster_turn(struct cluster *cluster);
 uint32_t active_of(struct cluster *cluster);
-uint32_t wait_active(struct cluster *cluster, unsigned ms);
+/* Until one is active, which it tells. */
+uint32_t wait_active(struct cluster *cluster);
+/* Turns until it holds; whether it does. */
+bool wait_until(struct cluster *cluster,
+                bool (*holds)(struct cluster *cluster, const void *context), const void *context);
 void was_done(struct raft_node_request *raft_request, enum status status);
 void put_one(struct cluster *cluster);
 void put_many(struct cluster *cluster, unsigned count);
-void wait_equal(struct cluster *cluster, unsigned ms);
+/* Until all have applied the same. */
+void wait_equal(struct cluster *cluster);
 void print_latency(struct cluster *cluster, const char *what);

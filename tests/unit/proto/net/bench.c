@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 
-enum { WAIT_MS = 10000 };
+enum { WAIT_MS = 60000 };
 
 static struct side *side_of(struct session *session)
 {
@@ -206,7 +206,7 @@ void bench_until(struct bench *bench, const unsigned *what, unsigned count)
 
 void bench_until_done(struct bench *bench, const struct outcome *outcome)
 {
-    for (int i = 0; i < 10000 && !outcome->done; i++) {
+    for (int i = 0; i < WAIT_MS && !outcome->done; i++) {
         bench_run_ms(bench, 1);
     }
     assert_true(outcome->done);

@@ -42,7 +42,7 @@ static unsigned dialled(struct bench *bench, const struct net_source_limits *lim
     for (unsigned i = 0; i < count; i++) {
         assert_non_null(session_dial(&options, "127.0.0.1", port, RPC_ROLE_BROKER, 2));
     }
-    for (int i = 0; i < 5000 && side->opened + side->closed < count; i++) {
+    for (int i = 0; i < 60000 && side->opened + side->closed < count; i++) {
         bench_run_ms(bench, 1);
     }
     unsigned opened = side->opened;

@@ -75,7 +75,7 @@ static void many_calls_at_once_find_their_replies(void **state)
     struct outcome *outcomes = calloc(CALLS + 1, sizeof(*outcomes));
     assert_non_null(outcomes);
     for (uint64_t i = 0; i < CALLS; i++) {
-        assert_int_equal(bench_call(bench->dialer.session, &outcomes[i], i, i % 300, 5000),
+        assert_int_equal(bench_call(bench->dialer.session, &outcomes[i], i, i % 300, 60000),
                          STATUS_OK);
     }
     assert_int_equal(bench_call(bench->dialer.session, &outcomes[CALLS], 0, 0, 0), STATUS_BUSY);
@@ -132,7 +132,7 @@ static void cancelling_tells_both_sides_and_not_from_inside(void **state)
     struct bench *bench = *state;
     struct outcome outcome;
     bench->accepted.answer = ANSWER_LATER;
-    assert_int_equal(bench_call(bench->dialer.session, &outcome, 0, 0, 1000), STATUS_OK);
+    assert_int_equal(bench_call(bench->dialer.session, &outcome, 0, 0, 60000), STATUS_OK);
     bench_until(bench, &bench->accepted.called, 1);
     session_cancel(&outcome.request);
     session_cancel(&outcome.request);
