@@ -214,14 +214,15 @@ class Tests:
         c = self.c
         c.local("term", "broker-1")
         mine, theirs = (os.path.join(c.dir, name) for name in ("broker-1", "broker-2"))
-        said = self.start_directly("weir-broker", "--config", os.path.join(mine, "config"), "--data-dir", os.path.join(theirs, "data"))
-        expect("broker-2" in said or "another" in said or "in use" in said or "lock" in said, f"the directory of a running broker: {said}")
+        said = self.start_directly("weir-broker", "--config", os.path.join(theirs, "config"), "--listen-port", str(self.base + 91),
+                                   "--kinesis-listen-port", "0", "--metrics-listen", "")
+        expect("another process uses the data directory" in said, f"the directory of a running broker: {said}")
         copy = os.path.join(c.dir, "copy-of-2")
         c.local("term", "broker-2")
         shutil.copytree(os.path.join(theirs, "data"), copy)
         c.local("start", "broker-2")
         said = self.start_directly("weir-broker", "--config", os.path.join(mine, "config"), "--data-dir", copy)
-        expect("broker" in said and "2" in said, f"the directory of another broker: {said}")
+        expect("belongs to broker 2, this is broker 1" in said, f"the directory of another broker: {said}")
         # An older copy of its own directory: the boot id would go back.
         old = os.path.join(c.dir, "old-of-1")
         shutil.copytree(os.path.join(mine, "data"), old)
@@ -232,7 +233,7 @@ class Tests:
         c.wait_in_sync("steady")
         c.local("term", "broker-1")
         said = self.start_directly("weir-broker", "--config", os.path.join(mine, "config"), "--data-dir", old, seconds=30)
-        expect("older" in said or "boot" in said, f"a restored older directory: {said}")
+        expect("is older than boot" in said or "was another process" in said, f"a restored older directory: {said}")
         c.local("start", "broker-1")
         c.wait_in_sync("steady")
         self.still_fine()
@@ -247,10 +248,10 @@ class Tests:
             self.c.local("term", "broker-1")
             said = self.start_directly("weir-broker", "--config", os.path.join(self.c.dir, "broker-1", "config"), "--data-dir", copy)
             self.c.local("start", "broker-1")
-            expect("cluster" in said, f"a directory of another cluster: {said}")
+            expect("belongs to another cluster" in said, f"a directory of another cluster: {said}")
             said = self.start_directly("weir-controller", "--config", os.path.join(self.c.dir, "controller-1", "config"), "--data-dir",
                                        os.path.join(other.dir, "controller-1", "data"), "--listen-port", str(self.base + 90))
-            expect("cluster" in said, f"a controller's directory of another cluster: {said}")
+            expect("belongs to cluster" in said, f"a controller's directory of another cluster: {said}")
         self.c.wait_in_sync("steady")
         self.still_fine()
 
