@@ -171,8 +171,10 @@ class Cell:
 
     def scan(self):
         output = self.world.run("weir", "get", self.stream, "--from", "trim-horizon", "--json", timeout=180).stdout
-        return [workloads.record_of(r["shard"], r["sequence_number"], r["partition_key"], r["data"])
-                for r in map(json.loads, output.splitlines())]
+        rows = [json.loads(line) for line in output.splitlines()]
+        records = [workloads.record_of(r["shard"], r["sequence_number"], r["partition_key"], r["data"]) for r in rows]
+        self.arrivals = {record["id"]: row["arrival_ms"] / 1000 for record, row in zip(records, rows)}
+        return records
 
     def check(self):
         w, history = self.world, self.history()
@@ -186,6 +188,8 @@ class Cell:
         scan, again = self.scan(), self.scan()
         found = checkers.acknowledged_loss(history, scan) + checkers.phantoms(history, scan) + checkers.duplicates(history, scan)
         found += checkers.order(history, scan, parents) + checkers.numbers(history, [scan, again])
+        if self.fault.name.startswith("clock"):
+            found += checkers.stamps(history, self.arrivals, time.time() - time.monotonic())
         reads = {"a second scan": again}
         if self.readers is not None:
             reads.update(self.readers.finish(len(scan)))

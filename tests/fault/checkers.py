@@ -219,3 +219,16 @@ def availability(history, begin, end, shards, limit):
     """C11: no shard is without an acknowledgement for longer than `limit` seconds while a majority can be reached."""
     return shorten([f"C11 {shard} acknowledged nothing for {gap:.1f} s, {at - begin:.1f} s after the fault began (limit {limit} s)"
                     for shard, (gap, at) in gaps(history, begin, end, shards).items() if gap > limit])
+
+
+def stamps(history, arrivals, ahead, apart=1.0):
+    """C12: no record is stamped more than `apart` seconds before it was sent or after it was acknowledged, whatever the
+    leader's clock said. arrivals: id -> Unix seconds; ahead: of the history's clock to Unix time."""
+    found = []
+    for op in history:
+        at = arrivals.get(op["id"])
+        if op["result"] != "ok" or at is None:
+            continue
+        if not op["start"] + ahead - apart <= at <= op["end"] + ahead + apart:
+            found.append(f"C12 {op['id']} was put between {op['start'] + ahead:.3f} and {op['end'] + ahead:.3f}, and is stamped {at:.3f}")
+    return shorten(found)

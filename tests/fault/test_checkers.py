@@ -326,6 +326,16 @@ def clean(rounds):
     return f"{rounds} good histories"
 
 
+def stamped():
+    ops = [{"id": "a", "result": "ok", "start": 10.0, "end": 10.5}, {"id": "b", "result": "ok", "start": 11.0, "end": 11.2},
+           {"id": "c", "result": "unknown", "start": 11.0, "end": 11.2}]
+    good = {"a": 1009.6, "b": 1011.9, "c": 5000.0}
+    expect(not checkers.stamps(ops, good, 1000.0), "C12 raises a false alarm")
+    expect(checkers.stamps(ops, {**good, "a": 1008.9}, 1000.0), "C12 does not see a record that is stamped too early")
+    expect(checkers.stamps(ops, {**good, "b": 1012.3}, 1000.0), "C12 does not see a record that is stamped too late")
+    return "records out of their time"
+
+
 def forged(forgery, rounds):
     for seed in range(rounds):
         rng = random.Random(seed)
@@ -392,7 +402,7 @@ def main():
     tests = [("no false alarm", lambda: clean(rounds))]
     tests += [(f"forged: {f.__name__.replace('_', ' ')}", lambda f=f: forged(f, max(rounds // 10, 5))) for f in FORGERIES]
     return run_all(tests + [("unavailable shards", unavailable), ("shards without an owner", unowned),
-                            ("controllers' states", states), ("power cuts", cuts)])
+                            ("controllers' states", states), ("stamps", stamped), ("power cuts", cuts)])
 
 
 if __name__ == "__main__":

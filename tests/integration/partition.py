@@ -170,6 +170,28 @@ class Partitions:
         return self.run("cut-from-one-follower", lambda leader, others: [(leader, others[0]), (others[0], leader)],
                         must_move=False)
 
+    def from_controllers(self):
+        """Other brokers reach it: it keeps what it leads, and is shown as isolated."""
+        stream = "cut-from-controllers"
+        self.cluster.create(stream, SHARDS)
+        self.campaign.streams.append(stream)
+        self.cluster.wait_in_sync(stream)
+        leader = self.cluster.shards(stream)[0]["leader"]
+        before = self.epochs(stream)
+        try:
+            self.network.cut(number(leader), HUB)
+            self.network.cut(HUB, number(leader))
+            time.sleep(6)
+            rows = self.cluster.json("weirctl", "broker", "list")["brokers"]
+            isolated = [row["name"] for row in rows if row["isolated"]]
+            expect(isolated == [leader], f"isolated are said to be {isolated}, not {leader}")
+            expect(self.epochs(stream) == before, f"epochs {before} became {self.epochs(stream)}: it was failed over")
+        finally:
+            self.network.heal()
+        self.cluster.wait_in_sync(stream)
+        expect(self.epochs(stream) == before, f"epochs {before} became {self.epochs(stream)} when it was back")
+        return f"{leader} led on for 6 s, and afterwards"
+
     def no_majority(self):
         """Nobody reaches anybody for 20 s: epochs must not run away, and afterwards all goes on."""
         stream = "cut-all"
@@ -192,6 +214,8 @@ class Partitions:
             during = self.epochs(stream)
             risen = max(during[shard] - before[shard] for shard in before)
             expect(risen <= 5, f"epochs ran away: {before}, 20 s later {during}")
+            alone = sum("no other replica answers" in self.cluster.log(name) for name in self.cluster.names())
+            expect(alone == self.cluster.brokers, f"{alone} of {self.cluster.brokers} leaders found out that they are alone")
             self.network.heal()
             said = put.communicate(timeout=60)[0]
             expect(put.returncode == 0, f"weir put exited {put.returncode}: {said[-500:]}")
@@ -220,6 +244,7 @@ def inside(arguments):
                      ("leader that does not hear its followers", partitions.deaf),
                      ("leader cut from everything", partitions.from_everything),
                      ("leader cut from one follower", partitions.one_follower),
+                     ("leader cut from the controllers, not from its followers", partitions.from_controllers),
                      ("every broker cut from every other", partitions.no_majority)]
             if arguments.only:
                 tests = [(name, test) for name, test in tests if arguments.only in test.__name__]

@@ -8,7 +8,7 @@
  * difference between the two.
  *
  *     $BAD_DISK_CONTROL/eio    exists: writes and syncs fail with EIO
- *     $BAD_DISK_CONTROL/slow   exists: each sync takes 200 ms longer
+ *     $BAD_DISK_CONTROL/slow   exists: each sync takes $BAD_DISK_SLOW_MS longer, 200 by default
  *     $BAD_DISK_CONTROL/lies   exists: syncs say that they succeeded and count for nothing
  *
  * One lock makes the log's order the order of the changes; syncs run outside it. What the process
@@ -28,7 +28,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { FD_MAX = 65536, SLOW_US = 200000, OLD_MAX = 64 * 1024 * 1024 };
+enum { FD_MAX = 65536, SLOW_MS = 200, OLD_MAX = 64 * 1024 * 1024 };
 
 enum kind {
     KIND_WRITE = 1, /* a: position, b: size, c: size of the file before; bytes: what was there */
@@ -110,6 +110,13 @@ static bool ordered(const char *what)
     bool yes = disk.control[0] != '\0' && access(path, F_OK) == 0;
     errno = saved;
     return yes;
+}
+
+static void dawdle(void)
+{
+    const char *text = getenv("BAD_DISK_SLOW_MS");
+    long ms = text == NULL ? 0 : strtol(text, NULL, 10);
+    (void)usleep((useconds_t)(ms > 0 ? ms : SLOW_MS) * 1000);
 }
 
 static bool is_out(void)
@@ -296,7 +303,7 @@ static ssize_t write_at(int fd, const struct iovec *from, int count, off_t at)
     }
     bool synced = (fcntl(fd, F_GETFL) & O_DSYNC) != 0;
     if (synced && ordered("slow")) {
-        (void)usleep(SLOW_US);
+        dawdle();
     }
     (void)pthread_mutex_lock(&disk.lock);
     uint64_t noted = disk.at;
@@ -382,7 +389,7 @@ static int sync_it(int fd, fd_fn *real, uint32_t kind)
         return -1;
     }
     if (ordered("slow")) {
-        (void)usleep(SLOW_US);
+        dawdle();
     }
     if (disk.log < 0 || fstat(fd, &st) != 0) {
         return real(fd);
