@@ -13,8 +13,16 @@ struct status_row {
     char role[16];
 };
 
-static void add_member(struct status_row *row, const struct replica_member_view *member,
-                       uint64_t commit)
+/* A broker that died, or came back with another disk, does not hold what the voter held (R14),
+ * though it may be connected again. */
+static bool has_its_disk(const struct api *api, struct replica_id id)
+{
+    const struct route_broker *broker = route_broker(api->options.route, id.broker);
+    return broker == NULL || (broker->alive && broker->disk_gen == id.disk_gen);
+}
+
+static void add_member(const struct api *api, struct status_row *row,
+                       const struct replica_member_view *member, uint64_t commit)
 {
     size_t i = row->message.n_members++;
     weir__replica_id__init(&row->id[i]);
@@ -24,7 +32,8 @@ static void add_member(struct status_row *row, const struct replica_member_view 
     row->member[i].replica = &row->id[i];
     row->member[i].match = member->match;
     row->member[i].connected = member->connected;
-    row->member[i].in_sync = member->connected && member->match >= commit;
+    row->member[i].in_sync =
+        member->connected && member->match >= commit && has_its_disk(api, member->id);
     row->members[i] = &row->member[i];
 }
 
@@ -78,9 +87,9 @@ static void fill(const struct api *api, struct status_row *row, const struct sha
     if (view.role == REPLICA_LEADING) {
         const struct replica_member_view self = {
             .id = shard->self, .match = view.durable_end, .connected = true};
-        add_member(row, &self, view.commit);
+        add_member(api, row, &self, view.commit);
         for (uint32_t i = 0; i < view.member_count; i++) {
-            add_member(row, &view.member[i], view.commit);
+            add_member(api, row, &view.member[i], view.commit);
         }
     }
 }

@@ -22,6 +22,7 @@ SHARDS = 8
 STREAM = "moving"
 LINES_A_TICK, TICK_S = 12, 0.02
 GRACE_S = 3
+SMALL = ("segment-bytes=1MiB", "ring-bytes=4MiB", "journal-file-bytes=8MiB", "block-bytes=256KiB")
 
 
 class Load(threading.Thread):
@@ -220,12 +221,35 @@ class Moves:
         return f"{len(shards)} shards, three equal replicas each"
 
 
+def bandwidth(bin_dir):
+    """A replica that begins empty is fed no faster than copy-bandwidth, but for what the leader still has in memory."""
+    settings = SMALL + ("copy-bandwidth=2MiB",)
+    megabytes, ring, rate = 16, 4, 2
+    with Cluster(bin_dir, settings=settings) as cluster:
+        cluster.create("paced", 1)
+        cluster.run("weir", "put", "paced", stdin="".join(f"{i} {'x' * 1014}\n" for i in range(megabytes * 1024)))
+        cluster.wait_in_sync("paced")
+        shard = cluster.shards("paced")[0]
+        victim = next(f"broker-{n}" for n in (1, 2, 3) if f"broker-{n}" != shard["leader"])
+        cluster.local("kill", victim)
+        shutil.rmtree(os.path.join(cluster.dir, victim, "data"))
+        end = time.monotonic() + 20
+        while all(r["in_sync"] for r in cluster.shards("paced")[0]["replicas"]):
+            expect(time.monotonic() < end, f"{victim} is dead, and its replica in sync")
+            time.sleep(0.1)
+        begin = time.monotonic()
+        cluster.local("start", victim)
+        cluster.wait_in_sync("paced")
+        took, least = time.monotonic() - begin, (megabytes - ring) / rate - 1
+        expect(took > least, f"{megabytes} MiB were copied in {took:.1f} s, with {rate} MiB/s: at least {least:.1f} s")
+    return f"{megabytes} MiB with {rate} MiB/s in {took:.1f} s"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", required=True)
     arguments = parser.parse_args()
-    settings = ("segment-bytes=1MiB", "ring-bytes=4MiB", "journal-file-bytes=8MiB", "block-bytes=256KiB")
-    with Cluster(arguments.bin, settings=settings, controller_settings=(f"replace-after={GRACE_S}s",)) as cluster:
+    with Cluster(arguments.bin, settings=SMALL, controller_settings=(f"replace-after={GRACE_S}s",)) as cluster:
         moves = Moves(cluster)
         result = run_all([("unsafe orders are refused", moves.bad_orders),
                           ("leaderships move on demand", moves.leaderships),
@@ -236,7 +260,8 @@ def main():
                           ("a broker is back with an empty disk", moves.empty_disk),
                           ("nothing is lost", moves.nothing_lost),
                           ("replicas are byte-equal", moves.replicas),
-                          ("no process reports a fault of ours", cluster.no_reports)])
+                          ("no process reports a fault of ours", cluster.no_reports),
+                          ("copies keep to their bandwidth", lambda: bandwidth(arguments.bin))])
         moves.load.stopping = True
         if moves.load.put.poll() is None:
             moves.load.put.kill()

@@ -35,6 +35,8 @@ static void fill_route(struct route *route)
         weir__broker_info__init(&info[i]);
         info[i].id = i + 1;
         info[i].name = names[i];
+        info[i].alive = true;
+        info[i].disk_gen = 1;
         infos[i] = &info[i];
     }
     Weir__StreamInfo streams, *streams_at = &streams;
@@ -499,10 +501,68 @@ static void the_status_of_shards_is_told(void **state)
     bench_close(&b);
 }
 
+/* The metadata say of broker 2 that it has another disk, or that it is dead. */
+static void note_broker_2(struct bench *b, bool alive, uint32_t disk_gen)
+{
+    static uint64_t version = 1;
+    static char name[] = "broker-2";
+    Weir__BrokerInfo info = WEIR__BROKER_INFO__INIT, *infos[] = {&info};
+    info.id = 2;
+    info.name = name;
+    info.alive = alive;
+    info.disk_gen = disk_gen;
+    Weir__MetadataUpdate update = WEIR__METADATA_UPDATE__INIT;
+    update.from_version = version;
+    update.version = ++version;
+    update.n_brokers = 1;
+    update.brokers = infos;
+    assert_int_equal(route_apply(b->route, &update, NULL), STATUS_OK);
+}
+
+/* Of broker 1's answer: which of the three hold everything, as bits by id. */
+static unsigned in_sync(struct bench *b)
+{
+    Weir__ShardStatusRequest message = WEIR__SHARD_STATUS_REQUEST__INIT;
+    struct fake_call call;
+    fake_call_init(&call, RPC_SHARD_STATUS, &message.base, (struct bytes){0});
+    assert_true(api_called(b->api[1], &call.call));
+    assert_int_equal(call.status, STATUS_OK);
+    Weir__ShardStatusReply *reply =
+        weir__shard_status_reply__unpack(NULL, call.body.size, call.body.data);
+    assert_non_null(reply);
+    assert_int_equal(reply->n_shards, 1);
+    assert_int_equal(reply->shards[0]->n_members, WORLD_BROKERS);
+    unsigned bits = 0;
+    for (size_t i = 0; i < reply->shards[0]->n_members; i++) {
+        const Weir__MemberStatus *member = reply->shards[0]->members[i];
+        assert_true(member->connected);
+        bits |= member->in_sync ? 1U << member->replica->broker : 0;
+    }
+    weir__shard_status_reply__free_unpacked(reply, NULL);
+    fake_call_release(&call);
+    return bits;
+}
+
+static void a_replica_whose_disk_is_gone_is_not_in_sync(void **state)
+{
+    (void)state;
+    struct bench b;
+    bench_open(&b);
+    assert_int_equal(in_sync(&b), 1 << 1 | 1 << 2 | 1 << 3);
+    note_broker_2(&b, false, 1); /* dead, though its connection may come again first */
+    assert_int_equal(in_sync(&b), 1 << 1 | 1 << 3);
+    note_broker_2(&b, true, 2); /* and here with an empty disk */
+    assert_int_equal(in_sync(&b), 1 << 1 | 1 << 3);
+    note_broker_2(&b, true, 1);
+    assert_int_equal(in_sync(&b), 1 << 1 | 1 << 2 | 1 << 3);
+    bench_close(&b);
+}
+
 int main(void)
 {
     trace_set_level(TRACE_ERROR);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_replica_whose_disk_is_gone_is_not_in_sync),
         cmocka_unit_test(a_put_is_answered_once_with_its_offset),
         cmocka_unit_test(a_put_elsewhere_is_answered_with_a_hint),
         cmocka_unit_test(a_read_gives_whole_batches_below_the_commit_from_any_replica),
