@@ -70,7 +70,7 @@ static bool is_idle(const struct entry *e, uint64_t now_ms)
 
 /* The shard's buckets as of now; NULL when out of memory (then nothing is limited). Those that have
  * not been asked for lately go on the way. */
-static struct entry *find(struct limits *limits, const struct api_limits *c, uint64_t shard,
+static struct entry *find(struct limits *limits, const struct api_limits *rates, uint64_t shard,
                           uint64_t now_ms)
 {
     uint64_t hash = (shard ^ shard >> 29) * UINT64_C(0x9e3779b97f4a7c15);
@@ -93,22 +93,22 @@ static struct entry *find(struct limits *limits, const struct api_limits *c, uin
         *e = (struct entry){
             .shard = shard,
             .seen_ms = now_ms,
-            .write_bytes = {capacity(c->write_bytes),    c->write_bytes   },
-            .write_records = {capacity(c->write_records),  c->write_records },
-            .read_bytes = {capacity(c->read_bytes),     c->read_bytes    },
-            .read_calls = {capacity(c->read_calls),     c->read_calls    },
-            .iterator_calls = {capacity(c->iterator_calls), c->iterator_calls}
+            .write_bytes = {capacity(rates->write_bytes),    rates->write_bytes   },
+            .write_records = {capacity(rates->write_records),  rates->write_records },
+            .read_bytes = {capacity(rates->read_bytes),     rates->read_bytes    },
+            .read_calls = {capacity(rates->read_calls),     rates->read_calls    },
+            .iterator_calls = {capacity(rates->iterator_calls), rates->iterator_calls}
         };
         *at = e;
         return e;
     }
     uint64_t elapsed_ms = now_ms - e->seen_ms;
     if (elapsed_ms > 0) {
-        refill(&e->write_bytes, c->write_bytes, elapsed_ms);
-        refill(&e->write_records, c->write_records, elapsed_ms);
-        refill(&e->read_bytes, c->read_bytes, elapsed_ms);
-        refill(&e->read_calls, c->read_calls, elapsed_ms);
-        refill(&e->iterator_calls, c->iterator_calls, elapsed_ms);
+        refill(&e->write_bytes, rates->write_bytes, elapsed_ms);
+        refill(&e->write_records, rates->write_records, elapsed_ms);
+        refill(&e->read_bytes, rates->read_bytes, elapsed_ms);
+        refill(&e->read_calls, rates->read_calls, elapsed_ms);
+        refill(&e->iterator_calls, rates->iterator_calls, elapsed_ms);
         e->seen_ms = now_ms;
     }
     return e;
@@ -121,13 +121,14 @@ static bool fits(int64_t tokens, uint64_t rate, uint64_t cost)
     return rate == 0 || tokens >= need;
 }
 
-uint32_t limits_judge(struct limits *limits, const struct api_limits *c, uint64_t shard,
+uint32_t limits_judge(struct limits *limits, const struct api_limits *rates, uint64_t shard,
                       uint64_t now_ms, struct bytes payload, uint8_t *refused,
                       struct limits_cost *out_cost)
 {
     *out_cost = (struct limits_cost){0};
-    struct entry *e =
-        c->write_bytes == 0 && c->write_records == 0 ? NULL : find(limits, c, shard, now_ms);
+    struct entry *e = rates->write_bytes == 0 && rates->write_records == 0
+                          ? NULL
+                          : find(limits, rates, shard, now_ms);
     if (e == NULL) {
         return 0;
     }
@@ -139,7 +140,7 @@ uint32_t limits_judge(struct limits *limits, const struct api_limits *c, uint64_
             break; /* the shard refuses the batch */
         }
         uint64_t size = record.data.size + record.key.size;
-        if (fits(bytes, c->write_bytes, size) && fits(records, c->write_records, 1)) {
+        if (fits(bytes, rates->write_bytes, size) && fits(records, rates->write_records, 1)) {
             bytes -= (int64_t)size * 1000;
             records -= 1000;
             out_cost->bytes += size;
@@ -152,49 +153,50 @@ uint32_t limits_judge(struct limits *limits, const struct api_limits *c, uint64_
     return count;
 }
 
-void limits_spend(struct limits *limits, const struct api_limits *c, uint64_t shard,
+void limits_spend(struct limits *limits, const struct api_limits *rates, uint64_t shard,
                   uint64_t now_ms, const struct limits_cost *cost)
 {
-    struct entry *e = cost->records == 0 ? NULL : find(limits, c, shard, now_ms);
+    struct entry *e = cost->records == 0 ? NULL : find(limits, rates, shard, now_ms);
     if (e != NULL) {
         e->write_bytes.tokens -= (int64_t)cost->bytes * 1000;
         e->write_records.tokens -= (int64_t)cost->records * 1000;
     }
 }
 
-bool limits_may_read(struct limits *limits, const struct api_limits *c, uint64_t shard,
+bool limits_may_read(struct limits *limits, const struct api_limits *rates, uint64_t shard,
                      uint64_t now_ms, bool is_new_call)
 {
-    struct entry *e =
-        c->read_bytes == 0 && c->read_calls == 0 ? NULL : find(limits, c, shard, now_ms);
+    struct entry *e = rates->read_bytes == 0 && rates->read_calls == 0
+                          ? NULL
+                          : find(limits, rates, shard, now_ms);
     if (e == NULL || !is_new_call) {
         return true;
     }
-    if (!fits(e->read_calls.tokens, c->read_calls, 1) ||
-        !fits(e->read_bytes.tokens, c->read_bytes, 1)) {
+    if (!fits(e->read_calls.tokens, rates->read_calls, 1) ||
+        !fits(e->read_bytes.tokens, rates->read_bytes, 1)) {
         return false;
     }
-    e->read_calls.tokens -= c->read_calls == 0 ? 0 : 1000;
+    e->read_calls.tokens -= rates->read_calls == 0 ? 0 : 1000;
     return true;
 }
 
-void limits_spend_read(struct limits *limits, const struct api_limits *c, uint64_t shard,
+void limits_spend_read(struct limits *limits, const struct api_limits *rates, uint64_t shard,
                        uint64_t now_ms, uint64_t bytes)
 {
-    struct entry *e = c->read_bytes == 0 ? NULL : find(limits, c, shard, now_ms);
+    struct entry *e = rates->read_bytes == 0 ? NULL : find(limits, rates, shard, now_ms);
     if (e != NULL) {
         e->read_bytes.tokens -= (int64_t)bytes * 1000;
     }
 }
 
-bool limits_may_iterate(struct limits *limits, const struct api_limits *c, uint64_t shard,
+bool limits_may_iterate(struct limits *limits, const struct api_limits *rates, uint64_t shard,
                         uint64_t now_ms)
 {
-    struct entry *e = c->iterator_calls == 0 ? NULL : find(limits, c, shard, now_ms);
+    struct entry *e = rates->iterator_calls == 0 ? NULL : find(limits, rates, shard, now_ms);
     if (e == NULL) {
         return true;
     }
-    bool may = fits(e->iterator_calls.tokens, c->iterator_calls, 1);
+    bool may = fits(e->iterator_calls.tokens, rates->iterator_calls, 1);
     e->iterator_calls.tokens -= may ? 1000 : 0;
     return may;
 }

@@ -119,7 +119,7 @@ struct net_reload {
 NODISCARD enum status net_reload_start(struct net_reload *reload, struct net_loop *loop,
                                        uint32_t every_ms);
 void net_reload_add(struct net_reload *reload, struct net_tls *tls);
-void net_reload_now(struct net_reload *reload);  /* SIGHUP */
+void net_reload_now(struct net_reload *all);     /* SIGHUP */
 void net_reload_stop(struct net_reload *reload); /* harmless before the start */
 
 /* ---- sessions

@@ -13,6 +13,7 @@ static struct points *current;
 static void explain(void)
 {
     if (current != NULL) {
+        /* NOLINTNEXTLINE(bugprone-signal-handler,cert-sig30-c): the process ends with it */
         (void)fprintf(stderr, "at crash point %s\n", current->what);
     }
 }

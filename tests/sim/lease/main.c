@@ -58,6 +58,7 @@ void note(struct world *w, const char *format, ...)
 static void on_abort(int number)
 {
     (void)number;
+    /* NOLINTNEXTLINE(bugprone-signal-handler,cert-sig30-c): abort() interrupts no print */
     (void)snprintf(world.violation, sizeof(world.violation), "a CHECK failed, see standard error");
     longjmp(world.on_violation, 1);
 }
