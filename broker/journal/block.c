@@ -28,7 +28,7 @@ void journal_header_encode(struct block_header *h, const uint8_t id[JOURNAL_ID_B
     put_u32(at + 56, h->records);
     put_u32(at + 60, h->run);
     put_u64(at + 64, h->oldest);
-    put_u16(at + 72, BLOCK_FORMAT);
+    put_u16(at + BLOCK_FORMAT_AT, BLOCK_FORMAT);
     put_u32(at + 76, h->prev_shard_count);
     for (uint32_t i = 0; h->prev_shard_count != BLOCK_SHARDS_FAR && i < h->prev_shard_count; i++) {
         put_u64(at + 96 + 8 * i, h->prev_shards[i]);
@@ -44,7 +44,7 @@ enum status journal_header_decode(const uint8_t *at, const uint8_t id[JOURNAL_ID
         get_u32(at + 4) != sector_crc(at)) {
         return STATUS_CORRUPT;
     }
-    if (get_u16(at + 72) != BLOCK_FORMAT) {
+    if (get_u16(at + BLOCK_FORMAT_AT) != BLOCK_FORMAT) {
         return STATUS_UNSUPPORTED;
     }
     struct block_header h = {
@@ -208,7 +208,7 @@ void journal_state_encode(const struct journal_state *state, uint8_t *at)
     put_u64(at + 40, state->commit_hint);
     put_u64(at + 48, state->uncertain_end);
     put_point(at + 56, &state->synced);
-    put_u64(at + 72, state->segment_base);
+    put_u64(at + BLOCK_FORMAT_AT, state->segment_base);
     put_u64(at + 80, state->segment_bytes);
     put_u64(at + 88, state->last_at);
     put_u64(at + 96, state->seal_end);
@@ -247,7 +247,7 @@ enum status journal_state_decode(struct bytes body, struct epoch_pair *history,
         .commit_hint = get_u64(at + 40),
         .uncertain_end = get_u64(at + 48),
         .synced = get_point(at + 56),
-        .segment_base = get_u64(at + 72),
+        .segment_base = get_u64(at + BLOCK_FORMAT_AT),
         .segment_bytes = get_u64(at + 80),
         .last_at = get_u64(at + 88),
         .seal_end = get_u64(at + 96),

@@ -37,12 +37,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/formats.h"
 #include "broker/journal/journal.h"
 
 enum {
     BLOCK_SECTOR = 512,
     BLOCK_UNIT = 4096,
-    BLOCK_FORMAT = 2,
+    BLOCK_FORMAT = FORMAT_JOURNAL,
+    BLOCK_FORMAT_AT = 72, /* in a header of whatever format */
     BLOCK_HEADER_SHARDS = 52,
     BLOCK_TRAILER_SHARDS = 57,
     RECORD_FRAME_BYTES = 32,

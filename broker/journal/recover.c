@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/cleanup.h"
 #include "base/crc32c.h"
+#include "base/formats.h"
 #include "broker/journal/private.h"
 #include "broker/journal/scan.h"
 #include "proto/wire/batch.h"
@@ -340,9 +341,9 @@ static enum status replay_all(struct replay *r, struct error *error)
         return error_set(error, status, "cannot read the journal in %s: %s", r->j->options.dir,
                          status_text(status));
     }
-    if (r->scan.newer_format) {
-        return error_set(error, STATUS_UNSUPPORTED, "another version wrote the journal in %s",
-                         r->j->options.dir);
+    if (r->scan.other_format != 0) {
+        return format_refuse(error, r->j->options.dir, r->scan.other_format, FORMAT_JOURNAL,
+                             OLDEST_JOURNAL);
     }
     if (r->scan.header_count == 0) {
         return error_set(error, STATUS_CORRUPT,

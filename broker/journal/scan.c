@@ -70,7 +70,7 @@ static enum status scan_chunk(const struct journal *j, struct scan *scan, const 
                 return status;
             }
         } else if (status == STATUS_UNSUPPORTED) {
-            scan->newer_format = true;
+            scan->other_format = get_u16(chunk + at + BLOCK_FORMAT_AT);
         }
         struct block_trailer t;
         if (journal_trailer_decode(chunk + at + BLOCK_UNIT - BLOCK_SECTOR, j->options.id, &t) ==

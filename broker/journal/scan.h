@@ -21,8 +21,8 @@ struct scan {
     struct found_header *header; /* by number */
     struct found_trailer *trailer;
     uint32_t header_count, header_capacity, trailer_count, trailer_capacity;
-    uint64_t oldest; /* number of the block where recovery begins */
-    bool newer_format;
+    uint64_t oldest;       /* number of the block where recovery begins */
+    uint32_t other_format; /* of blocks that this version does not know; 0: there are none */
     /* Units that the disk would not give; past the array's end they count as everywhere. */
     struct {
         uint32_t file;

@@ -58,9 +58,10 @@ enum status disk_identity_read(const struct disk *disk, const char *dir, struct 
         }
         if (get_u32(at + 8) != DIRECTORY_FORMAT) {
             status = STATUS_UNSUPPORTED;
+            out->format = get_u32(at + 8);
             continue;
         }
-        struct identity identity = {.broker = get_u32(at + 12)};
+        struct identity identity = {.broker = get_u32(at + 12), .format = DIRECTORY_FORMAT};
         memcpy(identity.cluster_id, at + 16, CLUSTER_ID_BYTES);
         memcpy(identity.disk_id, at + 32, DISK_ID_BYTES);
         *out = identity;

@@ -9,17 +9,18 @@
  *   0 u32 magic "WBOO"   4 u32 crc over [8, 512)   8 u64 boot id   16 16 B disk id   32 zeros */
 #pragma once
 
+#include "base/formats.h"
 #include "broker/log/log.h"
 
-enum { DIRECTORY_FORMAT = 1 };
+enum { DIRECTORY_FORMAT = FORMAT_DIRECTORY };
 
 struct identity {
-    uint32_t broker;
+    uint32_t broker, format;
     uint8_t cluster_id[CLUSTER_ID_BYTES], disk_id[DISK_ID_BYTES];
 };
 
-/* NOT_FOUND: there is none. CORRUPT: no copy is readable. UNSUPPORTED: a newer format. A copy that
- * is bad beside a good one is of no consequence. */
+/* NOT_FOUND: there is none. CORRUPT: no copy is readable. UNSUPPORTED: another format,
+ * which out->format tells. A copy that is bad beside a good one is of no consequence. */
 NODISCARD enum status disk_identity_read(const struct disk *disk, const char *dir,
                                          struct identity *out);
 NODISCARD enum status disk_identity_write(const struct disk *disk, const char *dir,

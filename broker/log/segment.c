@@ -8,10 +8,11 @@
 #include "base/check.h"
 #include "base/cleanup.h"
 #include "base/crc32c.h"
+#include "base/formats.h"
 
 enum {
     INDEX_MAGIC = 0x58444957,
-    INDEX_FORMAT = 1,
+    INDEX_FORMAT = FORMAT_INDEX,
     INDEX_HEADER_BYTES = 32,
     INDEX_ENTRY_BYTES = 24
 };

@@ -100,12 +100,12 @@ static enum status format(struct store *store, struct identity *out, struct erro
     return status;
 }
 
-static enum status identity_explain(const struct store *store, enum status status,
+static enum status identity_explain(const struct store *store, enum status status, uint32_t found,
                                     struct error *error)
 {
     switch ((int)status) {
     case STATUS_UNSUPPORTED:
-        return error_set(error, status, "a newer version wrote the data directory %s", store->dir);
+        return format_refuse(error, store->dir, found, FORMAT_DIRECTORY, OLDEST_DIRECTORY);
     case STATUS_CORRUPT:
         return error_set(error, status, "all three copies of %s/identity are damaged", store->dir);
     default:
@@ -144,7 +144,7 @@ static enum status identity_check(const struct store *store, const struct identi
 /* Who we are, and for the how-manieth time: before any other work (R6). */
 static enum status identify(struct store *store, struct error *error)
 {
-    struct identity identity;
+    struct identity identity = {0};
     enum status status = disk_identity_read(store->disk, store->dir, &identity);
     if (status == STATUS_NOT_FOUND) {
         status = format(store, &identity, error);
@@ -152,7 +152,7 @@ static enum status identify(struct store *store, struct error *error)
             return status;
         }
     } else if (status != STATUS_OK) {
-        return identity_explain(store, status, error);
+        return identity_explain(store, status, identity.format, error);
     }
     status = identity_check(store, &identity, error);
     if (status != STATUS_OK) {

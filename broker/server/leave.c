@@ -77,8 +77,9 @@ static void drain(struct server *s, uint64_t now_ms)
     }
     bool is_silent = s->silent_ms != 0 && now_ms >= s->silent_ms + LEAVE_SILENT_MS;
     if (!is_silent && now_ms >= s->drain_until_ms) {
-        trace(TRACE_WARNING, "server", "requests of Kinesis clients are broken off: they take "
-                                       "longer than shutdown-drain");
+        trace(TRACE_WARNING, "server",
+              "requests of Kinesis clients are broken off: they take "
+              "longer than shutdown-drain");
     }
     if (is_silent || now_ms >= s->drain_until_ms) {
         stop(s);

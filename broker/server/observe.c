@@ -131,6 +131,7 @@ enum status observe_open(struct server *s, struct error *error)
         .loop = s->loop,
         .name = o->name,
         .boot = s->boot,
+        .role = FORMAT_OF_BROKERS,
         .spec = server_config_spec(),
         .config = s->config,
         .context = s,

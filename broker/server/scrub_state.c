@@ -7,9 +7,15 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/formats.h"
 
 /* 0 u32 magic "WSCR"  4 u32 crc over the rest  8 u32 format  12 u32 late  16 six u64 */
-enum { SCRUB_MAGIC = 0x52435357, SCRUB_FORMAT = 1, SCRUB_BYTES = 64, SCRUB_PATH_BYTES = 512 };
+enum {
+    SCRUB_MAGIC = 0x52435357,
+    SCRUB_FORMAT = FORMAT_SCRUB,
+    SCRUB_BYTES = 64,
+    SCRUB_PATH_BYTES = 512
+};
 
 bool scrub_state_read(const char *dir, struct scrub_state *out)
 {

@@ -70,6 +70,16 @@ static char *copy_text(const void *data, size_t size)
     return copy;
 }
 
+static void take_formats(struct weir_process_answer *out, const Weir__ProcessState *state)
+{
+    for (size_t i = 0; i < state->n_formats && out->format_count < WEIR_FORMATS_MAX; i++) {
+        struct weir_format *format = &out->formats[out->format_count++];
+        (void)snprintf(format->name, sizeof(format->name), "%s", state->formats[i]->name);
+        format->version = state->formats[i]->version;
+        format->oldest = state->formats[i]->oldest;
+    }
+}
+
 /* False: malformed, or out of memory. */
 static bool take_state(struct weir_process_answer *out, const struct session_reply *reply)
 {
@@ -81,6 +91,7 @@ static bool take_state(struct weir_process_answer *out, const struct session_rep
     out->ready = state->ready;
     (void)snprintf(out->why, sizeof(out->why), "%s", state->why);
     (void)snprintf(out->software, sizeof(out->software), "%s", state->software);
+    take_formats(out, state);
     weir__process_state__free_unpacked(state, NULL);
     out->text = copy_text(reply->attachment.data, reply->attachment.size);
     out->text_bytes = reply->attachment.size;

@@ -88,8 +88,10 @@ static const char controllers[] =
     "controller backup: a consistent copy of the controllers' state in one file. Keep the\n"
     "cluster key elsewhere: without it the secrets in the backup stay sealed. How it comes\n"
     "back: weir-controller --restore-file FILE, docs/operations.md.\n"
-    "upgrade check: what each process runs, and whether one of them may be stopped now.\n"
-    "The exit code is 1 and the reasons are told when it may not.\n"
+    "upgrade check: what each process runs, which versions of protocol and disk formats it\n"
+    "writes and reads, whether one of them may be stopped now, and which is next. The exit\n"
+    "code is 1 and the reasons are told when none may; what is only worth knowing is told\n"
+    "with \"careful\".\n"
     "\n";
 
 static const char moving[] =

@@ -10,9 +10,10 @@
 #include <openssl/evp.h>
 
 #include "base/cleanup.h"
+#include "base/formats.h"
 #include "proto/rpc/rpc.h"
 
-enum { FORMAT = 1, PIECE = 256 * 1024, HEX_BYTES = 2 * BACKUP_HASH_BYTES + 1 };
+enum { FORMAT = FORMAT_BACKUP, PIECE = 256 * 1024, HEX_BYTES = 2 * BACKUP_HASH_BYTES + 1 };
 
 void backup_head_write(const struct backup_head *head, char out[BACKUP_HEAD_BYTES])
 {
@@ -55,9 +56,7 @@ enum status backup_head_read(const char text[BACKUP_HEAD_BYTES], struct backup_h
         return error_set(error, STATUS_INVALID, "it is no backup of Weir's controllers");
     }
     if (format > FORMAT) {
-        return error_set(error, STATUS_INVALID,
-                         "it has format %u, this version knows %d: it was made by a newer Weir",
-                         format, FORMAT);
+        return format_refuse(error, "it", format, FORMAT, OLDEST_BACKUP);
     }
     /* NOLINTNEXTLINE(cert-err34-c): 19 digits always fit */
     if (sscanf(copy,

@@ -33,7 +33,7 @@ struct backup_head {
 
 void backup_head_write(const struct backup_head *head, char out[BACKUP_HEAD_BYTES]);
 
-/* INVALID: it is no backup, or one of a newer format. */
+/* INVALID: it is no backup. UNSUPPORTED: one of a newer format. */
 NODISCARD enum status backup_head_read(const char text[BACKUP_HEAD_BYTES], struct backup_head *out,
                                        struct error *error);
 

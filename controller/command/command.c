@@ -77,7 +77,8 @@ static enum status check_kinds(const Weir__CommandList *list, uint64_t index, st
 {
     for (size_t i = 0; i < list->n_commands; i++) {
         const Weir__Command *command = list->commands[i];
-        if (command->kind_case == WEIR__COMMAND__KIND__NOT_SET ||
+        if (!command_is_known(&command->base) ||
+            command->kind_case == WEIR__COMMAND__KIND__NOT_SET ||
             (command->kind_case == WEIR__COMMAND__KIND_RESHARD &&
              (command->reshard->reshard == NULL ||
               command->reshard->reshard->kind_case == WEIR__RESHARD__KIND__NOT_SET)) ||

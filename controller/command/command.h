@@ -64,3 +64,8 @@ void command_results_release(struct command_results *results);
  * is refused by its rule is OK here; its result has the status and the sentence. */
 NODISCARD enum status command_apply(struct db *db, uint64_t index, struct bytes entry,
                                     struct command_results *out, struct error *error);
+
+/* Whether this version knows every field of it, at whatever depth. Controllers that skip what
+ * others apply would come to differ without a word: what is not known is neither applied nor
+ * proposed. */
+bool command_is_known(const ProtobufCMessage *message);

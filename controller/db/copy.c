@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/formats.h"
 #include "controller/db/internal.h"
 
 enum status db_checkpoint(const char *path, struct error *error)
@@ -38,10 +39,7 @@ static enum status read_header(sqlite3 *sql, const char *path, uint64_t *out_ind
                          code == SQLITE_DONE ? "nothing was applied" : sqlite3_errmsg(sql));
     }
     if (format > DB_FORMAT) {
-        return error_set(error, STATUS_INVALID,
-                         "%s: has format %llu, this version knows %d: it was written by a newer "
-                         "Weir",
-                         path, (unsigned long long)format, DB_FORMAT);
+        return format_refuse(error, path, format, DB_FORMAT, OLDEST_STATE);
     }
     *out_index = index;
     return STATUS_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/formats.h"
 #include "controller/db/internal.h"
 
 /* ---- statements
@@ -336,10 +337,7 @@ static enum status prepare_tables(struct db *db, struct error *error)
         return error_set(error, STATUS_CORRUPT, "%s: is not a database of Weir", db->path);
     }
     if (format > DB_FORMAT) {
-        return error_set(error, STATUS_INVALID,
-                         "%s: has format %llu, this version knows %d: it was written by a newer "
-                         "Weir",
-                         db->path, (unsigned long long)format, DB_FORMAT);
+        return format_refuse(error, db->path, format, DB_FORMAT, OLDEST_STATE);
     }
     if (format < DB_FORMAT) {
         enum status status = db_upgrade(db, error);

@@ -41,8 +41,8 @@ enum {
 
 struct db;
 
-/* Opens or creates. INVALID: written by a newer version of Weir. CORRUPT: not a database of ours.
- * IO. */
+/* Opens or creates. UNSUPPORTED: written by a newer version of Weir. CORRUPT: not a database of
+ * ours. IO. */
 NODISCARD enum status db_open(const char *path, struct db **out, struct error *error);
 void db_close(struct db *db);
 
@@ -61,14 +61,14 @@ NODISCARD enum status db_copy(const char *path, const char *target, uint64_t *ou
 /* Makes a copy whose state may be behind what was given out since (a backup) fit to begin with: the
  * applied index, the image's version, producer and stream ids jump over
  * all that may be in use, by the same amounts wherever it is done. Not while it is open. IO,
- * CORRUPT, INVALID: of a newer version. */
+ * CORRUPT, UNSUPPORTED: of a newer version. */
 #define DB_RENEW_ENTRIES (UINT64_C(1) << 40) /* also versions, and producer ids */
 enum { DB_RENEW_STREAMS = 1 << 12 };
 NODISCARD enum status db_renew(const char *path, uint64_t *out_index, struct error *error);
 
 /* Replaces everything by the copy in `source` in one transaction: after a crash the old state or
  * the new one is there. Pending changes are forgotten: who has an image of the rows loads it again.
- * INVALID: of a newer version. CORRUPT, IO. */
+ * UNSUPPORTED: of a newer version. CORRUPT, IO. */
 NODISCARD enum status db_restore(struct db *db, const char *source, struct error *error);
 
 /* A digest of all rows, meta included: equal where the same entries were applied, in whatever order

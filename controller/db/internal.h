@@ -5,12 +5,13 @@
 #include <sqlite3.h>
 
 #include "base/check.h"
+#include "base/formats.h"
 #include "controller/db/db.h"
 
 #include "controller/db/statements.def"
 
 enum {
-    DB_FORMAT = 4,
+    DB_FORMAT = FORMAT_STATE,
     DB_APPLICATION_ID = 0x57454952, /* "WEIR", in the file's header */
     DB_BUSY_MS = 10000, /* a checkpoint on another thread may hold the file for a moment */
 };

@@ -12,10 +12,11 @@
 #include "base/check.h"
 #include "base/cleanup.h"
 #include "base/crc32c.h"
+#include "base/formats.h"
 #include "controller/raft/snapshot_file.h"
 #include "controller/raft/store_internal.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = FORMAT_RAFT_LOG };
 
 static const char schema[] =
     "CREATE TABLE identity(one INTEGER PRIMARY KEY CHECK (one = 1), id INTEGER NOT NULL,"
@@ -506,8 +507,8 @@ enum status store_load(struct raft_store *store, struct raft_core_state *state, 
         status =
             marked ? damaged(error, "it is empty, but was written before") : create(store, error);
     } else if (status == STATUS_OK && format != FORMAT) {
-        status = error_set(error, STATUS_UNSUPPORTED, "raft.db has format %lld, we know %d",
-                           (long long)format, FORMAT);
+        status =
+            format_refuse(error, "raft.db", (uint64_t)format, FORMAT_RAFT_LOG, OLDEST_RAFT_LOG);
     }
     if (status == STATUS_OK) {
         status = load_existing(store, marked, state, error);

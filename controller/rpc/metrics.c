@@ -178,6 +178,7 @@ enum status observe_open(struct controller *c, struct error *error)
         .loop = c->options.loop,
         .name = c->name,
         .boot = c->options.boot,
+        .role = FORMAT_OF_CONTROLLERS,
         .spec = c->options.spec,
         .config = c->options.config,
         .context = c,

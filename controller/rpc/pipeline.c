@@ -60,6 +60,10 @@ enum status pipeline_submit(struct pipeline *pipeline, const Weir__Command *comm
         pipeline->waiting_bytes >= PIPELINE_WAITING_BYTES_MAX) {
         return STATUS_BUSY;
     }
+    if (!command_is_known(&command->base)) {
+        return STATUS_UNSUPPORTED; /* of a newer client, passed on: no controller would get past it
+                                    */
+    }
     struct buf packed = {0};
     enum status status = pack(command, &packed);
     if (status != STATUS_OK) {

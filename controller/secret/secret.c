@@ -15,9 +15,16 @@
 
 #include "base/check.h"
 #include "base/cleanup.h"
+#include "base/formats.h"
 #include "base/trace.h"
 
-enum { FORMAT = 1, KEY_ID_BYTES = 4, NONCE_BYTES = 12, TAG_BYTES = 16, LINE_BYTES = 256 };
+enum {
+    FORMAT = FORMAT_SEALED,
+    KEY_ID_BYTES = 4,
+    NONCE_BYTES = 12,
+    TAG_BYTES = 16,
+    LINE_BYTES = 256
+};
 
 struct ring_key {
     uint8_t id[KEY_ID_BYTES];

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/formats.h"
 #include "controller/server/server.h"
 #include "proto/rpc/rpc.h"
 
@@ -91,8 +92,10 @@ static enum status check_identity(const char *path, const char *text,
         rpc_cluster_id_parse(uuid, theirs) != STATUS_OK) {
         return error_set(error, STATUS_CORRUPT, "%s/identity: cannot be understood", path);
     }
-    if (version != 1) {
-        return error_set(error, STATUS_INVALID, "%s/identity: was written by a newer Weir", path);
+    if (version != FORMAT_CONTROLLER) {
+        char name[TEXT_BYTES];
+        (void)snprintf(name, sizeof(name), "%s/identity", path);
+        return format_refuse(error, name, version, FORMAT_CONTROLLER, OLDEST_CONTROLLER);
     }
     if (memcmp(theirs, cluster, CLUSTER_ID_BYTES) != 0) {
         rpc_cluster_id_format(cluster, ours);
@@ -122,7 +125,8 @@ static enum status claim(int dir, const char *path, const uint8_t cluster[CLUSTE
                          "%s has a controller's files but no identity: it is not complete", path);
     }
     rpc_cluster_id_format(cluster, uuid);
-    (void)snprintf(text, sizeof(text), "weir controller 1\ncluster %s\nid %u\n", uuid, id);
+    (void)snprintf(text, sizeof(text), "weir controller %d\ncluster %s\nid %u\n", FORMAT_CONTROLLER,
+                   uuid, id);
     return write_text(dir, path, "identity", text, error);
 }
 

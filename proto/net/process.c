@@ -5,10 +5,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/check.h"
 #include "base/trace.h"
 #include "proto/net/log_sink.h"
 #include "proto/schema/common.pb-c.h"
 #include "proto/schema/process.pb-c.h"
+
+enum { FORMAT_MESSAGES_MAX = 32 };
 
 /* ---- metrics of any process ---- */
 
@@ -116,10 +119,33 @@ static void set_level(const struct process *p, struct session_call *call)
     weir__set_log_level__free_unpacked(request, NULL);
 }
 
+/* What of the table in base/formats.h is this process's. */
+struct format_messages {
+    Weir__FormatVersion message[FORMAT_MESSAGES_MAX], *list[FORMAT_MESSAGES_MAX];
+};
+
+static void fill_formats(const struct process *p, struct format_messages *all,
+                         Weir__ProcessState *out)
+{
+    CHECK(format_count <= FORMAT_MESSAGES_MAX);
+    for (size_t i = 0; i < format_count; i++) {
+        if ((formats[i].who & (unsigned)p->options.role) != 0) {
+            Weir__FormatVersion *message = &all->message[out->n_formats];
+            weir__format_version__init(message);
+            message->name = text_of(formats[i].name);
+            message->version = formats[i].version;
+            message->oldest = formats[i].oldest;
+            all->list[out->n_formats++] = message;
+        }
+    }
+    out->formats = all->list;
+}
+
 static void tell_metrics(const struct process *p, struct session_call *call)
 {
     char why[PROCESS_WHY_BYTES] = "";
     struct metrics m = {0};
+    struct format_messages all;
     Weir__ProcessState state;
     weir__process_state__init(&state);
     state.name = text_of(p->options.name);
@@ -127,6 +153,7 @@ static void tell_metrics(const struct process *p, struct session_call *call)
     state.boot = p->options.boot;
     state.ready = p->options.ready(p->options.context, why);
     state.why = why;
+    fill_formats(p, &all, &state);
     write_metrics(p, &m);
     if (m.failed) {
         session_reply_error(call, STATUS_NO_MEMORY, NULL, "%s is out of memory", p->options.name);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/config.h"
+#include "base/formats.h"
 #include "base/metrics.h"
 #include "proto/net/net.h"
 #include "proto/net/pages.h"
@@ -15,6 +16,7 @@ struct process_options {
     struct net_loop *loop;
     const char *name; /* "broker-3" */
     uint64_t boot;
+    enum format_role role;
     const struct config_spec
         *spec; /* NULL, or with its values: what is told of the configuration */
     const void *config;

@@ -2,13 +2,14 @@
  * comes in), hello.c (who is who); and for listener.c and link.c. */
 #pragma once
 
+#include "base/formats.h"
 #include "proto/net/conn.h"
 #include "proto/rpc/calls.h"
 #include "proto/wire/frame.h"
 
 enum {
-    PROTOCOL_VERSION = 1,     /* of the frames and messages that this build prefers */
-    PROTOCOL_VERSION_MIN = 1, /* the release before this one speaks it */
+    PROTOCOL_VERSION = FORMAT_PROTOCOL,     /* of the messages that this build prefers */
+    PROTOCOL_VERSION_MIN = OLDEST_PROTOCOL, /* the release before this one speaks it */
     SOFTWARE_BYTES = 64,
     OPENING_MS = 10000,           /* connect, handshake and HELLO together */
     LINGER_MS = 1000,             /* for the other side to read why it was refused */

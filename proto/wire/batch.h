@@ -47,12 +47,13 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/formats.h"
 #include "base/hash_key.h"
 #include "base/limits.h"
 
 enum {
     BATCH_MAGIC = 0x54414257,
-    BATCH_FORMAT = 1,
+    BATCH_FORMAT = FORMAT_BATCH,
     RECORD_HEADER_BYTES = 8,
     BATCH_SALT_BYTES = 16,
     BATCH_SEAL_BYTES = 16, /* by which encryption makes a payload longer */

@@ -5,9 +5,10 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/formats.h"
 #include "base/limits.h"
 
-enum { FRAME_MAGIC = 0x57, FRAME_VERSION = 1, FRAME_FLAGS_KNOWN = 1 };
+enum { FRAME_MAGIC = 0x57, FRAME_VERSION = FORMAT_FRAME, FRAME_FLAGS_KNOWN = 1 };
 
 /* As rpc_kind of proto/rpc/rpc.h has them, which lies above this folder. */
 enum frame_kind { FRAME_CALL = 1, FRAME_REPLY = 2, FRAME_CANCEL = 3, FRAME_MESSAGE = 4 };

@@ -30,11 +30,21 @@ struct weir_process_ask {
     char level[16]; /* error, warning, info, debug */
 };
 
+/* A version of something that a process writes, on the wire or on its disk ("journal"), and the
+ * oldest one that it reads. */
+struct weir_format {
+    char name[24];
+    uint32_t version, oldest;
+};
+#define WEIR_FORMATS_MAX 32
+
 struct weir_process_answer {
     struct weir_error error; /* status WEIR_OK: the rest is valid */
     bool ready;
     char why[200]; /* not ready: a sentence */
     char software[64], before[16];
+    struct weir_format formats[WEIR_FORMATS_MAX]; /* 0: it is too old to tell */
+    size_t format_count;
     char *config; /* with a zero at the end; never has a secret. Or NULL */
     char *text;   /* with a zero behind `text_bytes`. Or NULL */
     size_t text_bytes;

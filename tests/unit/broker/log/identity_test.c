@@ -133,7 +133,7 @@ static void a_newer_format(void **state)
         assert_int_equal(pwrite(fd, sector, sizeof(sector), at), sizeof(sector));
     }
     (void)close(fd);
-    assert_int_equal(try_open(&f, "newer version"), STATUS_UNSUPPORTED);
+    assert_int_equal(try_open(&f, "written by a newer Weir"), STATUS_UNSUPPORTED);
     fixture_release(&f);
 }
 

@@ -103,7 +103,9 @@ static void a_head_that_is_wrong_is_refused(void **state)
         char *at = strstr(text, table[i].find);
         assert_non_null(at);
         memcpy(at, table[i].put, strlen(table[i].put));
-        assert_int_equal(backup_head_read(text, &out, &error), STATUS_INVALID);
+        bool newer = strcmp(table[i].put, "backup 2") == 0;
+        assert_int_equal(backup_head_read(text, &out, &error),
+                         newer ? STATUS_UNSUPPORTED : STATUS_INVALID);
         assert_non_null(strstr(error.text, table[i].says));
         assert_int_equal(out.index, 1234);
     }

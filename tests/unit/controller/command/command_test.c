@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "proto/schema/command.pb-c.h"
 #include "tests/unit/controller/command/script.h"
 
 #define THREE_BROKERS                                  \
@@ -355,10 +356,50 @@ static void what_is_not_a_command_stops_the_controller(void **state)
     assert_int_equal(db_meta(script->db)->applied_index, 0);
 }
 
+/* Whoever skipped it would come to differ from those that know it. */
+static void a_field_of_a_newer_version_stops_the_controller(void **state)
+{
+    struct script *script = *state;
+    uint8_t cluster[CLUSTER_ID_BYTES] = {1}, entry[128] = {0x0a}, *at = entry + 2;
+    Weir__CmdBootstrap bootstrap;
+    Weir__Command command;
+    weir__cmd_bootstrap__init(&bootstrap);
+    weir__command__init(&command);
+    bootstrap.cluster = (ProtobufCBinaryData){.len = sizeof(cluster), .data = cluster};
+    command.kind_case = WEIR__COMMAND__KIND_BOOTSTRAP;
+    command.bootstrap = &bootstrap;
+    assert_true(command_is_known(&command.base));
+    at += weir__command__pack(&command, at);
+    struct command_results results;
+    struct error error = {0};
+    for (int newer = 1; newer >= 0; newer--) {
+        /* Field 2047, a number: inside of the bootstrap message, which is the last of the command.
+         */
+        static const uint8_t field[] = {0xf8, 0x7f, 1};
+        size_t size = (size_t)(at - entry) - 2;
+        uint8_t copy[sizeof(entry)];
+        memcpy(copy, entry, sizeof(entry));
+        if (newer != 0) {
+            assert_int_equal(copy[3], size - 2); /* of the bootstrap message */
+            memcpy(copy + 2 + size, field, sizeof(field));
+            copy[3] = (uint8_t)(copy[3] + sizeof(field));
+            size += sizeof(field);
+        }
+        copy[1] = (uint8_t)size;
+        enum status status =
+            command_apply(script->db, 1, bytes_of(copy, size + 2), &results, &error);
+        assert_int_equal(status, newer != 0 ? STATUS_UNSUPPORTED : STATUS_OK);
+        assert_int_equal(db_meta(script->db)->applied_index, newer != 0 ? 0 : 1);
+    }
+    assert_non_null(strstr(error.text, "newer Weir"));
+    command_results_release(&results);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_script, close_script)
     const struct CMUnitTest tests[] = {
+        TEST(a_field_of_a_newer_version_stops_the_controller),
         TEST(a_cluster_is_bootstrapped_once),
         TEST(a_broker_registers_with_a_boot_that_rises),
         TEST(a_new_disk_is_another_replica_and_nobody_elses),

@@ -226,7 +226,8 @@ static void hostile_send(struct hostile *hostile, const void *data, size_t size)
     assert_int_equal(written, size);
 }
 
-static void hostile_hello(struct hostile *hostile, const char *name, uint32_t version)
+static void hostile_hello_range(struct hostile *hostile, const char *name, uint32_t from,
+                                uint32_t to)
 {
     uint8_t cluster[CLUSTER_ID_BYTES], frame[512];
     char name_copy[64], software[] = "hostile";
@@ -237,13 +238,19 @@ static void hostile_hello(struct hostile *hostile, const char *name, uint32_t ve
     hello.cluster.data = cluster;
     hello.cluster.len = sizeof(cluster);
     hello.name = name_copy;
-    hello.protocol_min = hello.protocol_max = version;
+    hello.protocol_min = from;
+    hello.protocol_max = to;
     hello.software = software;
     size_t size = weir__hello__pack(&hello, frame + FRAME_HEADER_BYTES);
     struct frame_header h = {
         .kind = FRAME_CALL, .call = 1, .method = RPC_HELLO, .body_bytes = (uint32_t)size};
     frame_encode(&h, frame);
     hostile_send(hostile, frame, FRAME_HEADER_BYTES + size);
+}
+
+static void hostile_hello(struct hostile *hostile, const char *name, uint32_t version)
+{
+    hostile_hello_range(hostile, name, version, version);
 }
 
 /* The status of the reply that it gets. */
@@ -306,6 +313,20 @@ static void a_protocol_of_the_future_is_refused(void **state)
     hostile_hello(&hostile, "broker-1", 7);
     assert_int_equal(hostile_reply(bench, &hostile), STATUS_UNSUPPORTED);
     expect_end(bench, &hostile, STATUS_UNSUPPORTED);
+}
+
+/* The release after this one speaks ours, too: the newest version that both know counts. */
+static void a_newer_release_is_spoken_to_as_before(void **state)
+{
+    struct bench *bench = *state;
+    struct hostile hostile;
+    hostile_open(bench, &hostile);
+    hostile_hello_range(&hostile, "broker-1", FORMAT_PROTOCOL, FORMAT_PROTOCOL + 1);
+    assert_int_equal(hostile_reply(bench, &hostile), STATUS_OK);
+    assert_int_equal(session_protocol(bench->accepted.session), FORMAT_PROTOCOL);
+    assert_string_equal(session_software(bench->accepted.session), "hostile");
+    assert_int_equal(SSL_shutdown(hostile.ssl), 0);
+    expect_end(bench, &hostile, STATUS_UNAVAILABLE);
 }
 
 static void anything_before_hello_ends_the_connection(void **state)
@@ -520,6 +541,7 @@ int main(void)
         T(a_half_open_connection_is_noticed),
         T(a_name_that_is_not_the_certificates_is_refused),
         T(a_protocol_of_the_future_is_refused),
+        T(a_newer_release_is_spoken_to_as_before),
         T(anything_before_hello_ends_the_connection),
         T(a_bad_frame_ends_the_connection),
         T(a_frame_that_says_it_is_huge_ends_the_connection),

@@ -1,0 +1,1 @@
+weir_unit_test(client/cli/upgrade LINK client_upgrade)
