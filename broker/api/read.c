@@ -30,6 +30,7 @@ struct read_result {
     const struct bytes *pieces;
     uint32_t piece_count;
     uint64_t next_offset, last_ms; /* append time of the last batch */
+    const struct log_read *read;   /* that brought it; NULL: from the tail */
 };
 
 /* What a reader takes of some batches: of the last one its share. */
@@ -88,10 +89,12 @@ static void reply(struct session_call *call, const struct shard *shard,
         uint64_t newest_ms = shard_newest_ms(shard);
         uint64_t behind_ms = newest_ms > result->last_ms ? newest_ms - result->last_ms : 0;
         message.behind_ms = behind_ms == 0 ? 1 : behind_ms;
+        message.behind_bytes =
+            shard_log_bytes_between(shard->log, result->next_offset, shard->commit, result->read);
     }
     if (shard->sealed && result->next_offset >= shard->seal_end) {
         message.ended = true; /* behind the SEAL there are control batches only */
-        message.behind_ms = 0;
+        message.behind_ms = message.behind_bytes = 0;
     }
     session_reply(call, (struct session_payload){.body = &message.base,
                                                  .pieces = result->pieces,
@@ -273,7 +276,8 @@ static void reply_from_segments(struct pending_read *p, struct shard *shard)
     const struct read_result result = {.pieces = &data,
                                        .piece_count = 1,
                                        .next_offset = p->read.next,
-                                       .last_ms = last_append_ms(data)};
+                                       .last_ms = last_append_ms(data),
+                                       .read = &p->read};
     reply_plain(p->api, p->call, shard, &p->wish, &result);
     recycle(p);
 }

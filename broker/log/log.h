@@ -229,6 +229,13 @@ uint32_t shard_log_tail(struct shard_log *log, uint64_t offset, uint64_t end, si
 bool shard_log_tail_has(const struct shard_log *log, uint64_t position);
 uint64_t shard_log_tail_start(struct shard_log *log); /* the log's end when the tail is empty */
 
+/* The bytes of the batches from `from` up to `to`, where batches begin or the log ends, as they are
+ * stored. Exact when `from` is in the tail, or a read from segments (`read`, else NULL) has just
+ * come to it; else up to 64 KiB and a batch too many. 0 when one of them is not in the log. */
+struct log_read;
+uint64_t shard_log_bytes_between(const struct shard_log *log, uint64_t from, uint64_t to,
+                                 const struct log_read *read);
+
 /* A read from segments. The caller owns the struct and keeps it until `done` runs, from
  * store_poll() or store_close(), never from within store_read(). Zero it, then fill in the first
  * part. */

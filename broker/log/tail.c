@@ -1,4 +1,4 @@
-/* The batches of a shard that lie in the journal's ring. */
+/* The batches of a shard that lie in the journal's ring; and where batches lie at all. */
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -111,4 +111,53 @@ uint64_t shard_log_tail_start(struct shard_log *log)
 {
     log_tail_prune(log);
     return log->tail_count > 0 ? log_tail_entry(log, 0)->base : log->last.end;
+}
+
+/* A place in the segments. */
+struct place {
+    uint32_t segment; /* its index */
+    uint64_t at;
+};
+
+/* Where the batch at `offset` begins, or in the index the last one before it that is there. */
+static bool find_place(const struct shard_log *log, uint64_t offset, const struct log_read *read,
+                       struct place *out)
+{
+    if (offset >= log->last.end) {
+        bool any = log->segment_count > 0 && offset == log->last.end;
+        out->segment = log->segment_count - 1;
+        out->at = any ? log->segment[out->segment]->bytes : 0;
+        return any;
+    }
+    const struct segment *segment = log_segment_holding(log, offset, &out->segment);
+    if (segment == NULL) {
+        return false;
+    }
+    uint32_t index = log_tail_find(log, offset);
+    const struct index_entry *entry = segment_index_by_offset(&segment->index, offset);
+    if (segment->base == offset) {
+        out->at = 0;
+    } else if (index != UINT32_MAX && log_tail_entry(log, index)->base == offset) {
+        out->at = log_tail_entry(log, index)->at;
+    } else if (read != NULL && read->hint.offset == offset && read->hint.segment == segment->base) {
+        out->at = read->hint.at;
+    } else {
+        out->at = entry != NULL ? entry->at : 0;
+    }
+    return true;
+}
+
+uint64_t shard_log_bytes_between(const struct shard_log *log, uint64_t from, uint64_t to,
+                                 const struct log_read *read)
+{
+    struct place a, b;
+    if (from >= to || !find_place(log, from, read, &a) || !find_place(log, to, NULL, &b)) {
+        return 0;
+    }
+    uint64_t bytes = 0;
+    for (uint32_t i = a.segment; i < b.segment; i++) {
+        bytes += log->segment[i]->bytes;
+    }
+    bytes += b.at;
+    return bytes > a.at ? bytes - a.at : 0;
 }

@@ -34,6 +34,7 @@ enum {
 struct fetched {
     struct core_batch core;
     struct weir_records *records;
+    uint64_t left; /* keys and data of the records that were not handed over */
 };
 
 struct weir_lease {
@@ -44,12 +45,12 @@ struct weir_lease {
     uint32_t number;
     uint64_t created_s;
     struct weir_reader *reader;
-    bool skipped, lost;           /* to be told with the next records */
-    uint64_t tip_records, tip_ms; /* how far the last thing read was behind the newest, then */
-    uint64_t newest_ms;           /* arrival of the last record read */
-    uint64_t record_bytes;        /* of an average record, of late */
-    struct weir_error trouble;    /* told last */
-    struct list checkpoint;       /* on consumer.checkpoints */
+    bool skipped, lost; /* to be told with the next records */
+    /* How far the last thing read was behind the newest, then. */
+    uint64_t tip_records, tip_bytes, tip_ms;
+    uint64_t newest_ms;        /* arrival of the last record read */
+    struct weir_error trouble; /* told last */
+    struct list checkpoint;    /* on consumer.checkpoints */
 
     /* The callback under way; the processing thread's from consumer_run() to `processed`. */
     struct list job; /* on consumer.jobs */

@@ -76,6 +76,7 @@ void core_lose(struct core *core, struct core_lease *lease)
     }
     lease->phase = CORE_LOST;
     lease->wanted = lease->stored;
+    lease->to_prepare = false;
     core_answer(lease, mark_top(), STATUS_FENCED, "the lease of the shard is lost");
     core_touch(core, lease);
 }
@@ -231,7 +232,7 @@ void core_processed(struct core *core, struct core_lease *lease, bool good, uint
 static void begin_again(struct core_lease *lease)
 {
     lease->restart = false;
-    lease->over = lease->told_end = lease->begun = false;
+    lease->over = lease->told_end = lease->begun = lease->prepared = false;
     lease->start = lease->from = lease->delivered = lease->wanted = lease->stored;
     core_answer(lease, mark_top(), STATUS_CANCELLED,
                 "the shard begins again at its checkpoint, after a failure");
@@ -265,8 +266,9 @@ static bool reader_effect(const struct core *core, struct core_lease *lease, uin
 
 static bool is_idle(const struct core_lease *lease)
 {
-    return lease->job == JOB_NONE && !lease->sending && lease->reader == READER_NONE &&
-           list_empty(&lease->dropped) && list_empty(&lease->answered);
+    return lease->job == JOB_NONE && !lease->sending && !lease->to_prepare &&
+           lease->reader == READER_NONE && list_empty(&lease->dropped) &&
+           list_empty(&lease->answered);
 }
 
 /* What is handed over has been told so, and what it wanted to checkpoint is: the controllers may
@@ -296,7 +298,8 @@ static void put_in_order(struct core *core, struct core_lease *lease)
         drop_batches(lease);
     }
     if (running && lease->restart && lease->job == JOB_NONE && !lease->sending &&
-        lease->reader == READER_NONE && mark_compare(lease->wanted, lease->stored) <= 0) {
+        !lease->to_prepare && lease->reader == READER_NONE &&
+        mark_compare(lease->wanted, lease->stored) <= 0) {
         begin_again(lease);
     }
     release_if_drained(core, lease);

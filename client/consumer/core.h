@@ -58,6 +58,8 @@ struct core_request {
     struct list node;
     struct mark mark;
     bool last;          /* at what was handed over last, whatever `mark` says */
+    bool prepare;       /* the first of two phases: only a pending checkpoint */
+    bool commit;        /* the second: at what was prepared, whatever `mark` says */
     enum status status; /* with EFFECT_ANSWER */
     const char *text;   /* a sentence when it is not OK */
 };
@@ -88,7 +90,11 @@ struct core_lease {
     struct mark wanted;    /* to be checkpointed; `stored` when nothing is */
     struct mark sent;      /* ... on its way */
     bool sending;
-    uint64_t due_ms; /* no checkpoint and no opening before */
+    struct mark pending;        /* beside `stored`, what the controllers tell the next owner ... */
+    bool has_pending, prepared; /* ... if so; it is of this run */
+    struct mark preparing;      /* to be made pending, ... */
+    bool to_prepare, sending_prepare; /* ... if so; `sent` is that */
+    uint64_t due_ms;                  /* no checkpoint and no opening before */
     uint64_t opened_due_ms;
     struct mark start; /* where this run began: user records below it are left out */
     struct mark from;  /* where the next reader begins */
@@ -141,7 +147,8 @@ enum core_effect_kind {
     EFFECT_CLOSE, /* the reader; a fetch under way is answered nevertheless */
     EFFECT_RUN,   /* the callback for `job`: core_processed() */
     EFFECT_DROP,  /* free `batch` */
-    EFFECT_CHECKPOINT, /* lease->sent: core_checkpointed() */
+    EFFECT_CHECKPOINT, /* lease->sent, with sending_prepare as the pending one: core_checkpointed()
+                        */
     EFFECT_ANSWER,     /* `request` is its owner's again */
     EFFECT_FREE,       /* the lease is gone: free it */
     EFFECT_STOPPED,    /* the last effect; core->failed says why */
@@ -177,6 +184,8 @@ void core_sync_sent(struct core *core, uint64_t now);
  * not ended here; the controllers will say it again. */
 bool core_assigned(struct core *core, struct core_lease *lease, uint64_t shard, uint64_t counter,
                    struct mark checkpoint, uint64_t now);
+/* ... and beside its checkpoint there was a pending one. Right after core_assigned(). */
+void core_assigned_pending(struct core_lease *lease, struct mark pending);
 void core_lost(struct core *core, uint64_t counter);
 void core_hand_over(struct core *core, uint64_t counter, uint64_t now);
 /* The rest of the reply, last. */
@@ -205,8 +214,10 @@ void core_fetch_failed(struct core *core, struct core_lease *lease, uint64_t now
 void core_processed(struct core *core, struct core_lease *lease, bool good, uint64_t now);
 
 /* FENCED    the lease is lost
- * INVALID   beyond what was handed over, before what is checkpointed, or the end of a shard that
- * has not been told to have ended Everything else: as the controllers answer, as EFFECT_ANSWER. */
+ * INVALID   beyond what was handed over, before what is checkpointed, the end of a shard that has
+ *           not been told to have ended; prepared while the core checkpoints by itself; committed
+ *           and not prepared
+ * Everything else: as the controllers answer, as EFFECT_ANSWER. */
 void core_checkpoint(struct core *core, struct core_lease *lease, struct core_request *request,
                      uint64_t now);
 void core_checkpointed(struct core *core, struct core_lease *lease, enum status status,

@@ -53,6 +53,12 @@ bool core_assigned(struct core *core, struct core_lease *lease, uint64_t shard, 
     return true;
 }
 
+void core_assigned_pending(struct core_lease *lease, struct mark pending)
+{
+    lease->pending = pending;
+    lease->has_pending = mark_compare(pending, lease->stored) > 0;
+}
+
 static struct core_lease *find_counter(struct core *core, uint64_t counter)
 {
     LIST_FOR_EACH (node, &core->leases) {
@@ -218,7 +224,7 @@ void core_answer(struct core_lease *lease, struct mark mark, enum status status,
     bool all = mark.kind == MARK_END && mark.sub != 0;
     LIST_FOR_EACH_SAFE (node, &lease->requests) {
         struct core_request *request = CONTAINER_OF(node, struct core_request, node);
-        if (all || mark_compare(request->mark, mark) <= 0) {
+        if (all || (!request->prepare && mark_compare(request->mark, mark) <= 0)) {
             list_remove(&request->node);
             answer(lease, request, status, text);
         }
@@ -236,25 +242,63 @@ void core_want(struct core_lease *lease, struct mark mark, uint64_t due)
     }
 }
 
+static void answer_prepared(struct core_lease *lease, enum status status, const char *text)
+{
+    LIST_FOR_EACH_SAFE (node, &lease->requests) {
+        struct core_request *request = CONTAINER_OF(node, struct core_request, node);
+        if (request->prepare && mark_compare(request->mark, lease->sent) == 0) {
+            list_remove(&request->node);
+            answer(lease, request, status, text);
+        }
+    }
+}
+
+/* What is wrong with it; NULL: nothing. */
+static const char *judge(const struct core *core, const struct core_lease *lease,
+                         const struct core_request *request)
+{
+    struct mark most = lease->told_end ? mark_end() : lease->delivered;
+    if (request->commit && !lease->prepared) {
+        return "nothing is prepared that could be committed";
+    }
+    if (request->prepare && core->options.automatic) {
+        return "a worker that checkpoints by itself would commit what is only prepared: set "
+               "checkpoint_self";
+    }
+    if (mark_compare(request->mark, most) > 0) {
+        return request->mark.kind == MARK_END
+                   ? "the shard has not ended: its end can be checkpointed once `ended` was called"
+                   : "a checkpoint cannot be beyond what the processor was given";
+    }
+    return mark_compare(request->mark, lease->stored) < 0 ? "a checkpoint cannot go back" : NULL;
+}
+
 void core_checkpoint(struct core *core, struct core_lease *lease, struct core_request *request,
                      uint64_t now)
 {
-    if (request->last) {
+    if (request->commit) {
+        request->mark = lease->pending;
+    } else if (request->last) {
         request->mark = lease->told_end ? mark_end() : lease->delivered;
     }
-    struct mark most = lease->told_end ? mark_end() : lease->delivered;
+    const char *wrong = judge(core, lease, request);
     if (lease->phase == CORE_LOST || lease->phase == CORE_RELEASED) {
         answer(lease, request, STATUS_FENCED, "the lease of the shard is lost");
     } else if (lease->restart) {
         answer(lease, request, STATUS_CANCELLED,
                "the shard begins again at its checkpoint, after a failure");
-    } else if (mark_compare(request->mark, most) > 0) {
-        answer(lease, request, STATUS_INVALID,
-               request->mark.kind == MARK_END
-                   ? "the shard has not ended: its end can be checkpointed once `ended` was called"
-                   : "a checkpoint cannot be beyond what the processor was given");
-    } else if (mark_compare(request->mark, lease->stored) < 0) {
-        answer(lease, request, STATUS_INVALID, "a checkpoint cannot go back");
+    } else if (wrong != NULL) {
+        answer(lease, request, STATUS_INVALID, wrong);
+    } else if (request->prepare) {
+        list_push(&lease->requests, &request->node);
+        if (lease->to_prepare) { /* not sent yet: the newer one is instead of it */
+            struct mark sent = lease->sent;
+            lease->sent = lease->preparing;
+            answer_prepared(lease, STATUS_CANCELLED, "another checkpoint was prepared meanwhile");
+            lease->sent = sent;
+        }
+        lease->preparing = request->mark;
+        lease->to_prepare = true;
     } else if (mark_compare(request->mark, lease->stored) == 0) {
         answer(lease, request, STATUS_OK, "");
     } else {
@@ -266,12 +310,17 @@ void core_checkpoint(struct core *core, struct core_lease *lease, struct core_re
 
 bool core_next_checkpoint(struct core_lease *lease, uint64_t now)
 {
-    if (lease->sending || lease->phase > CORE_DRAINING || now < lease->due_ms ||
-        mark_compare(lease->wanted, lease->stored) <= 0) {
+    if (lease->sending || lease->phase > CORE_DRAINING) {
+        return false;
+    }
+    bool wants = now >= lease->due_ms && mark_compare(lease->wanted, lease->stored) > 0;
+    if (!lease->to_prepare && !wants) {
         return false;
     }
     lease->sending = true;
-    lease->sent = lease->wanted;
+    lease->sending_prepare = lease->to_prepare;
+    lease->sent = lease->to_prepare ? lease->preparing : lease->wanted;
+    lease->to_prepare = false;
     return true;
 }
 
@@ -282,26 +331,49 @@ static const char *refusal(enum status status)
                                           : status_text(status);
 }
 
+/* A pending one is not sent again by itself: who prepares waits for it. */
+static void prepared(struct core_lease *lease, enum status status)
+{
+    if (status == STATUS_OK) {
+        lease->pending = lease->sent;
+        lease->has_pending = mark_compare(lease->sent, lease->stored) > 0;
+        lease->prepared = !lease->restart;
+    }
+    answer_prepared(lease, status, status == STATUS_OK ? "" : refusal(status));
+}
+
+static void stored(struct core *core, struct core_lease *lease)
+{
+    lease->stored = lease->sent;
+    lease->has_pending = lease->prepared = false; /* the controllers have forgotten it */
+    core_answer(lease, lease->sent, STATUS_OK, "");
+    if (lease->sent.kind == MARK_END) {
+        lease->phase = CORE_FINISHED;
+        core->sync_again = true;
+    }
+}
+
 void core_checkpointed(struct core *core, struct core_lease *lease, enum status status,
                        uint64_t now)
 {
     CHECK(lease->sending);
     lease->sending = false;
-    lease->checkpointed_ms = now;
     core_touch(core, lease);
     if (lease->phase > CORE_DRAINING) {
         return; /* everybody who waited was told */
     }
-    if (status == STATUS_OK) {
-        lease->stored = lease->sent;
-        core_answer(lease, lease->sent, STATUS_OK, "");
-        if (lease->sent.kind == MARK_END) {
-            lease->phase = CORE_FINISHED;
-            core->sync_again = true;
-        }
-    } else if (status == STATUS_FENCED || status == STATUS_EXPIRED) {
+    if (status == STATUS_FENCED || status == STATUS_EXPIRED) {
         core_lose(core, lease);
         core->sync_again = true;
+        return;
+    }
+    if (lease->sending_prepare) {
+        prepared(lease, status);
+        return;
+    }
+    lease->checkpointed_ms = now;
+    if (status == STATUS_OK) {
+        stored(core, lease);
     } else {
         core_answer(lease, lease->sent, status, refusal(status));
         if (status == STATUS_INVALID) { /* it will never be taken */

@@ -105,10 +105,21 @@ void lease_open(struct weir_lease *lease)
 static void note_lag(struct weir_lease *lease, const struct weir_records *records)
 {
     lease->tip_records = records->records_behind;
+    lease->tip_bytes = records->bytes_behind;
     lease->tip_ms = records->millis_behind;
     if (records->count > 0) {
         lease->newest_ms = records->records[records->count - 1].position.arrival_ms;
     }
+}
+
+/* Keys and data. */
+static uint64_t bytes_of_records(const struct weir_read_record *records, size_t count)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < count; i++) {
+        bytes += records[i].key_size + records[i].data_size;
+    }
+    return bytes;
 }
 
 static void keep(struct weir_lease *lease, struct weir_records *records)
@@ -123,14 +134,12 @@ static void keep(struct weir_lease *lease, struct weir_records *records)
     fetched->records = records;
     fetched->core.records = records->records;
     fetched->core.count = (uint32_t)records->count;
-    for (size_t i = 0; i < records->count; i++) {
-        fetched->core.bytes += records->records[i].key_size + records->records[i].data_size +
-                               sizeof(records->records[i]);
-    }
-    lease->record_bytes = fetched->core.bytes / records->count;
+    fetched->left = bytes_of_records(records->records, records->count);
+    fetched->core.bytes = fetched->left + records->count * sizeof(records->records[0]);
     lease->skipped |= records->skipped;
     lease->lost |= records->lost;
     core_fetched(&consumer->core, &lease->core, &fetched->core, records->next_offset);
+    fetched->left -= bytes_of_records(records->records, fetched->core.taken); /* at a checkpoint */
 }
 
 static void on_got(struct weir_records *records, const struct weir_error *error, void *context)
@@ -144,7 +153,7 @@ static void on_got(struct weir_records *records, const struct weir_error *error,
         core_fetch_failed(&consumer->core, &lease->core, handle_now_ms());
     } else if (records->ended) {
         weir_records_free(records);
-        lease->tip_records = lease->tip_ms = 0;
+        lease->tip_records = lease->tip_bytes = lease->tip_ms = 0;
         core_ended(&consumer->core, &lease->core);
     } else {
         note_lag(lease, records);
@@ -180,17 +189,30 @@ void lease_drop(struct core_batch *batch)
 /* ---- delivering -------------------------------------------------------------------------------
  */
 
+/* Of what was read and not handed over yet. */
+static uint64_t bytes_ahead(const struct weir_lease *lease)
+{
+    uint64_t bytes = 0;
+    LIST_FOR_EACH (node, &lease->core.batches) {
+        struct core_batch *batch = CONTAINER_OF(node, struct core_batch, node);
+        bytes += CONTAINER_OF(batch, struct fetched, core)->left;
+    }
+    return bytes;
+}
+
 static void fill_delivery(struct weir_lease *lease, const struct core_effect *effect)
 {
     struct weir_delivery *delivery = &lease->delivery;
     const struct weir_read_record *records = effect->batch->records + effect->first;
     uint64_t arrival_ms = records[effect->count - 1].position.arrival_ms;
     uint64_t ahead = lease->core.queued_records; /* read, and behind these */
+    CONTAINER_OF(effect->batch, struct fetched, core)->left -=
+        bytes_of_records(records, effect->count);
     *delivery = (struct weir_delivery){
         .count = effect->count,
         .records = records,
         .behind_records = lease->tip_records + ahead,
-        .behind_bytes = (lease->tip_records + ahead) * lease->record_bytes,
+        .behind_bytes = lease->tip_bytes + bytes_ahead(lease),
         .behind_ms = lease->tip_ms,
         .skipped = lease->skipped,
         .lost = lease->lost,
@@ -208,7 +230,11 @@ void lease_deliver(struct weir_lease *lease, const struct core_effect *effect)
     lease->start = (struct weir_lease_start){.fresh = lease->core.start.kind != MARK_AT,
                                              .offset = lease->core.start.offset,
                                              .sub_sequence = lease->core.start.sub,
-                                             .shard_created_s = lease->created_s};
+                                             .shard_created_s = lease->created_s,
+                                             .pending = lease->core.has_pending,
+                                             .pending_end = lease->core.pending.kind == MARK_END,
+                                             .pending_offset = lease->core.pending.offset,
+                                             .pending_sub_sequence = lease->core.pending.sub};
     if (effect->job == JOB_RECORDS) {
         fill_delivery(lease, effect);
     }
@@ -277,9 +303,13 @@ static void on_checkpoint(struct net_mail *mail)
     consumer_pump(consumer);
 }
 
-enum weir_status weir_lease_checkpoint_async(struct weir_lease *lease,
-                                             const struct weir_read_record *record,
-                                             weir_done_fn *done, void *context)
+/* Which of the calls it is. */
+enum phase { CHECKPOINT, PREPARE, COMMIT };
+
+NODISCARD static enum weir_status send_checkpoint(struct weir_lease *lease,
+                                                  const struct weir_read_record *record,
+                                                  enum phase phase, weir_done_fn *done,
+                                                  void *context)
 {
     struct checkpoint_call *call = calloc(1, sizeof(*call));
     if (call == NULL) {
@@ -289,6 +319,8 @@ enum weir_status weir_lease_checkpoint_async(struct weir_lease *lease,
     call->done = done;
     call->context = context;
     call->request.last = record == NULL;
+    call->request.prepare = phase == PREPARE;
+    call->request.commit = phase == COMMIT;
     if (record != NULL) {
         call->request.mark = record->aggregated
                                  ? mark_at(record->position.offset, record->sub_sequence + 1)
@@ -299,9 +331,9 @@ enum weir_status weir_lease_checkpoint_async(struct weir_lease *lease,
     return WEIR_OK;
 }
 
-enum weir_status weir_lease_checkpoint(struct weir_lease *lease,
-                                       const struct weir_read_record *record,
-                                       struct weir_error *error)
+NODISCARD static enum weir_status wait_checkpoint(struct weir_lease *lease,
+                                                  const struct weir_read_record *record,
+                                                  enum phase phase, struct weir_error *error)
 {
     enum weir_status status = handle_check_blocking(lease->consumer->client, error);
     if (status != WEIR_OK) {
@@ -309,11 +341,49 @@ enum weir_status weir_lease_checkpoint(struct weir_lease *lease,
     }
     struct waiter waiter;
     waiter_init(&waiter);
-    status = weir_lease_checkpoint_async(lease, record, waiter_done, &waiter);
+    status = send_checkpoint(lease, record, phase, waiter_done, &waiter);
     if (status != WEIR_OK) {
         struct weir_error refused;
         (void)handle_error(&refused, STATUS_NO_MEMORY, "out of memory");
         waiter_wake(&waiter, NULL, &refused);
     }
     return waiter_wait(&waiter, NULL, error);
+}
+
+enum weir_status weir_lease_checkpoint_async(struct weir_lease *lease,
+                                             const struct weir_read_record *record,
+                                             weir_done_fn *done, void *context)
+{
+    return send_checkpoint(lease, record, CHECKPOINT, done, context);
+}
+
+enum weir_status weir_lease_checkpoint(struct weir_lease *lease,
+                                       const struct weir_read_record *record,
+                                       struct weir_error *error)
+{
+    return wait_checkpoint(lease, record, CHECKPOINT, error);
+}
+
+enum weir_status weir_lease_prepare(struct weir_lease *lease, const struct weir_read_record *record,
+                                    struct weir_error *error)
+{
+    return wait_checkpoint(lease, record, PREPARE, error);
+}
+
+enum weir_status weir_lease_prepare_async(struct weir_lease *lease,
+                                          const struct weir_read_record *record, weir_done_fn *done,
+                                          void *context)
+{
+    return send_checkpoint(lease, record, PREPARE, done, context);
+}
+
+enum weir_status weir_lease_commit(struct weir_lease *lease, struct weir_error *error)
+{
+    return wait_checkpoint(lease, NULL, COMMIT, error);
+}
+
+enum weir_status weir_lease_commit_async(struct weir_lease *lease, weir_done_fn *done,
+                                         void *context)
+{
+    return send_checkpoint(lease, NULL, COMMIT, done, context);
 }

@@ -98,6 +98,9 @@ static void take_assigned(struct weir_consumer *consumer, const Weir__LeaseAssig
         free(lease);
         return;
     }
+    if (row->pending != NULL) {
+        core_assigned_pending(&lease->core, mark_of(row->pending));
+    }
     (void)pthread_mutex_lock(&consumer->lock);
     consumer->counters.leases++;
     (void)pthread_mutex_unlock(&consumer->lock);
@@ -264,7 +267,11 @@ void consumer_checkpoint(struct weir_consumer *consumer)
         item->shard = lease->core.shard;
         item->counter = lease->core.counter;
         position_of(lease->core.sent, &consumer->positions[i]);
-        item->checkpoint = &consumer->positions[i];
+        if (lease->core.sending_prepare) {
+            item->pending = &consumer->positions[i];
+        } else {
+            item->checkpoint = &consumer->positions[i];
+        }
         consumer->item_list[i] = item;
         consumer->item_leases[i] = lease;
     }

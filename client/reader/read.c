@@ -247,6 +247,7 @@ NODISCARD static enum status take_read(struct weir_reader *reader, struct bytes 
         return STATUS_CORRUPT;
     }
     uint64_t behind_ms = reply->behind_ms;
+    uint64_t behind_bytes = reply->behind_bytes;
     uint64_t commit = reply->commit;
     bool ended = reply->ended;
     weir__read_reply__free_unpacked(reply, NULL);
@@ -262,6 +263,7 @@ NODISCARD static enum status take_read(struct weir_reader *reader, struct bytes 
     ended = ended && !cut;
     reader->records_behind = commit > next ? commit - next : 0;
     behind_ms += cut && behind_ms == 0;
+    reader->bytes_behind = behind_bytes + (cut ? attachment.size : 0);
     bool moved = next > reader->offset;
     reader->offset = next;
     reader->corrupt = 0;
@@ -269,6 +271,7 @@ NODISCARD static enum status take_read(struct weir_reader *reader, struct bytes 
         reader->caught_up = false;
         reader->kept->millis_behind = behind_ms;
         reader->kept->records_behind = reader->records_behind;
+        reader->kept->bytes_behind = reader->bytes_behind;
         reader->kept->next_offset = next;
         reader->kept->at_tip = next >= commit && !reader->confirm_tip && !ended;
         reader->at_end = ended; /* told with the next get */

@@ -142,6 +142,7 @@ void reader_answer(struct weir_reader *reader, bool at_tip, uint64_t behind_ms)
         records->at_tip = at_tip;
         records->millis_behind = behind_ms;
         records->records_behind = reader->records_behind;
+        records->bytes_behind = reader->bytes_behind;
         records->next_offset = reader->offset;
     }
     give(reader, records, &ok);

@@ -82,7 +82,7 @@ struct weir_reader {
     bool resolve_again;         /* retention has overtaken `offset` */
     struct weir_records *ready; /* for the next get; behind it those of `queue` */
     struct weir_records *kept;  /* what the last reply brought; NULL: nothing */
-    uint64_t records_behind;    /* by the last reply */
+    uint64_t records_behind, bytes_behind; /* by the last reply */
     struct reader_push push;
 
     enum reader_question asked; /* what `request` is about; ASK_NOTHING: none under way */

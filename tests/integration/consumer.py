@@ -189,36 +189,42 @@ def reshard(cluster, rng):
 
 def trouble(cluster, rng, workers, make, seconds):
     """Kills and freezes workers, kills the active controller, splits and merges."""
-    end = time.monotonic() + seconds
+    begin = time.monotonic()
+    end = begin + seconds
     frozen, did = {}, {"killed": 0, "frozen": 0, "resharded": 0, "controllers": 0}
-    controller_at = time.monotonic() + seconds / 3
-    while time.monotonic() < end:
+    # Each kind once, whatever the seed and however slow the machine; then what comes.
+    planned = ["killed", "frozen", "resharded", "controllers"]
+    rng.shuffle(planned)
+    while planned or time.monotonic() < end:
         time.sleep(1.2)
         for worker, until in list(frozen.items()):
             if time.monotonic() > until:
                 workers[worker].process.send_signal(signal.SIGCONT)
                 del frozen[worker]
         free = [w for w in range(WORKERS) if w not in frozen]
-        choice = rng.random()
-        if controller_at and time.monotonic() > controller_at:
+        kind = planned[0] if planned else rng.choices(["killed", "frozen", "resharded"], [30, 25, 45])[0]
+        worker = rng.choice(free)
+        if kind == "controllers":
             name = cluster.active_controller()
             cluster.local("kill", name)
             time.sleep(2)
             cluster.local("start", name)
-            controller_at = 0
-            did["controllers"] += 1
-        elif choice < 0.3 and len(free) > 2:
-            worker = rng.choice(free)
+            did[kind] += 1
+        elif kind == "killed" and len(free) > 2:
             workers[worker].kill()
             workers[worker] = make()
-            did["killed"] += 1
-        elif choice < 0.55 and len(free) > 3:
-            worker = rng.choice(free)
+            did[kind] += 1
+        elif kind == "frozen" and len(free) > 3:
             workers[worker].process.send_signal(signal.SIGSTOP)
-            frozen[worker] = time.monotonic() + rng.choice([1, 5])
-            did["frozen"] += 1
+            # The first for longer than a term, and one more of a new active controller: its leases go to others.
+            frozen[worker] = time.monotonic() + (10 if not did[kind] else rng.choice([1, 5]))
+            end = end if did[kind] else max(end, frozen[worker])
+            did[kind] += 1
         else:
             did["resharded"] += reshard(cluster, rng)
+        if planned and did[planned[0]]:
+            planned.pop(0)
+        expect(time.monotonic() < begin + seconds + 60, f"not everything happened: {did}, still to come: {planned}")
     for worker in frozen:
         workers[worker].process.send_signal(signal.SIGCONT)
     return did
@@ -267,8 +273,9 @@ def chaos(options):
         parents = {number_of(s["id"]): [number_of(p) for p in s["parents"]] for s in cluster.shards("orders")}
         ended = check_fences(events, parents)
         cluster.no_reports()
-        expect(did["killed"] and did["frozen"] and did["controllers"], f"not everything happened: {did}")
-        return f"{total} records, {again} of them again, {ended} shards ended, seed {options.seed}, {did}"
+        lost = sum(event[2] == "L" for event in events)
+        expect(lost > 0, "no frozen worker has noticed that its leases were gone")
+        return f"{total} records, {again} of them again, {ended} shards ended, {lost} leases lost, seed {options.seed}, {did}"
 
 
 def lines_of(path):
@@ -501,6 +508,55 @@ def wordcount(options):
         return "two workers"
 
 
+def wait_events(log, kind, count, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        events = [event for event in read_events([log]) if event[2] == kind]
+        if len(events) >= count:
+            return events
+        time.sleep(0.1)
+    raise Failed(f"{log}: {len(events)} of {count} events {kind}")
+
+
+def two_phase(options):
+    """A worker dies between the phases of a checkpoint; who has the shard next is told, and how far behind it is."""
+    size, count = 1000, 600
+    with Cluster(options.bin, controller_settings=("lease-term=2s",)) as cluster:
+        cluster.create("orders", 1)
+        rng = random.Random(options.seed)
+        lines = (f"k {i} " + "".join(rng.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=size)) + "\n" for i in range(count))
+        cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet", stdin="".join(lines))
+        logs = [os.path.join(cluster.dir, f"phase-{i}.log") for i in range(2)]
+        first = Worker(cluster, "billing", "orders", logs[0], "records-max", "20", "prepare", "4")
+        try:
+            said = wait_events(logs[0], "P", 4)
+            expect([event[5][0] for event in said] == ["OK"] * 4, f"preparing: {said}")
+        finally:
+            first.kill()
+        done = [event for event in read_events(logs[:1]) if event[2] == "C"]
+        expect(len(done) == 3 and all(event[5][0] == "OK" for event in done), f"committing: {done}")
+        second = Worker(cluster, "billing", "orders", logs[1], "records-max", "20", "behind")
+        try:
+            begun = wait_events(logs[1], "I", 1)[0]
+            expect((begun[4], begun[5]) == (done[-1][4], [str(said[-1][4])]),
+                   f"it began at {begun[4]} with {begun[5]} pending, {done[-1][4]} was committed and {said[-1][4]} prepared")
+            records = count - 3 * 20
+            wait_events(logs[1], "R", records)
+            behind = [(event[4], int(event[5][0])) for event in wait_events(logs[1], "B", records // 20)]
+        finally:
+            second.end()
+        expect(behind[-1] == (0, 0), f"behind at the tip: {behind[-1]}")
+        for left, took in behind:
+            expect(left * size <= took <= left * (size + 40) + 1000, f"{left} records of {size} B behind, said to be {took} B")
+        again = Worker(cluster, "billing", "orders", logs[1] + ".3")
+        try:
+            begun = wait_events(logs[1] + ".3", "I", 1)[0]
+            expect(begun[5] == ["-"], f"a later checkpoint left {begun[5]} pending")
+        finally:
+            again.end()
+        return f"{len(behind)} deliveries, first {behind[0][0]} records and {behind[0][1]} B behind"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
@@ -509,7 +565,7 @@ def main():
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     options.bin = os.path.abspath(options.bin)
-    tests = [("terminal", terminal), ("operate", operate), ("wordcount", wordcount), ("chaos", chaos), ("exec", exec_processor), ("kclpy", exec_kclpy)]
+    tests = [("terminal", terminal), ("operate", operate), ("wordcount", wordcount), ("two-phase", two_phase), ("chaos", chaos), ("exec", exec_processor), ("kclpy", exec_kclpy)]
     return run_all([(name, lambda test=test: test(options)) for name, test in tests if options.only in name])
 
 

@@ -2,13 +2,17 @@
  * one line an event, monotonic nanoseconds first (comparable between processes of one machine),
  * each callback's lines in one write.
  *
- *     NS I SHARD OFFSET          initialised, from this offset
+ *     NS I SHARD OFFSET PENDING  initialised, from this offset; what was prepared, or -
  *     NS R SHARD OFFSET KEY DATA a record is processed
  *     NS C SHARD OFFSET STATUS ASKED_NS   a checkpoint below this offset was answered
+ *     NS P SHARD OFFSET STATUS   ... was prepared
+ *     NS B SHARD RECORDS BYTES   (with `behind`) so far behind the newest were those
  *     NS E|S|L|X SHARD           ended, shutdown, lost, closed
  *
  * usage: weir-consume-worker APP STREAM LOG [push] [threads N] [sleep-us N] [every N] [records-max
- * N] [quiet] quiet     records are only counted, and their data is the nanosecond of their put: at
+ * N] [quiet] [behind] [prepare N]
+ * prepare N checkpoints in two phases, and stops for good between those of the Nth
+ * quiet     records are only counted, and their data is the nanosecond of their put: at
  * the end "NS Q COUNT P50_US P99_US MAX_US" */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,8 +30,9 @@ enum { LATENCIES_MAX = 8 * 1024 * 1024 };
 
 struct worker {
     int log;
-    uint32_t sleep_us, every; /* a checkpoint after so many callbacks of a shard */
-    bool quiet;
+    uint32_t sleep_us, every;   /* a checkpoint after so many callbacks of a shard */
+    uint32_t prepare, prepared; /* 0: one phase; how many were */
+    bool quiet, behind;
     pthread_mutex_t lock;
     uint32_t *latencies; /* us */
     size_t latency_count;
@@ -61,7 +66,11 @@ static enum weir_processed on_initialised(struct weir_lease *lease,
                                           const struct weir_lease_start *start, void *context)
 {
     weir_lease_set_data(lease, NULL);
-    event(context, 'I', lease, start->fresh ? 0 : start->offset, "");
+    char pending[24] = "-";
+    if (start->pending) {
+        (void)snprintf(pending, sizeof(pending), "%" PRIu64, start->pending_offset);
+    }
+    event(context, 'I', lease, start->fresh ? 0 : start->offset, pending);
     return WEIR_PROCESSED;
 }
 
@@ -74,6 +83,24 @@ static void checkpoint(const struct worker *worker, struct weir_lease *lease,
     char more[80];
     (void)snprintf(more, sizeof(more), "%s %" PRIu64, weir_status_name(status), asked_ns);
     event(worker, 'C', lease, record != NULL ? record->position.offset + 1 : UINT64_MAX, more);
+}
+
+static void checkpoint_in_two_phases(struct worker *worker, struct weir_lease *lease,
+                                     const struct weir_read_record *record)
+{
+    struct weir_error error;
+    uint64_t offset = record->position.offset + 1;
+    enum weir_status status = weir_lease_prepare(lease, record, &error);
+    event(worker, 'P', lease, offset, weir_status_name(status));
+    while (++worker->prepared == worker->prepare) {
+        (void)pause(); /* to be killed */
+        worker->prepared--;
+    }
+    char more[80];
+    uint64_t asked_ns = now_ns();
+    status = weir_lease_commit(lease, &error);
+    (void)snprintf(more, sizeof(more), "%s %" PRIu64, weir_status_name(status), asked_ns);
+    event(worker, 'C', lease, offset, more);
 }
 
 static void note_latencies(struct worker *worker, const struct weir_delivery *delivery)
@@ -124,12 +151,19 @@ static enum weir_processed on_records(struct weir_lease *lease,
         return WEIR_PROCESSED;
     }
     write_records(worker, lease, delivery);
+    if (worker->behind) {
+        char bytes[24];
+        (void)snprintf(bytes, sizeof(bytes), "%" PRIu64, delivery->behind_bytes);
+        event(worker, 'B', lease, delivery->behind_records, bytes);
+    }
     if (worker->sleep_us > 0) {
         (void)usleep(worker->sleep_us);
     }
     uintptr_t calls = (uintptr_t)weir_lease_data(lease) + 1;
     weir_lease_set_data(lease, (void *)calls); /* NOLINT(performance-no-int-to-ptr): a count */
-    if (calls % worker->every == 0) {
+    if (calls % worker->every == 0 && worker->prepare > 0) {
+        checkpoint_in_two_phases(worker, lease, &delivery->records[delivery->count - 1]);
+    } else if (calls % worker->every == 0) {
         checkpoint(worker, lease, &delivery->records[delivery->count - 1]);
     }
     return WEIR_PROCESSED;
@@ -197,6 +231,10 @@ static void take_options(int argc, char **argv, struct worker *worker,
             options->push = true;
         } else if (strcmp(argv[i], "quiet") == 0) {
             worker->quiet = true;
+        } else if (strcmp(argv[i], "behind") == 0) {
+            worker->behind = true;
+        } else if (strcmp(argv[i], "prepare") == 0) {
+            worker->prepare = (uint32_t)strtoul(value, NULL, 10);
         } else if (strcmp(argv[i], "threads") == 0) {
             options->threads = (uint32_t)strtoul(value, NULL, 10);
         } else if (strcmp(argv[i], "sleep-us") == 0) {

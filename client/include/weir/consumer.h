@@ -55,18 +55,25 @@ struct weir_lease_start {
     uint64_t offset;          /* of the first record wanted, unless fresh ... */
     uint32_t sub_sequence;    /* ... and of that record the first user record */
     uint64_t shard_created_s; /* as in weir_position */
+    /* Who had the shard before, or this worker before a failure, has prepared a checkpoint and not
+     * committed it: weir_lease_prepare(). What lies between the checkpoint and that comes again. */
+    bool pending;
+    bool pending_end;              /* the shard's end; else */
+    uint64_t pending_offset;       /* as offset ... */
+    uint32_t pending_sub_sequence; /* ... and sub_sequence */
 };
 
 /* Some records of one shard, in order. Borrowed for the callback. */
 struct weir_delivery {
     size_t count;
     const struct weir_read_record *records; /* aggregated ones are taken apart */
-    /* How far the last of them is behind the shard's newest record: all 0 at the tip, also when
-     * nothing was written for long. */
-    uint64_t behind_records, behind_bytes,
-        behind_ms; /* bytes: estimated beyond what was read ahead */
-    bool skipped;  /* records before these had passed their retention, unread */
-    bool lost;     /* a forced recovery of the shard lost records, see weir/reader.h */
+    /* How far the last of them is behind the shard's newest record, when the newest was read: all 0
+     * at the tip, also when nothing was written for long. Bytes are the keys and data of what was
+     * read ahead, and of what was not read yet the bytes as they are stored: compressed, with the
+     * headers of batches (exact, see weir/reader.h). */
+    uint64_t behind_records, behind_bytes, behind_ms;
+    bool skipped; /* records before these had passed their retention, unread */
+    bool lost;    /* a forced recovery of the shard lost records, see weir/reader.h */
 };
 
 /* What to call; `records` is needed, all others may be NULL. */
@@ -200,6 +207,30 @@ WEIR_NODISCARD enum weir_status weir_lease_checkpoint(struct weir_lease *lease,
 WEIR_NODISCARD enum weir_status weir_lease_checkpoint_async(struct weir_lease *lease,
                                                             const struct weir_read_record *record,
                                                             weir_done_fn *done, void *context);
+
+/* A checkpoint in two phases, for what is done outside and can be found out afterwards (a file that
+ * is renamed, a transaction elsewhere):
+ *
+ *     weir_lease_prepare(lease, record)   "I am about to"    durable, but no checkpoint yet
+ *     ... do it ...
+ *     weir_lease_commit(lease)            "it is done"       the checkpoint is where was prepared
+ *
+ * If the worker dies between, the shard begins at its checkpoint, and `initialised` is told what
+ * was prepared: look there whether it was done. Any checkpoint that is stored ends the preparation.
+ *
+ * Statuses as weir_lease_checkpoint(); INVALID also without .checkpoint_self, which would commit by
+ * itself what is only prepared, and from weir_lease_commit() when nothing is prepared. Preparing is
+ * not tried again by itself. CANCELLED: another one was prepared before this was sent. */
+WEIR_NODISCARD enum weir_status weir_lease_prepare(struct weir_lease *lease,
+                                                   const struct weir_read_record *record,
+                                                   struct weir_error *error);
+WEIR_NODISCARD enum weir_status weir_lease_prepare_async(struct weir_lease *lease,
+                                                         const struct weir_read_record *record,
+                                                         weir_done_fn *done, void *context);
+WEIR_NODISCARD enum weir_status weir_lease_commit(struct weir_lease *lease,
+                                                  struct weir_error *error);
+WEIR_NODISCARD enum weir_status weir_lease_commit_async(struct weir_lease *lease,
+                                                        weir_done_fn *done, void *context);
 
 #ifdef __cplusplus
 }

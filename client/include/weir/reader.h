@@ -65,6 +65,9 @@ struct weir_records {
     uint64_t next_offset; /* behind all that was read so far */
     uint64_t
         records_behind; /* how many the shard has behind these, then; some may be of the protocol */
+    uint64_t bytes_behind;  /* what those take as they are stored: compressed, with the headers of
+                             * batches. Exact; when this reader has just begun in old records, up to
+                             * 64 KiB and a batch more */
     uint64_t millis_behind; /* how far the last record is behind the shard's newest; 0 at the tip */
     bool at_tip;            /* whoever answered had no more; with confirm_tip nobody had */
     bool ended;             /* the shard is closed and all of it was read; then count is 0 */

@@ -410,18 +410,21 @@ static void old_records_are_read_from_segments_until_they_are_trimmed(void **sta
     struct shard *shard = world_shard(&b.world, 1);
     assert_true(shard_log_tail_start(shard->log) > 1);
     struct fake_call call;
-    uint64_t next = 0, bytes = 0;
+    uint64_t next = 0, bytes = 0, total = 0;
     while (next < shard->commit) {
         read_at(&b, 1, next, 0, &call);
         world_settle(&b.world);
         Weir__ReadReply reply = read_reply(&call);
         assert_true(reply.next_offset > next);
+        total = total == 0 ? call.attachment.size + reply.behind_bytes : total;
+        assert_int_equal(bytes + call.attachment.size + reply.behind_bytes, total);
         assert_true((reply.behind_ms == 0) == (reply.next_offset == shard->commit));
         bytes += call.attachment.size;
         next = reply.next_offset;
         fake_call_release(&call);
     }
     assert_true(bytes > 60 * 100 * 1024);
+    assert_int_equal(bytes, total); /* so each answer knew what was to come */
 
     uint64_t cutoff_ms = b.world.wall_ms - 30000;
     uint64_t start = shard_log_retention(shard->log, cutoff_ms, shard->commit);

@@ -203,6 +203,99 @@ static void what_is_processed_is_checkpointed_by_itself_now_and_then(void **stat
     assert_int_equal(lease->stored.offset, 11);
 }
 
+static void prepare(struct scene *s, struct core_lease *lease, struct core_request *request,
+                    bool commit)
+{
+    *request = (struct core_request){.last = !commit, .prepare = !commit, .commit = commit};
+    core_checkpoint(&s->core, lease, request, s->now);
+    settle(s);
+}
+
+static void a_prepared_checkpoint_is_one_when_it_is_committed(void **state)
+{
+    (void)state;
+    struct scene s;
+    struct core_request first, second, third;
+    begin(&s, false);
+    struct core_lease *lease = running(&s, 0, 7, 10);
+    bring(&s, lease, 10, 5, 100);
+    prepare(&s, lease, &second, true);
+    assert_int_equal(second.status, STATUS_INVALID); /* nothing is prepared */
+    prepare(&s, lease, &first, false);
+    assert_true(lease->sending && lease->sending_prepare);
+    assert_int_equal(mark_compare(lease->sent, mark_at(15, 0)), 0);
+    first.status = STATUS_BUSY; /* whatever is not the answer */
+    core_checkpointed(&s.core, lease, STATUS_OK, s.now);
+    settle(&s);
+    assert_int_equal(first.status, STATUS_OK);
+    assert_int_equal(mark_compare(lease->stored, mark_at(10, 0)), 0); /* no checkpoint yet */
+    assert_true(lease->has_pending && lease->prepared);
+
+    prepare(&s, lease, &second, true);
+    assert_true(lease->sending && !lease->sending_prepare);
+    core_checkpointed(&s.core, lease, STATUS_OK, s.now);
+    settle(&s);
+    assert_int_equal(second.status, STATUS_OK);
+    assert_int_equal(mark_compare(lease->stored, mark_at(15, 0)), 0);
+    assert_false(lease->has_pending);
+    prepare(&s, lease, &third, true);
+    assert_int_equal(third.status, STATUS_INVALID); /* it was */
+}
+
+static void what_was_prepared_is_told_again_after_a_failure_and_cannot_be_committed(void **state)
+{
+    (void)state;
+    struct scene s;
+    struct core_request request;
+    begin(&s, false);
+    struct core_lease *lease = running(&s, 0, 7, 10);
+    core_assigned_pending(lease, mark_at(12, 0));
+    prepare(&s, lease, &request, true);
+    assert_int_equal(request.status, STATUS_INVALID); /* somebody else's */
+    bring(&s, lease, 10, 5, 100);
+    prepare(&s, lease, &request, false);
+    core_checkpointed(&s.core, lease, STATUS_OK, s.now);
+    settle(&s);
+    done(&s, lease, false);
+    core_fetched_nothing(&s.core, lease);
+    settle(&s);
+    assert_false(lease->prepared);
+    assert_true(lease->has_pending);
+    assert_int_equal(mark_compare(lease->pending, mark_at(15, 0)), 0);
+    assert_int_equal(mark_compare(lease->start, mark_at(10, 0)), 0);
+    prepare(&s, lease, &request, true);
+    assert_int_equal(request.status, STATUS_INVALID);
+}
+
+static void preparing_is_for_workers_that_checkpoint_themselves(void **state)
+{
+    (void)state;
+    struct scene s;
+    struct core_request request;
+    begin(&s, true);
+    struct core_lease *lease = running(&s, 0, 7, 10);
+    bring(&s, lease, 10, 5, 100);
+    prepare(&s, lease, &request, false);
+    assert_int_equal(request.status, STATUS_INVALID);
+    assert_false(lease->sending);
+}
+
+static void a_lost_lease_prepares_nothing(void **state)
+{
+    (void)state;
+    struct scene s;
+    struct core_request request;
+    begin(&s, false);
+    struct core_lease *lease = running(&s, 0, 7, 10);
+    bring(&s, lease, 10, 5, 100);
+    prepare(&s, lease, &request, false);
+    core_checkpointed(&s.core, lease, STATUS_FENCED, s.now);
+    settle(&s);
+    assert_int_equal(request.status, STATUS_FENCED);
+    assert_int_equal(lease->phase, CORE_LOST);
+    assert_false(lease->has_pending);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -213,6 +306,10 @@ int main(void)
         cmocka_unit_test(stopping_hands_over_all_leases_and_says_that_it_leaves),
         cmocka_unit_test(stopping_gives_up_what_takes_too_long),
         cmocka_unit_test(a_refused_join_ends_the_worker),
+        cmocka_unit_test(a_prepared_checkpoint_is_one_when_it_is_committed),
+        cmocka_unit_test(what_was_prepared_is_told_again_after_a_failure_and_cannot_be_committed),
+        cmocka_unit_test(preparing_is_for_workers_that_checkpoint_themselves),
+        cmocka_unit_test(a_lost_lease_prepares_nothing),
         cmocka_unit_test(what_is_processed_is_checkpointed_by_itself_now_and_then),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
