@@ -518,6 +518,62 @@ def wait_events(log, kind, count, seconds=30):
     raise Failed(f"{log}: {len(events)} of {count} events {kind}")
 
 
+def tenures(log):
+    return {event[3]: event[0] for event in read_events([log]) if event[2] == "I"}
+
+
+def wait_tenures(log, count, seconds=30):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and len(tenures(log)) < count:
+        time.sleep(0.05)
+    expect(len(tenures(log)) >= count, f"{log}: {len(tenures(log))} of {count} shards began in {seconds} s")
+
+
+def hand_over(options):
+    """Shards go from worker to worker while records come: gracefully nothing is processed twice; a killed one's move, too."""
+    with Cluster(options.bin, controller_settings=("lease-term=3s",)) as cluster:
+        cluster.create("orders", 4)
+        logs = [os.path.join(cluster.dir, f"worker-{i}.log") for i in range(3)]
+        load = Load(cluster, "orders", 1000)
+        workers = []
+
+        def start(i, shards):
+            workers.append(Worker(cluster, "billing", "orders", logs[i], "automatic", "records-max", "20", "sleep-us", "1000"))
+            wait_tenures(logs[i], shards)
+        try:
+            load.start()
+            start(0, 4)
+            start(1, 2)
+            workers[0].end()  # the rest goes to the second
+            wait_tenures(logs[1], 4)
+            time.sleep(1)
+            graceful = read_events(logs)
+            start(2, 2)
+            had = tenures(logs[1]).keys() - tenures(logs[2]).keys()
+            killed_at = time.monotonic_ns()
+            workers[1].kill()
+            wait_tenures(logs[2], 4)
+            dead_ms = max(tenures(logs[2])[shard] for shard in had) / 1e6 - killed_at / 1e6
+            total = load.finish()
+            wait_for_all(logs, total, 30)
+            workers[2].end()
+        finally:
+            load.over.set()
+            if load.put.poll() is None:
+                load.put.kill()
+            for worker in workers:
+                if worker.process.poll() is None:
+                    worker.kill()
+        seen = [(event[3], event[4]) for event in graceful if event[2] == "R"]
+        expect(len(seen) == len(set(seen)), f"{len(seen) - len(set(seen))} records were processed twice though nobody died")
+        told = [(event[3], event[0]) for event in graceful if event[2] == "S" and event[1] == 0]
+        expect({shard for shard, _ in told} == {0, 1, 2, 3}, f"the first worker was told of the end of {told}")
+        moves = [(tenures(logs[1])[shard] - at) / 1e6 for shard, at in told]
+        check_order(read_events(logs), load.next)
+        cluster.no_reports()
+        return f"{total} records; a hand-over took {min(moves):.0f} to {max(moves):.0f} ms, a killed worker's shards {dead_ms:.0f} ms (term 3 s)"
+
+
 def two_phase(options):
     """A worker dies between the phases of a checkpoint; who has the shard next is told, and how far behind it is."""
     size, count = 1000, 600
@@ -565,7 +621,7 @@ def main():
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     options.bin = os.path.abspath(options.bin)
-    tests = [("terminal", terminal), ("operate", operate), ("wordcount", wordcount), ("two-phase", two_phase), ("chaos", chaos), ("exec", exec_processor), ("kclpy", exec_kclpy)]
+    tests = [("terminal", terminal), ("operate", operate), ("wordcount", wordcount), ("hand-over", hand_over), ("two-phase", two_phase), ("chaos", chaos), ("exec", exec_processor), ("kclpy", exec_kclpy)]
     return run_all([(name, lambda test=test: test(options)) for name, test in tests if options.only in name])
 
 

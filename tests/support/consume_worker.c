@@ -10,7 +10,8 @@
  *     NS E|S|L|X SHARD           ended, shutdown, lost, closed
  *
  * usage: weir-consume-worker APP STREAM LOG [push] [threads N] [sleep-us N] [every N] [records-max
- * N] [quiet] [behind] [prepare N]
+ * N] [quiet] [behind] [automatic] [prepare N]
+ * automatic the library checkpoints
  * prepare N checkpoints in two phases, and stops for good between those of the Nth
  * quiet     records are only counted, and their data is the nanosecond of their put: at
  * the end "NS Q COUNT P50_US P99_US MAX_US" */
@@ -32,7 +33,7 @@ struct worker {
     int log;
     uint32_t sleep_us, every;   /* a checkpoint after so many callbacks of a shard */
     uint32_t prepare, prepared; /* 0: one phase; how many were */
-    bool quiet, behind;
+    bool quiet, behind, automatic;
     pthread_mutex_t lock;
     uint32_t *latencies; /* us */
     size_t latency_count;
@@ -161,6 +162,9 @@ static enum weir_processed on_records(struct weir_lease *lease,
     }
     uintptr_t calls = (uintptr_t)weir_lease_data(lease) + 1;
     weir_lease_set_data(lease, (void *)calls); /* NOLINT(performance-no-int-to-ptr): a count */
+    if (worker->automatic) {
+        return WEIR_PROCESSED;
+    }
     if (calls % worker->every == 0 && worker->prepare > 0) {
         checkpoint_in_two_phases(worker, lease, &delivery->records[delivery->count - 1]);
     } else if (calls % worker->every == 0) {
@@ -173,7 +177,7 @@ static enum weir_processed on_ended(struct weir_lease *lease, void *context)
 {
     const struct worker *worker = context;
     event(worker, 'E', lease, 0, "");
-    if (!worker->quiet) {
+    if (!worker->quiet && !worker->automatic) {
         checkpoint(worker, lease, NULL);
     }
     return WEIR_PROCESSED;
@@ -231,6 +235,8 @@ static void take_options(int argc, char **argv, struct worker *worker,
             options->push = true;
         } else if (strcmp(argv[i], "quiet") == 0) {
             worker->quiet = true;
+        } else if (strcmp(argv[i], "automatic") == 0) {
+            worker->automatic = true;
         } else if (strcmp(argv[i], "behind") == 0) {
             worker->behind = true;
         } else if (strcmp(argv[i], "prepare") == 0) {
@@ -245,7 +251,7 @@ static void take_options(int argc, char **argv, struct worker *worker,
             options->records_max = (uint32_t)strtoul(value, NULL, 10);
         }
     }
-    options->checkpoint_self = !worker->quiet;
+    options->checkpoint_self = !worker->quiet && !worker->automatic;
 }
 
 int main(int argc, char **argv)
