@@ -7,19 +7,23 @@ import time
 
 import checkers
 import workloads
-from faults import FAULTS, PREPARE
+from faults import FAULTS
+from prepare import PREPARE, clocks, set_clock
 from world import Failed, expect
 
-WARM, SETTLE = 1.5, 1.0
+WARM, SETTLE, RETENTION_EVERY = 1.5, 1.0, 6
 WORKLOADS = {  # name -> (shards, keys, records a second, what else runs)
     "native": (4, 64, 1500, ()),
     "kinesis": (4, 0, 0, ("kinesis",)),
     "thin": (48, 480, 400, ()),
     "hot": (1, 8, 4000, ()),
-    "readers": (4, 64, 800, ("readers",)),
+    "readers": (4, 64, 800, ("readers", "tips")),
     "consumers": (6, 120, 600, ("consumers",)),
     "reshard": (4, 64, 800, ("resharding",)),
     "catalogue": (2, 32, 400, ("catalogue",)),
+    "plain": (4, 0, 0, ("plain",)),
+    "moves": (6, 96, 600, ("moves",)),
+    "retention": (2, 64, 1500, ("retention",)),
     "mixed": (4, 64, 500, ("kinesis", "readers", "catalogue")),
 }
 
@@ -33,7 +37,7 @@ class Cell:
         self.dir = os.path.join(world.work, self.stream)
         self.seconds = seconds or self.fault.seconds
         self.afterwards, self.notes, self.running, self.producers = [], [], [], []
-        self.readers = self.consumers = self.catalogue = self.resharding = None
+        self.readers = self.consumers = self.catalogue = self.resharding = self.moves = self.retention = self.tips = None
         self.leaders, self.spoiled, self.damaged, self.known = {}, None, None, None
         self.begun = self.ended = None
         self.gives_up = False  # producers may: records are lost on purpose
@@ -90,16 +94,25 @@ class Cell:
             self.consumers = workloads.Consumers(self, self.rng)
             self.running.append(self.consumers)
         for name, make in (("kinesis", lambda: workloads.Kinesis(self, "a", 6, self.shard_count)),
+                           ("plain", lambda: workloads.Plain(self, "b", 6, self.shard_count)),
+                           ("moves", lambda: workloads.Moves(self, self.rng)),
+                           ("retention", lambda: workloads.Retention(self, self.jump)),
+                           ("tips", lambda: workloads.Tips(self)),
                            ("resharding", lambda: workloads.Resharding(self, self.rng)),
                            ("catalogue", lambda: workloads.Catalogue(self, self.rng))):
-            if name in self.more:
+            if name in self.more and (name != "tips" or workloads.has_boto3()):
                 it = make()
                 it.start()
                 self.running.append(it)
-                if name == "kinesis":
+                if name in ("kinesis", "plain"):
                     self.producers.append(it)
                 else:
                     setattr(self, name, it)
+
+    def jump(self, text):
+        """All clocks at once."""
+        for name in self.world.all_names:
+            set_clock(self.world, name, text)
 
     def history(self):
         return [op for producer in self.producers for op in producer.history]
@@ -137,7 +150,10 @@ class Cell:
         self.world.wait_serving()
         if self.fault.name in PREPARE:
             PREPARE[self.fault.name](self.world, self)
-        self.world.create(self.stream, self.shard_count)
+        elif "retention" in self.more:
+            clocks(self.world, self, back=False)
+        self.world.run("weirctl", "stream", "create", self.stream, "--shards", str(self.shard_count),
+                       *(["--retention", "2"] if "retention" in self.more else []))
         self.world.wait_leaders(self.stream)
         self.open = [s["id"] for s in self.world.shards(self.stream)]
         self.leader()
@@ -162,6 +178,8 @@ class Cell:
         self.wait_acknowledged(self.ended, self.open, 90, "after the fault")
         time.sleep(SETTLE)
         self.recovered = time.monotonic()
+        if self.moves is not None:
+            self.moves.finish()
         for it in self.producers + [self.catalogue] * (self.catalogue is not None):
             try:
                 it.finish()
@@ -185,8 +203,12 @@ class Cell:
         w.wait_serving()
         w.wait_in_sync(self.stream, 90)
         parents = {s["id"]: s["parents"] for s in w.shards(self.stream)}
+        if self.retention is not None:
+            time.sleep(RETENTION_EVERY)
         scan, again = self.scan(), self.scan()
-        found = checkers.acknowledged_loss(history, scan) + checkers.phantoms(history, scan) + checkers.duplicates(history, scan)
+        log_start, found = self.retention.finish(scan, history) if self.retention is not None else (None, [])
+        found += checkers.acknowledged_loss(history, scan, log_start) + checkers.phantoms(history, scan)
+        found += checkers.duplicates(history, scan)
         found += checkers.order(history, scan, parents) + checkers.numbers(history, [scan, again])
         if self.fault.name.startswith("clock"):
             found += checkers.stamps(history, self.arrivals, time.time() - time.monotonic())
@@ -194,6 +216,8 @@ class Cell:
         if self.readers is not None:
             reads.update(self.readers.finish(len(scan)))
         found += checkers.monotonic_reads(reads, scan)
+        if self.tips is not None:
+            found += checkers.tips(self.tips.finish(), history)
         if self.fault.limit is not None and self.resharding is None:
             found += checkers.availability(history, self.begun, self.recovered, self.open, self.fault.limit)
         if self.consumers is not None:
@@ -204,6 +228,11 @@ class Cell:
         if found:
             raise Failed("\n    ".join(found))
         more = f", {self.resharding.done} splits and merges" if self.resharding is not None else ""
+        more += f", {self.moves.done} replicas moved" if self.moves is not None else ""
+        more += f", {len(self.tips.looks)} looks at the tip" if self.tips is not None else ""
+        if "plain" in self.more:
+            sent = sum(op["attempts"] > 1 for op in history)
+            more += f", {sent} records sent again, {checkers.repeated(scan)} stored more than once"
         more += f", {self.catalogue.done} operations on streams" if self.catalogue is not None else ""
         more += "; " + "; ".join(self.notes) if self.notes else ""
         return f"{self.figures['acknowledged']} acknowledged, longest gap {1000 * self.figures['gap']:.0f} ms{more}"

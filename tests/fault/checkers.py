@@ -49,13 +49,84 @@ def phantoms(history, scan):
 
 
 def duplicates(history, scan):
-    """C3: a write that is to be stored once is stored once."""
-    once = {op["id"] for op in history if op["mode"] == "once"}
+    """C3: a write that is to be stored once is stored once; one of a plain producer no more often than it was sent without
+    being refused ("attempts")."""
+    may = {op["id"]: 1 if op["mode"] == "once" else op["attempts"] for op in history}
     seen, found = {}, []
     for record in scan:
-        if record["id"] in seen and record["id"] in once:
-            found.append(f"C3 {record['id']} is stored twice: {seen[record['id']]} and {record['shard']} {record['seq']}")
-        seen[record["id"]] = f"{record['shard']} {record['seq']}"
+        places = seen.setdefault(record["id"], [])
+        places.append(f"{record['shard']} {record['seq']}")
+        if len(places) == may.get(record["id"], 0) + 1 and len(places) > 1:
+            found.append(f"C3 {record['id']} was sent {may[record['id']]} times and is stored {len(places)} times: "
+                         f"{' and '.join(places)}")
+    return shorten(found)
+
+
+def repeated(scan):
+    """How many records are stored more than once."""
+    seen = {}
+    for record in scan:
+        seen[record["id"]] = seen.get(record["id"], 0) + 1
+    return sum(count > 1 for count in seen.values())
+
+
+def retained(history, log_start, since):
+    """C1: retention took nothing that was sent after `since`, the moment from which on records are young enough to stay."""
+    return shorten([f"C1 {op['id']} was acknowledged at {op['shard']} {op['seq']} and is not old enough to be dropped; the log "
+                    f"begins at {log_start[op['shard']]}" for op in history if op["result"] == "ok" and op["start"] >= since and
+                    op["seq"] < log_start.get(op["shard"], 0)])
+
+
+def trimmed_reads(reads, scan, history, log_start, told):
+    """C6, of readers from the oldest record on that retention may overtake: nothing steps back, what is left out lies below
+    the log's start, and whoever was overtaken was told so."""
+    final, at, found, sent = {}, {}, [], {op["id"] for op in history}
+    dropped = {}
+    for op in history:
+        if op["result"] == "ok" and op["seq"] < log_start.get(op["shard"], 0):
+            dropped.setdefault(op["shard"], []).append(op["seq"])
+    for record in scan:
+        at[(record["shard"], record["seq"])] = len(final.setdefault(record["shard"], []))
+        final[record["shard"]].append(record)
+    for reader, records in reads.items():
+        newest, overtaken = {}, False
+        for record in records:
+            shard, seq = record["shard"], record["seq"]
+            before, newest[shard] = newest.get(shard, -1), max(seq, newest.get(shard, -1))
+            if seq <= before:
+                found.append(f"C6 {reader} got {shard} {seq} after {before}")
+                continue
+            if seq < log_start.get(shard, 0):
+                if record["id"] not in sent:
+                    found.append(f"C6 {reader} got {shard} {seq} ({record['id']}), which nobody sent")
+                continue
+            where = at.get((shard, seq))
+            if where is None:
+                found.append(f"C6 {reader} got {shard} {seq} ({record['id']}), which is not in the log: it was not committed")
+            elif where > 0 and final[shard][where - 1]["seq"] > before:
+                missing = sum(before < r["seq"] < seq for r in final[shard])
+                found.append(f"C6 {reader} left out {missing} records of {shard} before {seq}")
+            overtaken = overtaken or (0 <= before < log_start.get(shard, 0) and max(dropped.get(shard, [0])) > before)
+        if overtaken and not told:
+            found.append(f"C6 {reader} was overtaken by retention and was not told")
+    return shorten(found)
+
+
+def tips(looks, history):
+    """C7: LATEST is a state of the log between the call's begin and its end: nothing that was acknowledged before it is behind
+    it, all that was sent after it is. looks: (shard, begin, end, number of the first record behind it)."""
+    found, ops = [], {}
+    for op in history:
+        if op["result"] == "ok":
+            ops.setdefault(op["shard"], []).append(op)
+    for shard, begin, end, first in looks:
+        for op in ops.get(shard, ()):
+            if op["end"] < begin and op["seq"] >= first:
+                found.append(f"C7 {op['id']} ({shard} {op['seq']}) was acknowledged {begin - op['end']:.3f} s before LATEST was "
+                             f"asked for, which begins at {first}")
+            elif op["start"] > end and op["seq"] < first:
+                found.append(f"C7 {op['id']} ({shard} {op['seq']}) was sent {op['start'] - end:.3f} s after LATEST was told, "
+                             f"which begins at {first}")
     return shorten(found)
 
 
@@ -143,8 +214,8 @@ def leases(events, parents=None, term=None, healthy=None):
     """C8: a shard's checkpoints rise, only its newest owner stores any, and a child begins after its parents' ends.
     events: (seconds, worker, kind, shard, offset, words), sorted: I begins at an offset, C a checkpoint, its answer and the
     nanosecond in which it was asked for (none: now), R a record, others end a tenure. An answer may be read late, by a worker
-    that was frozen: then it was stored before the next owner began, not above where that one began. With a term, no shard is without any event for three of them within the spans (from, to)
-    of `healthy`."""
+    that was frozen: then it was stored before the next owner began, not above where that one began. With a term, no shard is
+    without any event for three of them within the spans (from, to) of `healthy`."""
     stored, owner, ended, found, heard, tenures = {}, {}, set(), [], {}, {}
     for at, worker, kind, shard, offset, words in events:
         heard.setdefault(shard, []).append(at)

@@ -1,101 +1,16 @@
 """Faults: a function of (world, cell) that yields once. Before the yield the fault begins, after it it ends. What needs
-other disks, clocks or environments is prepared, before there is any load, by the function in PREPARE."""
+other disks, clocks or environments is prepared, before there is any load, by the function in PREPARE. Those of disks are in
+disks.py."""
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import disks  # noqa: F401  registers its faults
 from partition import die_with_parent
+from prepare import FAKETIME, FAULTS, clocks, fault, forgetful, set_clock
 from world import Failed, expect
-
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
-FAULTS, PREPARE = {}, {}
-
-
-class Fault:
-    """seconds: how long it lasts; limit: of a shard's longest gap, None where no majority is left; needs: a file without
-    which it is skipped."""
-
-    def __init__(self, function, seconds, limit, needs):
-        self.run, self.seconds, self.limit, self.needs = function, seconds, limit, needs
-        self.name = function.__name__.replace("_", "-")
-
-
-def fault(seconds=5, limit=30, needs=None, prepare=None):
-    def register(function):
-        it = Fault(function, seconds, limit, needs)
-        FAULTS[it.name] = it
-        if prepare is not None:
-            PREPARE[it.name] = prepare
-        return function
-    return register
-
-
-# ---- what has to be there before the load ------------------------------------------------------------------------
-
-
-def restart(world, names):
-    world.kill(*names)
-    world.start(*names)
-    world.wait_serving()
-
-
-def forgetful(kinds):
-    """Processes of these kinds are on disks that can lose what was not synced."""
-    def prepare(world, cell):
-        names = [name for kind in kinds for name in world.names_of(kind)]
-        world.kill(*names)
-        for name in names:
-            world.bad_disk(name)
-        world.start(*names)
-        world.wait_serving()
-        cell.afterwards.append(lambda: usual(world, names))
-    return prepare
-
-
-def usual(world, names):
-    for name in names:
-        world.environment(name)
-    restart(world, names)
-
-
-def small(kind):
-    def prepare(world, cell):
-        names = world.names_of(kind)
-        world.kill(*names)
-        for name in names:
-            used = sum(os.path.getsize(path) for path in world.files(name, "**"))
-            world.small_disk(name, used + 200 * 1024 * 1024)
-        world.start(*names)
-        world.wait_serving()
-
-        def back():
-            world.kill(*names)
-            for name in names:
-                world.large_disk(name)
-            world.start(*names)
-            world.wait_serving()
-        cell.afterwards.append(back)
-    return prepare
-
-
-def clocks(world, cell):
-    names = world.names_of("broker") + world.names_of("controller")
-    for name in names:
-        set_clock(world, name, "+0")
-        world.environment(name, LD_PRELOAD=FAKETIME, FAKETIME_TIMESTAMP_FILE=os.path.join(world.dir, name, "clock"),
-                          FAKETIME_DONT_FAKE_MONOTONIC="1", DONT_FAKE_MONOTONIC="1", FAKETIME_CACHE_DURATION="1")
-    restart(world, names)
-    cell.afterwards.append(lambda: usual(world, names))
-
-
-def set_clock(world, name, text):
-    path = os.path.join(world.dir, name, "clock")
-    with open(path + ".new", "w", encoding="ascii") as file:
-        file.write(text + "\n")
-    os.rename(path + ".new", path)
 
 
 # ---- processes ---------------------------------------------------------------------------------------------------
@@ -306,144 +221,6 @@ def delay_reorder(world, cell):
             child.wait()
 
 
-# ---- disks -------------------------------------------------------------------------------------------------------
-
-
-def full(world, name):
-    ballast = os.path.join(world.data(name), "ballast")
-    subprocess.run(["dd", "if=/dev/zero", "of=" + ballast, "bs=1M"], capture_output=True)
-    yield
-    os.unlink(ballast)
-    if not world.pid(name):
-        world.start(name)
-
-
-@fault(seconds=5, limit=None, prepare=small("broker"))
-def disk_full_leader(world, cell):
-    yield from full(world, cell.leader())
-
-
-@fault(seconds=5, prepare=small("broker"))
-def disk_full_follower(world, cell):
-    yield from full(world, cell.follower())
-
-
-@fault(seconds=5, prepare=small("controller"))
-def disk_full_controller(world, cell):
-    yield from full(world, world.active_controller())
-
-
-@fault(seconds=5, prepare=forgetful(["broker"]))
-def eio_leader(world, cell):
-    name = cell.leader()
-    world.order(name, "eio")
-    yield
-    world.order(name, "eio", False)
-    world.kill(name)
-    world.start(name)
-
-
-@fault(seconds=6, limit=60, prepare=forgetful(["broker"]))
-def slow_disk_leader(world, cell):
-    name = cell.leader()
-    world.order(name, "slow")
-    yield
-    world.order(name, "slow", False)
-
-
-def powerless(world, cell, names, torn):
-    cell.note(world.power_cut(cell.seed, torn, *names))
-    yield
-    world.start(*names)
-
-
-@fault(seconds=3, prepare=forgetful(["broker"]))
-def power_cut_leader(world, cell):
-    yield from powerless(world, cell, [cell.leader()], torn=True)
-
-
-@fault(seconds=1, limit=None, prepare=forgetful(["broker", "controller"]))
-def power_cut_all(world, cell):
-    yield from powerless(world, cell, world.all_names, torn=False)
-
-
-@fault(seconds=1, limit=None, prepare=forgetful(["broker", "controller"]))
-def power_cut_all_torn(world, cell):
-    yield from powerless(world, cell, world.all_names, torn=True)
-
-
-@fault(seconds=1, limit=None, prepare=forgetful(["broker"]))
-def power_cut_all_lying(world, cell):
-    """Not among those that are chosen: before it syncs do nothing for a while, so that records must be lost."""
-    for name in world.names_of("broker"):
-        world.order(name, "lies")
-    time.sleep(1.5)
-    cell.note(world.power_cut(cell.seed, False, *world.names_of("broker")))
-    for name in world.names_of("broker"):
-        world.order(name, "lies", False)
-    yield
-    world.start(*world.names_of("broker"))
-
-
-@fault(seconds=2)
-def bit_flips_journal(world, cell):
-    """Bits of a follower's journal, then its leader dies."""
-    follower, leader = cell.follower(), cell.leader()
-    world.kill(follower)
-    cell.spoiled = cell.damaged = follower
-    cell.note(f"{world.flip(cell.rng, world.files(follower, 'journal/*')[:2], 3)} bits of {follower}'s journal")
-    world.start(follower)
-    time.sleep(2)
-    world.kill(leader)
-    yield
-    world.start(leader)
-
-
-@fault(seconds=2)
-def bit_flips_segments(world, cell):
-    """Bits of a follower's segments, which then is told to lead."""
-    follower = cell.follower()
-    time.sleep(2)
-    world.kill(follower)
-    paths = [path for path in world.files(follower, f"shards/{cell.stream_id()}-*/*.log")][:4]
-    cell.spoiled = cell.damaged = follower
-    cell.note(f"{world.flip(cell.rng, paths, 2)} bits of {follower}'s segments")
-    world.start(follower)
-    world.wait_serving()
-    for shard in world.shards(cell.stream):
-        world.run("weirctl", "leader", "move", cell.stream, shard["id"], follower, check=False)
-    yield
-
-
-@fault(seconds=3)
-def bit_flips_controller(world, cell):
-    """Bits of one controller's log, state and snapshots. It must refuse to start, or be right; never delete anything. Then the
-    active one dies, and the rest must go on with it or without it. Its cluster is not used again."""
-    active = world.active_controller()
-    victim = next(name for name in world.names_of("controller") if name != active)
-    world.kill(victim)
-    cell.note(f"{world.flip(cell.rng, world.files(victim, '**'), 3)} bits of {victim}'s files")
-    cell.spoiled = victim
-    world.start(victim)
-    time.sleep(2)
-    cell.note(f"it {'started' if world.pid(victim) else 'refused to start'}")
-    world.kill(active)
-    time.sleep(1)
-    world.start(active)
-    yield
-
-
-@fault(seconds=4)
-def disk_wiped(world, cell):
-    """A follower's disk is replaced by an empty one."""
-    name = cell.follower()
-    world.kill(name)
-    shutil.rmtree(world.data(name))
-    os.mkdir(world.data(name))
-    yield
-    world.start(name)
-
-
 # ---- clocks ------------------------------------------------------------------------------------------------------
 
 
@@ -483,12 +260,23 @@ def clock_frozen(world, cell):
 
 PAIRS = ("kill-leader", "kill-follower", "kill-controller", "freeze-leader", "freeze-controller", "isolate-leader",
          "isolate-controller", "one-way", "partial-controllers")
+DISKS = ("eio-leader", "eio-write-leader", "eio-sync-leader", "eio-sync-follower", "slow-disk-leader", "slow-disk-follower",
+         "hung-disk-leader", "hung-disk-follower", "power-cut-leader")
 
 
 @fault(seconds=8, limit=None)
 def pair(world, cell):
     """Two of the others at once; whether a majority is left is chance."""
-    names = cell.rng.sample(PAIRS, 2)
+    yield from both(world, cell, cell.rng.sample(PAIRS, 2))
+
+
+@fault(seconds=8, limit=None, prepare=forgetful(["broker"]))
+def pair_with_disk(world, cell):
+    """A broker's disk, and one of the others."""
+    yield from both(world, cell, [cell.rng.choice(DISKS), cell.rng.choice(PAIRS)])
+
+
+def both(world, cell, names):
     cell.note(" and ".join(names))
     first, second = (FAULTS[name].run(world, cell) for name in names)
     next(first)

@@ -315,8 +315,8 @@ FORGERIES = (lost_one, lost_tail, lost_middle, lost_stream, lost_shard, other_by
              refused_but_stored, stored_twice, stored_in_parent_and_child, unknown_stored_twice, swapped, sent_in_another_order,
              child_before_parent, number_told_twice, number_repeated, numbers_fall, readers_differ, reader_left_out,
              reader_stepped_back, reader_got_uncommitted, owner_of_two, late_checkpoint_accepted,
-             frozen_worker_stored_too_late, checkpoint_fell, began_too_early,
-             child_lease_before_parents_end, replica_differs, replica_short, replica_missing, replica_corrupt)
+             frozen_worker_stored_too_late, checkpoint_fell, began_too_early, child_lease_before_parents_end, replica_differs,
+             replica_short, replica_missing, replica_corrupt)
 
 
 def clean(rounds):
@@ -358,6 +358,120 @@ def unowned():
     events = [(float(t), "w0", "R", 0, t, ["k", "d", "1"]) for t in (0, 1, 2, 9, 10)]
     expect(not checkers.leases(events, None, 3.0, [(0, 10)]), "C8 raises a false alarm")
     expect(checkers.leases(events, None, 2.0, [(0, 10)]), "C8 does not see a shard without an owner")
+
+
+class Plain:
+    """What plain producers leave: records that were sent again and lie there twice, though no more often than they were sent."""
+
+    def __init__(self, rng):
+        self.history, self.scan = [], []
+        for i in range(80):
+            attempts = rng.choice([1, 1, 2, 3])
+            result = rng.choice(["ok", "ok", "ok", "unknown"])
+            stored = rng.randrange(1 if result == "ok" else 0, attempts + 1)
+            op = {"id": f"b-{i}", "producer": "b", "rank": None, "key": "k", "start": float(i), "end": i + 0.5, "broker": None,
+                  "result": result, "shard": None, "seq": None, "hash": f"h{i}", "mode": "plain", "attempts": attempts}
+            for _ in range(stored):
+                self.scan.append({"shard": "s", "seq": 100 + len(self.scan), "id": op["id"], "key": "k", "hash": op["hash"]})
+            if result == "ok":
+                op.update(shard="s", seq=self.scan[-1]["seq"])
+            self.history.append(op)
+
+
+def plain():
+    for seed in range(200):
+        rng = random.Random(seed)
+        good = Plain(rng)
+        expect(not checkers.duplicates(good.history, good.scan) and not checkers.acknowledged_loss(good.history, good.scan),
+               "C3 raises a false alarm at what a client sent again")
+        expect(checkers.repeated(good.scan) > 0, "no record was stored twice")
+        op = rng.choice([op for op in good.history if op["result"] == "ok"])
+        copies = sum(r["id"] == op["id"] for r in good.scan)
+        row = next(r for r in good.scan if r["id"] == op["id"])
+        good.scan += [dict(row, seq=1000 + i) for i in range(op["attempts"] + 1 - copies)]
+        found = checkers.duplicates(good.history, good.scan)
+        expect(len(found) == 1 and op["id"] in found[0], f"C3 does not see what was stored more often than it was sent: {found}")
+
+
+class Old:
+    """A log of two shards whose first part retention dropped; a reader that was overtaken, one that was not, one that began later."""
+
+    def __init__(self, rng):
+        self.history = [{"id": f"p-{i}", "start": float(i), "end": i + 0.5, "result": "ok", "shard": f"s{i % 2}", "seq": 10 * i,
+                         "hash": f"h{i}", "key": "k", "mode": "once", "broker": "broker-1"} for i in range(100)]
+        log = [{"shard": op["shard"], "seq": op["seq"], "id": op["id"], "key": "k", "hash": op["hash"]} for op in self.history]
+        first = rng.randrange(30, 50)
+        self.since = rng.randrange(first, 60)  # what is younger stays
+        self.scan = sorted(log[first:], key=lambda r: r["shard"])
+        self.log_start = {}
+        for record in self.scan:
+            self.log_start.setdefault(record["shard"], record["seq"])
+        seen = rng.randrange(2, 20)
+        self.reads = {"overtaken": log[:seen] + log[first:], "quick": list(log), "late": log[first:]}
+        self.told = True
+
+    def violations(self):
+        return (checkers.retained(self.history, self.log_start, self.since) +
+                checkers.acknowledged_loss(self.history, self.scan, self.log_start) +
+                checkers.trimmed_reads(self.reads, self.scan, self.history, self.log_start, self.told))
+
+
+def dropped_too_much(old, rng):
+    shard = rng.choice(["s0", "s1"])
+    old.scan = [r for r in old.scan if r["shard"] != shard or r["seq"] >= 800]
+    old.log_start[shard] = min(r["seq"] for r in old.scan if r["shard"] == shard)
+    return "C1"
+
+
+def lost_above_the_start(old, rng):
+    old.scan.remove(rng.choice([r for r in old.scan if r["seq"] > old.log_start[r["shard"]]]))
+    return "C1"
+
+
+def nobody_told(old, rng):
+    old.told = False
+    return "C6"
+
+
+def left_out_above_the_start(old, rng):
+    del old.reads["overtaken"][-rng.randrange(10, 30)]
+    return "C6"
+
+
+def stepped_back_below_the_start(old, rng):
+    old.reads["quick"].insert(6, old.reads["quick"][2])
+    return "C6"
+
+
+def never_sent_below_the_start(old, rng):
+    old.reads["quick"][3] = dict(old.reads["quick"][3], id="nobody-1")
+    return "C6"
+
+
+def uncommitted_above_the_start(old, rng):
+    old.reads["late"].append({"shard": "s0", "seq": 5001, "id": "p-1", "key": "k", "hash": "h"})
+    return "C6"
+
+
+def retention():
+    for seed in range(100):
+        expect(not Old(random.Random(seed)).violations(), f"a good history (seed {seed}) raises an alarm: "
+               f"{Old(random.Random(seed)).violations()}")
+        for forgery in (dropped_too_much, lost_above_the_start, nobody_told, left_out_above_the_start, stepped_back_below_the_start,
+                        never_sent_below_the_start, uncommitted_above_the_start):
+            rng = random.Random(seed)
+            old = Old(rng)
+            letter = forgery(old, rng)
+            found = old.violations()
+            expect(any(sentence.startswith(letter + " ") for sentence in found), f"{forgery.__name__} (seed {seed}): {found}")
+
+
+def fresh():
+    history = [{"id": f"p-{i}", "start": float(i), "end": i + 0.5, "result": "ok", "shard": "s", "seq": 10 * i} for i in range(50)]
+    good = [("s", 10.6, 11.4, 110), ("s", 10.2, 12.4, 100), ("s", 10.2, 12.4, 110), ("s", 10.2, 12.4, 130), ("t", 1.0, 2.0, 5)]
+    expect(not checkers.tips(good, history), f"C7 raises a false alarm: {checkers.tips(good, history)}")
+    expect(checkers.tips([("s", 10.6, 11.4, 100)], history), "C7 does not see a tip that was stale")
+    expect(checkers.tips([("s", 10.6, 11.4, 130)], history), "C7 does not see a record that the tip left out")
 
 
 def states():
@@ -402,7 +516,9 @@ def main():
     tests = [("no false alarm", lambda: clean(rounds))]
     tests += [(f"forged: {f.__name__.replace('_', ' ')}", lambda f=f: forged(f, max(rounds // 10, 5))) for f in FORGERIES]
     return run_all(tests + [("unavailable shards", unavailable), ("shards without an owner", unowned),
-                            ("controllers' states", states), ("stamps", stamped), ("power cuts", cuts)])
+                            ("plain producers", plain),
+                            ("retention and its readers", retention), ("the tip", fresh), ("controllers' states", states),
+                            ("stamps", stamped), ("power cuts", cuts)])
 
 
 if __name__ == "__main__":

@@ -120,29 +120,50 @@ class Native(threading.Thread):
         self.errors.close()
 
 
+def has_boto3():
+    try:
+        import boto3  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def clients_of(env, attempts):
+    """One of boto3 for each broker's endpoint."""
+    import boto3
+    from botocore.config import Config
+    config = Config(retries={"mode": "standard", "total_max_attempts": attempts}, connect_timeout=2, read_timeout=6)
+    return [boto3.client("kinesis", endpoint_url=endpoint, region_name=env["AWS_REGION"], verify=env["AWS_CA_BUNDLE"],
+                         aws_access_key_id=env["AWS_ACCESS_KEY_ID"], config=config,
+                         aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"])
+            for endpoint in env["WEIR_KINESIS_ENDPOINTS"].split(",")]
+
+
 class Kinesis:
     """boto3 with its own retries, over the brokers in turn: batches whose records have keys at random."""
     mode = "once"
 
-    def __init__(self, cell, name, threads, shard_hint):
-        import boto3
-        from botocore.config import Config
+    def __init__(self, cell, name, threads, shard_hint, attempts=3):
         self.cell, self.name, self.history, self.lock = cell, name, [], threading.Lock()
         self.over, self.keys = threading.Event(), [f"{name}-k{i}" for i in range(8 * shard_hint)]
-        env = cell.world.env
-        config = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=2, read_timeout=6)
-        self.clients = [boto3.client("kinesis", endpoint_url=endpoint, region_name=env["AWS_REGION"], verify=env["AWS_CA_BUNDLE"],
-                                     aws_access_key_id=env["AWS_ACCESS_KEY_ID"], config=config,
-                                     aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"])
-                        for endpoint in env["WEIR_KINESIS_ENDPOINTS"].split(",")]
+        self.until = 0.0
+        self.clients = clients_of(cell.world.env, attempts)
         self.threads = [threading.Thread(target=self.work, args=(f"{name}{i}", i), daemon=True) for i in range(threads)]
 
     def start(self):
         for thread in self.threads:
             thread.start()
 
-    def work(self, name, seed):
+    def put(self, endpoint, ops):
+        """The answer's rows; {}: unknown, the last attempt may have arrived."""
         from botocore.exceptions import BotoCoreError, ClientError
+        try:
+            return self.clients[endpoint].put_records(StreamName=self.cell.stream, Records=[
+                {"Data": text.encode(), "PartitionKey": op["key"]} for op, text in ops])["Records"]
+        except (BotoCoreError, ClientError):
+            return [{}] * len(ops)
+
+    def work(self, name, seed):
         rng, done = random.Random(seed), 0
         while not self.over.is_set():
             endpoint = rng.randrange(len(self.clients))
@@ -156,11 +177,7 @@ class Kinesis:
                 done += 1
             with self.lock:
                 self.history += [op for op, _ in ops]
-            try:
-                answer = self.clients[endpoint].put_records(StreamName=self.cell.stream, Records=[
-                    {"Data": text.encode(), "PartitionKey": op["key"]} for op, text in ops])["Records"]
-            except (BotoCoreError, ClientError):
-                answer = [{}] * len(ops)  # unknown: the last attempt may have arrived
+            answer = self.put(endpoint, ops)
             now = time.monotonic()
             for (op, _), row in zip(ops, answer):
                 if "SequenceNumber" in row:
@@ -170,10 +187,91 @@ class Kinesis:
             time.sleep(0.03)
 
     def finish(self):
+        self.until = time.monotonic() + 20
         self.over.set()
         for thread in self.threads:
             thread.join(90)
             expect(not thread.is_alive(), "a call of boto3 does not end")
+
+    def stop(self):
+        self.over.set()
+
+
+class Plain(Kinesis):
+    """A program that gets no help: one call of PutRecords is one attempt, and what was not acknowledged is simply sent again.
+    So a record may be stored as often as it was sent and not refused."""
+    mode = "plain"
+
+    def __init__(self, cell, name, threads, shard_hint):
+        super().__init__(cell, name, threads, shard_hint, attempts=1)
+
+    def work(self, name, seed):
+        rng, done, again = random.Random(seed), 0, []
+        while not self.over.is_set() or again:
+            ops = again[:6]
+            while len(ops) < 6 and not self.over.is_set():
+                key = rng.choice(self.keys)
+                text = f"{key} {name}-{done} {PAD}"
+                op = {"id": f"{name}-{done}", "producer": name, "rank": None, "key": key, "start": time.monotonic(), "end": None,
+                      "broker": None, "result": "unknown", "shard": None, "seq": None, "hash": digest(text), "mode": self.mode,
+                      "attempts": 0}
+                with self.lock:
+                    self.history.append(op)
+                ops.append((op, text))
+                done += 1
+            if self.finished():
+                return
+            answers, now = self.put(rng.randrange(len(self.clients)), ops), time.monotonic()
+            again = again[6:]
+            for (op, text), row in zip(ops, answers):
+                if row.get("ErrorCode") == "ProvisionedThroughputExceededException":
+                    again.append((op, text))  # refused: it is certainly not stored
+                    continue
+                op["attempts"] += 1
+                if "SequenceNumber" in row:
+                    op.update(shard=row["ShardId"], seq=int(row["SequenceNumber"]), result="ok", end=now)
+                else:
+                    again.append((op, text))
+            time.sleep(0.03)
+
+    def finished(self):
+        """Whether what is left need not be sent any more: it stays unknown."""
+        return self.over.is_set() and time.monotonic() > self.until
+
+
+class Tips(threading.Thread):
+    """Asks for LATEST of one shard after another, and which record comes first behind it."""
+
+    def __init__(self, cell):
+        super().__init__(daemon=True)
+        self.cell, self.over, self.looks = cell, threading.Event(), []
+        self.clients = clients_of(cell.world.env, 1)
+
+    def run(self):
+        from botocore.exceptions import BotoCoreError, ClientError
+        turn = 0
+        while not self.over.wait(0.1):
+            client, shard, turn = self.clients[turn % len(self.clients)], self.cell.open[turn % len(self.cell.open)], turn + 1
+            try:
+                begin = time.monotonic()
+                at = client.get_shard_iterator(StreamName=self.cell.stream, ShardId=shard, ShardIteratorType="LATEST")
+                end, at = time.monotonic(), at["ShardIterator"]
+                while at is not None and time.monotonic() < end + 2 and not self.over.is_set():
+                    answer = client.get_records(ShardIterator=at, Limit=10)
+                    if answer["Records"]:
+                        self.looks.append((shard, begin, end, int(answer["Records"][0]["SequenceNumber"])))
+                        break
+                    at = answer.get("NextShardIterator")
+                    time.sleep(0.05)
+            except (BotoCoreError, ClientError):
+                pass  # not in step, or gone: that is availability's
+
+    def finish(self):
+        self.over.set()
+        self.join(30)
+        expect(not self.is_alive(), "a look at the tip does not end")
+        expect(len(self.looks) > 3, f"LATEST was answered {len(self.looks)} times only")
+        return self.looks
 
     def stop(self):
         self.over.set()
@@ -338,3 +436,138 @@ class Catalogue(threading.Thread):
         expect(not self.is_alive(), "an operation on the catalogue does not end")
 
     stop = finish
+
+
+class Moves(threading.Thread):
+    """Replicas come and go: a broker of the zone that has two is drained, then the other; leaderships move at random."""
+    DRAINED = ("broker-1", "broker-4")
+
+    def __init__(self, cell, rng):
+        super().__init__(daemon=True)
+        self.cell, self.rng, self.over, self.done = cell, rng, threading.Event(), 0
+
+    def weirctl(self, *words):
+        try:
+            return self.cell.world.run("weirctl", *words, check=False, timeout=60).returncode == 0
+        except (Failed, subprocess.TimeoutExpired):
+            return False
+
+    def held(self, broker):
+        """How many of the stream's replicas it has; None: nobody says."""
+        try:
+            return sum(r["broker"] == broker for s in self.cell.world.shards(self.cell.stream) for r in s["replicas"])
+        except (Failed, subprocess.TimeoutExpired):
+            return None
+
+    def run(self):
+        turn = 0
+        while not self.over.wait(0.3):
+            leaver, turn = self.DRAINED[turn % 2], turn + 1
+            before = self.held(leaver) or 0
+            if not self.weirctl("broker", "drain", leaver, "--no-wait"):
+                continue
+            end = time.monotonic() + self.rng.choice([2, 8])
+            while time.monotonic() < end and self.held(leaver) != 0 and not self.over.wait(0.3):
+                shard = self.rng.choice(self.cell.open)
+                self.weirctl("leader", "move", self.cell.stream, shard, f"broker-{self.rng.randrange(1, 5)}")
+            self.done += max(before - (self.held(leaver) or 0), 0)
+            self.weirctl("broker", "undrain", leaver)
+
+    def finish(self):
+        """Nothing is drained any more, and what moves has arrived."""
+        self.over.set()
+        self.join(120)
+        expect(not self.is_alive(), "a move does not end")
+        end = time.monotonic() + 90
+        for broker in self.DRAINED:
+            while not self.weirctl("broker", "undrain", broker):
+                expect(time.monotonic() < end, f"{broker} cannot be taken back")
+                time.sleep(0.5)
+        while True:
+            moves = self.cell.world.json("weirctl", "moves", "list")["moves"]
+            if not moves:
+                return
+            expect(time.monotonic() < end, f"moves do not end within 90 s: {moves}")
+            time.sleep(0.3)
+
+    def stop(self):
+        self.over.set()
+
+
+class Retention(threading.Thread):
+    """Three hours pass in the middle of the load, and from then on the stream keeps one: what was sent before may be dropped,
+    nothing else. A consumer that is far too slow reads meanwhile, and is overtaken."""
+    HOURS = "+3h"
+
+    def __init__(self, cell, jump):
+        super().__init__(daemon=True)
+        self.cell, self.jump, self.over, self.since = cell, jump, threading.Event(), None
+        self.read, self.said = [], []
+        self.slow = subprocess.Popen(["weir", "get", cell.stream, "--from", "trim-horizon", "--follow", "--json"],
+                                     env=cell.world.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                     preexec_fn=die_with_parent)
+        self.threads = [threading.Thread(target=self.consume, daemon=True), threading.Thread(target=self.listen, daemon=True)]
+        for thread in self.threads:
+            thread.start()
+
+    def consume(self):
+        for line in self.slow.stdout:
+            try:
+                r = json.loads(line)
+            except ValueError:
+                return  # it was ended in the middle of a line
+            self.read.append(record_of(r["shard"], r["sequence_number"], r["partition_key"], r["data"]))
+            if not self.over.is_set():
+                time.sleep(0.01)
+
+    def listen(self):
+        self.said += list(self.slow.stderr)
+
+    def run(self):
+        try:
+            end = time.monotonic() + 5
+            while time.monotonic() < end and not self.over.wait(0.05):
+                if len(self.read) > 20:  # it sleeps from here on, for hours
+                    self.slow.send_signal(signal.SIGSTOP)
+            self.jump(self.HOURS)
+            time.sleep(1.5)  # until everybody has looked at the clock
+            self.since = time.monotonic() + 1
+            while not self.lower() and not self.over.wait(0.5):
+                pass
+            self.over.wait(8)
+        finally:
+            self.slow.send_signal(signal.SIGCONT)
+
+    def lower(self):
+        try:
+            return self.cell.world.run("weirctl", "stream", "retention", self.cell.stream, "1", check=False, timeout=60).returncode == 0
+        except (Failed, subprocess.TimeoutExpired):
+            return False
+
+    def finish(self, scan, history):
+        """The numbers at which the shards begin now, and what is wrong with that."""
+        import checkers
+        self.over.set()
+        self.join(90)
+        log_start = {}
+        for record in scan:
+            log_start.setdefault(record["shard"], record["seq"])
+        last = {record["shard"]: record["seq"] for record in scan}
+        end = time.monotonic() + 60
+        while {r["shard"]: r["seq"] for r in list(self.read)} != last:
+            expect(time.monotonic() < end, "the slow reader does not come to the end")
+            expect(self.slow.poll() is None, f"the slow reader has ended: {''.join(self.said)[-300:]}")
+            time.sleep(0.2)
+        end_process(self.slow)
+        for thread in self.threads:
+            thread.join(10)
+        told = any("passed their retention" in line for line in self.said)
+        found = checkers.retained(history, log_start, self.since if self.since is not None else 0)
+        found += checkers.trimmed_reads({"the slow reader": self.read}, scan, history, log_start, told)
+        dropped = sum(op["result"] == "ok" and op["seq"] < log_start.get(op["shard"], 0) for op in history)
+        self.cell.note(f"{dropped} records dropped{', and a reader was told so' if told else ''}")
+        return log_start, found
+
+    def stop(self):
+        self.over.set()
+        end_process(self.slow)

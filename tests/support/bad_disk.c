@@ -7,9 +7,12 @@
  * $BAD_DISK_KEEP until then. The caches of the kernel survive a killed process, so this is the only
  * difference between the two.
  *
- *     $BAD_DISK_CONTROL/eio    exists: writes and syncs fail with EIO
- *     $BAD_DISK_CONTROL/slow   exists: each sync takes $BAD_DISK_SLOW_MS longer, 200 by default
- *     $BAD_DISK_CONTROL/lies   exists: syncs say that they succeeded and count for nothing
+ *     $BAD_DISK_CONTROL/eio         exists: writes and syncs fail with EIO
+ *     $BAD_DISK_CONTROL/eio-write   exists: writes do, syncs succeed
+ *     $BAD_DISK_CONTROL/eio-sync    exists: syncs do, and writes that are synced with it
+ *     $BAD_DISK_CONTROL/slow        exists: each sync takes $BAD_DISK_SLOW_MS (200) longer
+ *     $BAD_DISK_CONTROL/hang        while it exists, writes and syncs do not return
+ *     $BAD_DISK_CONTROL/lies        exists: syncs say that they succeeded and count for nothing
  *
  * One lock makes the log's order the order of the changes; syncs run outside it. What the process
  * writes through mappings, stdio or io_uring is not seen: brokers need io-backend = threads. */
@@ -28,7 +31,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { FD_MAX = 65536, SLOW_MS = 200, OLD_MAX = 64 * 1024 * 1024 };
+enum { FD_MAX = 65536, SLOW_MS = 200, HUNG_LOOK_US = 5000, OLD_MAX = 64 * 1024 * 1024 };
 
 enum kind {
     KIND_WRITE = 1, /* a: position, b: size, c: size of the file before; bytes: what was there */
@@ -119,9 +122,13 @@ static void dawdle(void)
     (void)usleep((useconds_t)(ms > 0 ? ms : SLOW_MS) * 1000);
 }
 
-static bool is_out(void)
+/* Whether a call fails, `kind` of which is ordered to; a disk that hangs holds it up before. */
+static bool is_out(const char *kind)
 {
-    if (!ordered("eio")) {
+    while (ordered("hang")) {
+        (void)usleep(HUNG_LOOK_US);
+    }
+    if (!ordered("eio") && !ordered(kind)) {
         return false;
     }
     errno = EIO;
@@ -291,17 +298,17 @@ int close(int fd)
 static ssize_t write_at(int fd, const struct iovec *from, int count, off_t at)
 {
     REAL("pwritev", pwritev_fn)
-    if (is_out()) {
-        return -1;
-    }
     if (!is_watched(fd)) {
         return real(fd, from, count, at);
+    }
+    bool synced = (fcntl(fd, F_GETFL) & O_DSYNC) != 0;
+    if (is_out("eio-write") || (synced && is_out("eio-sync"))) {
+        return -1;
     }
     uint64_t size = 0;
     for (int i = 0; i < count; i++) {
         size += from[i].iov_len;
     }
-    bool synced = (fcntl(fd, F_GETFL) & O_DSYNC) != 0;
     if (synced && ordered("slow")) {
         dawdle();
     }
@@ -342,7 +349,7 @@ ssize_t write(int fd, const void *from, size_t size)
     if (!is_watched(fd)) {
         return real(fd, from, size);
     }
-    if (is_out()) {
+    if (is_out("eio-write")) {
         return -1;
     }
     bool append = (fcntl(fd, F_GETFL) & O_APPEND) != 0;
@@ -362,7 +369,7 @@ static int resize(int fd, off_t size)
     if (!is_watched(fd)) {
         return real(fd, size);
     }
-    if (is_out()) {
+    if (is_out("eio-write")) {
         return -1;
     }
     (void)pthread_mutex_lock(&disk.lock);
@@ -385,7 +392,7 @@ int ftruncate64(int fd, off_t size)
 static int sync_it(int fd, fd_fn *real, uint32_t kind)
 {
     struct stat st;
-    if (is_out()) {
+    if (is_out("eio-sync")) {
         return -1;
     }
     if (ordered("slow")) {
