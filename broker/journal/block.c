@@ -208,7 +208,7 @@ void journal_state_encode(const struct journal_state *state, uint8_t *at)
     put_u64(at + 40, state->commit_hint);
     put_u64(at + 48, state->uncertain_end);
     put_point(at + 56, &state->synced);
-    put_u64(at + BLOCK_FORMAT_AT, state->segment_base);
+    put_u64(at + 72, state->segment_base);
     put_u64(at + 80, state->segment_bytes);
     put_u64(at + 88, state->last_at);
     put_u64(at + 96, state->seal_end);
@@ -247,7 +247,7 @@ enum status journal_state_decode(struct bytes body, struct epoch_pair *history,
         .commit_hint = get_u64(at + 40),
         .uncertain_end = get_u64(at + 48),
         .synced = get_point(at + 56),
-        .segment_base = get_u64(at + BLOCK_FORMAT_AT),
+        .segment_base = get_u64(at + 72),
         .segment_bytes = get_u64(at + 80),
         .last_at = get_u64(at + 88),
         .seal_end = get_u64(at + 96),
