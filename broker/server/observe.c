@@ -76,6 +76,9 @@ void observe_count(struct server *s)
          shard = shards_next(s->shards, shard)) {
         struct shard_counters more;
         shard_observe(shard, &more);
+        shard->traffic.in_bytes += more.in_bytes;
+        shard->traffic.out_bytes += more.out_bytes;
+        shard->traffic.records += more.in_records + more.out_records;
         struct stream_counts *counts = counts_of(o, (uint32_t)(shard->id >> 32));
         if (counts != NULL) {
             add(&counts->counters, &more);

@@ -49,11 +49,15 @@ static void look_at_replicas(struct server *s, uint64_t now_ms)
 {
     uint32_t unlisted = 0;
     struct shard *next;
+    held_clear(&s->held.disk);
     for (struct shard *shard = shards_next(s->shards, NULL); shard != NULL; shard = next) {
         next = shards_next(s->shards, shard);
-        if (route_shard(s->route, shard->id) != NULL) {
+        if (held_is_listed(s, shard->id)) {
             shard->unlisted_ms = 0;
-        } else if (shard->unlisted_ms == 0) {
+            continue;
+        }
+        held_note(&s->held.disk, shard->id);
+        if (shard->unlisted_ms == 0) {
             shard->unlisted_ms = now_ms;
             unlisted++;
         } else if (now_ms - shard->unlisted_ms < s->config->quarantine_after_ms) {
@@ -77,6 +81,7 @@ static void look_at_quarantined(void *context, uint64_t id)
     struct server *s = context;
     const struct route_shard *row = route_shard(s->route, id);
     bool ours = false;
+    held_note(&s->held.quarantine, id);
     for (uint32_t i = 0; row != NULL && i < row->replica_count; i++) {
         ours = ours || row->replica_brokers[i] == s->config->id;
     }
@@ -94,6 +99,8 @@ static void look_at_quarantine(struct server *s)
 {
     struct quarantine_info info;
     s->strays.reclaimed = 0;
+    held_clear(&s->held.quarantine);
+    s->held.quarantine_known = false;
     enum status status =
         store_quarantine(s->store, confirmed_wall_ms(s), s->config->quarantine_keep_ms,
                          look_at_quarantined, s, &info);
@@ -102,6 +109,7 @@ static void look_at_quarantine(struct server *s)
               s->config->data_dir, status_text(status));
         return;
     }
+    s->held.quarantine_known = true;
     if (info.count != s->strays.quarantined || info.removed > 0) {
         trace(TRACE_WARNING, "quarantine",
               "%u shards or segments lie in %s/quarantine; %u were removed after %llu days",
@@ -122,5 +130,6 @@ void quarantine_run(struct server *s)
         look_at_quarantine(s);
         s->quarantine_ms = now_ms + QUARANTINE_EVERY_MS;
     }
+    held_tell(s, now_ms);
     controllers_set_strays(s->controllers, &s->strays);
 }

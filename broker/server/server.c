@@ -225,10 +225,7 @@ static void on_housekeeping(struct net_timer *timer)
         s->retention_ms = now(s) + RETENTION_EVERY_MS;
         retention_run(s->shards, s->route, s->peers, now(s), health_retention_ms(s));
     }
-    if (now(s) >= s->loads_ms) {
-        s->loads_ms = now(s) + LOADS_EVERY_MS;
-        loads_send(s->api, controllers_session(s->controllers), s->boot);
-    }
+    loads_run(s, now(s));
     arm(s);
     status_ignore(net_timer_start(s->loop, timer, now(s) + HOUSEKEEPING_MS, on_housekeeping),
                   "a timer that has just fired has its room");
@@ -586,6 +583,7 @@ void server_close(struct server *s)
     controllers_free(s->controllers);
     keys_free(s->keys);
     data_key_fetch_release(&s->data_keys);
+    held_release(&s->held);
     route_free(s->route);
     observe_release(s);
     if (s->tls != NULL) {

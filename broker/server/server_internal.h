@@ -7,6 +7,7 @@
 #include "broker/kinesis/kinesis.h"
 #include "broker/server/controllers.h"
 #include "broker/server/health.h"
+#include "broker/server/held.h"
 #include "broker/server/observe.h"
 #include "broker/server/peers.h"
 #include "broker/server/repair.h"
@@ -42,6 +43,9 @@ struct server {
     uint32_t leave_leading;
     uint64_t armed_ms, retention_ms; /* what `deadline` is set to; when retention runs next */
     uint64_t loads_ms;               /* when the controllers hear of loads next */
+    uint64_t traffic_ms;             /* when they heard of all shards' traffic last; 0: never */
+    bool traffic_asked;              /* ... and have not answered yet */
+    struct session_request traffic_request;
     uv_signal_t term, interrupt;
     bool has_signals;
     bool closing, out_told;
@@ -49,6 +53,7 @@ struct server {
     bool floors_known;      /* every damaged replica has been told the epoch of its shard */
     uint64_t quarantine_ms; /* when quarantine is looked at next */
     struct controllers_strays strays;
+    struct held held;
     struct observe observe;
     struct health health;
     char advertised_host[HOST_BYTES];

@@ -151,6 +151,11 @@ struct shard {
     uint64_t trimmed_minute_ms;
     uint32_t trimmed_segments;
 
+    /* Since the controllers were told last, while it led. The caller's. */
+    struct {
+        uint64_t in_bytes, out_bytes, records;
+    } traffic;
+
     uint64_t unlisted_ms; /* since when the metadata do not list it; 0: they do. The caller's. */
 };
 

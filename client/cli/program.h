@@ -145,6 +145,10 @@ int run_broker_remove(struct program *program, const char *const *words);
 int run_broker_label(struct program *program, const char *const *words);
 int run_leader_move(struct program *program, const char *const *words);
 int run_leader_balance(struct program *program, const char *const *words);
+int run_balance_status(struct program *program, const char *const *words);
+int run_balance_on(struct program *program, const char *const *words);
+int run_balance_off(struct program *program, const char *const *words);
+int run_balance_set(struct program *program, const char *const *words);
 
 /* keys.c */
 int run_key_create(struct program *program, const char *const *words);

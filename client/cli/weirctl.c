@@ -29,6 +29,9 @@ static const char usage[] =
     "  weirctl cluster consent-failover\n"
     "  weirctl leader move STREAM SHARD BROKER\n"
     "  weirctl leader balance\n"
+    "  weirctl balance status\n"
+    "  weirctl balance on|off leaders|replicas|all\n"
+    "  weirctl balance set SETTING VALUE|default\n"
     "  weirctl stream list\n"
     "  weirctl stream describe STREAM\n"
     "  weirctl stream create STREAM [--shards N] [--retention HOURS]\n"
@@ -111,6 +114,8 @@ static const char moving[] =
     "and readers are told where. --insist: although the others' disks may come back.\n"
     "leader move: BROKER leads the shard; writes pause for some milliseconds, which are\n"
     "told. leader balance: every shard back to the broker that should lead it.\n"
+    "balance: what the cluster moves by itself to give brokers similar loads, what it\n"
+    "would move and why it does not; on and off; its settings, which hold at once.\n"
     "\n";
 
 static const char explanation[] =
@@ -194,6 +199,10 @@ static const struct command commands[] = {
     {"moves",      "stop",             0, "moves stop [--json]",                                         run_moves_stop         },
     {"leader",     "move",             3, "leader move STREAM SHARD BROKER [--json]",                    run_leader_move        },
     {"leader",     "balance",          0, "leader balance [--json]",                                     run_leader_balance     },
+    {"balance",    "status",           0, "balance status [--json]",                                     run_balance_status     },
+    {"balance",    "on",               1, "balance on leaders|replicas|all [--json]",                    run_balance_on         },
+    {"balance",    "off",              1, "balance off leaders|replicas|all [--json]",                   run_balance_off        },
+    {"balance",    "set",              2, "balance set SETTING VALUE|default [--json]",                  run_balance_set        },
     {"stream",     "list",             0, "stream list [--json]",                                        run_stream_list        },
     {"stream",     "describe",         1, "stream describe STREAM [--json]",                             run_stream_describe    },
     {"stream",     "create",           1, "stream create STREAM [--shards N] [...]",                     run_stream_create      },

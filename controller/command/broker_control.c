@@ -128,6 +128,7 @@ static void remove_broker(struct db *db, struct db_broker *broker, struct db_res
         command_refuse(result, STATUS_IN_USE, "broker-%u still deletes %u replicas: try again soon",
                        broker->id, drops);
     } else if (broker->mode != DB_BROKER_REMOVED) {
+        command_held_told(db, broker->id, result);
         broker->mode = DB_BROKER_REMOVED;
         broker->alive = false;
         broker->down_ms = 0;

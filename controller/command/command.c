@@ -88,6 +88,8 @@ static enum status check_kinds(const Weir__CommandList *list, uint64_t index, st
              command->app_control->control == NULL) ||
             (command->kind_case == WEIR__COMMAND__KIND_BROKER_CONTROL &&
              command->broker_control->control == NULL) ||
+            (command->kind_case == WEIR__COMMAND__KIND_BALANCE &&
+             command->balance->control == NULL) ||
             (command->kind_case == WEIR__COMMAND__KIND_STREAM_CONTROL &&
              (command->stream_control->control == NULL ||
               command->stream_control->control->kind_case ==

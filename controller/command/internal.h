@@ -30,6 +30,9 @@
     X(broker_control, BROKER_CONTROL)         \
     X(rebalanced, REBALANCED)                 \
     X(force_recover, FORCE_RECOVER)           \
+    X(balance, BALANCE)                       \
+    X(prefer, PREFER)                         \
+    X(held_shards, HELD_SHARDS)               \
     X(stream_settled, STREAM_SETTLED)         \
     X(key_create, KEY_CREATE)                 \
     X(key_enable, KEY_ENABLE)                 \
@@ -84,6 +87,11 @@ void command_drop_shard(struct db *db, const struct db_shard *shard);
 void command_drop_replica(struct db *db, uint64_t shard, struct db_replica replica,
                           struct db_replica other);
 void command_move_settled(struct db *db, struct db_shard *row);
+
+/* True, and refused with the reason: after a restore no shard may get a number yet. */
+bool command_waits_for_held(struct db *db, struct db_result *result);
+/* The broker has told all that it holds, or never will: nobody waits for it any more. */
+void command_held_told(struct db *db, uint32_t broker, struct db_result *result);
 
 /* Removes streams that are DELETING and have no broker alive that still has to drop a shard. What
  * dead brokers owe stays in the drops. */

@@ -271,6 +271,9 @@ void command_reshard(struct db *db, const Weir__Command *command, struct db_resu
     if (!find_stream(&r)) {
         return;
     }
+    if (command_waits_for_held(db, result)) {
+        return;
+    }
     open_shards_load(db, r.stream.id, &r.open);
     AUTO(reshard_step_release) struct reshard_step step = {0};
     uint32_t target;

@@ -241,6 +241,10 @@ static bool finish(struct db *db, struct db_stream *stream, uint32_t target,
             return false;
         }
     }
+    struct db_result waits = {0};
+    if (step.count > 0 && command_waits_for_held(db, &waits)) {
+        return false; /* command_held_told() comes here again */
+    }
     if (step.count > 0) {
         db_reshard_put(db, stream->id, step.last ? 0 : target);
         return reshard_begin_step(db, stream, &step, result);

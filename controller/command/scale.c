@@ -91,6 +91,10 @@ void command_scale(struct db *db, const Weir__Command *command, struct db_result
         !is_on_demand(db, in->stream, result)) {
         return;
     }
+    struct db_result waits = {0};
+    if (command_waits_for_held(db, &waits)) {
+        return; /* the load will still be there */
+    }
     AUTO(scale_release) struct scale scale = {0};
     open_shards_load(db, stream.id, &scale.open);
     scale.used = calloc(scale.open.count + 1, sizeof(*scale.used));

@@ -66,6 +66,17 @@ void db_settings_put(struct db *db, const Weir__ClusterSettings *settings)
     write_message(db, db_use(db, DB_SETTINGS_PUT), 1, &settings->base);
 }
 
+Weir__BalanceSettings *db_balance_get(struct db *db)
+{
+    return (Weir__BalanceSettings *)(void *)read_message(db, db_use(db, DB_BALANCE_GET),
+                                                         &weir__balance_settings__descriptor);
+}
+
+void db_balance_put(struct db *db, const Weir__BalanceSettings *settings)
+{
+    write_message(db, db_use(db, DB_BALANCE_PUT), 1, &settings->base);
+}
+
 /* ---- keys
  * ------------------------------------------------------------------------------------------ */
 

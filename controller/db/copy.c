@@ -145,14 +145,18 @@ enum status db_renew(const char *path, uint64_t *out_index, struct error *error)
         status = check_pages(sql, path, error);
     }
     if (status == STATUS_OK) {
-        char text[512];
+        char text[4096];
         (void)snprintf(text, sizeof(text),
-                       "PRAGMA synchronous = FULL; BEGIN IMMEDIATE;"
+                       "PRAGMA synchronous = FULL; BEGIN IMMEDIATE; %s %s"
                        "UPDATE meta SET applied_index = applied_index + %llu,"
                        " version = version + %llu, next_producer = next_producer + %llu,"
-                       " next_stream = next_stream + %d; COMMIT",
+                       " next_stream = next_stream + %d;"
+                       "INSERT OR REPLACE INTO restored (broker, version) SELECT id, (SELECT "
+                       "version FROM meta) FROM brokers WHERE id NOT IN (SELECT broker FROM "
+                       "broker_plans WHERE mode = %d); COMMIT",
+                       db_schema_moves, db_schema_balance, (unsigned long long)DB_RENEW_ENTRIES,
                        (unsigned long long)DB_RENEW_ENTRIES, (unsigned long long)DB_RENEW_ENTRIES,
-                       (unsigned long long)DB_RENEW_ENTRIES, DB_RENEW_STREAMS);
+                       DB_RENEW_STREAMS, DB_BROKER_REMOVED);
         if (sqlite3_exec(sql, text, NULL, NULL, NULL) != SQLITE_OK) {
             status = error_set(error, STATUS_IO, "%s: %s", path, sqlite3_errmsg(sql));
         }

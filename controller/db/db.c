@@ -308,8 +308,9 @@ enum status db_upgrade(struct db *db, struct error *error)
     (void)snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d;",
                    DB_APPLICATION_ID, DB_FORMAT);
     const char *const steps[] = {
-        "BEGIN",         db_schema, db_schema_account, db_schema_lineage, db_schema_leases,
-        db_schema_moves, sql,       "COMMIT"};
+        "BEGIN",          db_schema,       db_schema_account, db_schema_lineage,
+        db_schema_leases, db_schema_moves, db_schema_balance, sql,
+        "COMMIT"};
     for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
         if (sqlite3_exec(db->sql, steps[i], NULL, NULL, NULL) != SQLITE_OK) {
             return error_set(error, STATUS_IO, "%s: cannot make the tables: %s", db->path,

@@ -21,6 +21,7 @@
 #include "base/hash_key.h"
 #include "base/limits.h"
 #include "base/status.h"
+#include "proto/schema/balance.pb-c.h"
 #include "proto/schema/keyring.pb-c.h"
 #include "proto/schema/metadata.pb-c.h"
 
@@ -60,7 +61,8 @@ NODISCARD enum status db_copy(const char *path, const char *target, uint64_t *ou
 
 /* Makes a copy whose state may be behind what was given out since (a backup) fit to begin with: the
  * applied index, the image's version, producer and stream ids jump over
- * all that may be in use, by the same amounts wherever it is done. Not while it is open. IO,
+ * all that may be in use, by the same amounts wherever it is done; numbers of shards wait until
+ * brokers have told which they hold (db_restored_waits()). Not while it is open. IO,
  * CORRUPT, UNSUPPORTED: of a newer version. */
 #define DB_RENEW_ENTRIES (UINT64_C(1) << 40) /* also versions, and producer ids */
 enum { DB_RENEW_STREAMS = 1 << 12 };
@@ -321,6 +323,17 @@ Weir__StreamAttributes *db_attributes_get(struct db *db, uint32_t stream);
 void db_attributes_put(struct db *db, uint32_t stream, const Weir__StreamAttributes *attributes);
 Weir__ClusterSettings *db_settings_get(struct db *db);
 void db_settings_put(struct db *db, const Weir__ClusterSettings *settings);
+/* Of automatic balancing: not in the image. */
+Weir__BalanceSettings *db_balance_get(struct db *db);
+void db_balance_put(struct db *db, const Weir__BalanceSettings *settings);
+
+/* Brokers that have not told, since the state was restored from a backup, which shards they hold
+ * that it does not have: until they have, no shard gets a new number. The version is the image's
+ * that they must compare with, at least. */
+bool db_restored_waits(struct db *db, uint32_t broker, uint64_t *out_version);
+void db_restored_told(struct db *db, uint32_t broker);
+/* Up to `max` of them, ascending; returns how many. */
+size_t db_restored_each(struct db *db, uint32_t *out_brokers, size_t max);
 
 /* Not in the image: brokers ask for what is derived from them. */
 struct db_key {

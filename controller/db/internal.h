@@ -25,7 +25,8 @@ enum db_statement {
 
 extern const char *const db_schema, *const db_schema_account, *const db_schema_lineage,
                                                                   *const db_schema_leases,
-                                                                      *const db_schema_moves;
+                                                                      *const db_schema_moves,
+                                                                          *const db_schema_balance;
 extern const char *const db_statements[DB_STATEMENT_COUNT];
 
 struct db {

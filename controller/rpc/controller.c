@@ -35,53 +35,6 @@ static void turn_fired(struct net_turn *turn)
     }
 }
 
-/* ---- checkpoints of the database, which sync, on another thread
- * ------------------------------------ */
-
-struct checkpoint {
-    uv_work_t work;
-    struct controller *controller; /* NULL: it was closed meanwhile */
-    char *path;
-    enum status status;
-    struct error error;
-};
-
-static void checkpoint_run(uv_work_t *work)
-{
-    struct checkpoint *checkpoint = CONTAINER_OF(work, struct checkpoint, work);
-    checkpoint->status = db_checkpoint(checkpoint->path, &checkpoint->error);
-}
-
-static void checkpoint_done(uv_work_t *work, int code)
-{
-    (void)code;
-    struct checkpoint *checkpoint = CONTAINER_OF(work, struct checkpoint, work);
-    if (checkpoint->status != STATUS_OK) {
-        trace(TRACE_WARNING, "state", "%s", checkpoint->error.text);
-    }
-    if (checkpoint->controller != NULL) {
-        checkpoint->controller->checkpoint = NULL;
-    }
-    free(checkpoint->path);
-    free(checkpoint);
-}
-
-static void checkpoint_start(struct controller *c)
-{
-    struct checkpoint *checkpoint = calloc(1, sizeof(*checkpoint));
-    if (checkpoint == NULL || (checkpoint->path = strdup(c->state_path)) == NULL ||
-        uv_queue_work(net_loop_uv(c->options.loop), &checkpoint->work, checkpoint_run,
-                      checkpoint_done) != 0) {
-        if (checkpoint != NULL) {
-            free(checkpoint->path);
-        }
-        free(checkpoint);
-        return; /* the next entry tries again */
-    }
-    checkpoint->controller = c;
-    c->checkpoint = checkpoint;
-}
-
 /* ---- the state machine of the Raft node
  * ------------------------------------------------------------ */
 
@@ -204,12 +157,14 @@ static void fsm_changed(void *data, bool active, uint64_t term, uint32_t leader)
         moves_activate(c);
         leases_activate(c);
         scaling_activate(c);
+        balance_activate(c);
     } else if (!active && c->active) {
         c->active = false;
         brokers_deactivate(c);
         reshards_deactivate(c);
         moves_deactivate(c);
         leaders_deactivate(c);
+        balance_deactivate(c);
         scaling_deactivate(c);
         leases_deactivate(c);
         elections_deactivate(c);
@@ -294,6 +249,10 @@ static void on_called(struct session *session, struct session_call *call)
         {RPC_BROKER_CONTROL,     handle_broker_control    },
         {RPC_LEADER_CONTROL,     handle_leader_control    },
         {RPC_MOVES_STATUS,       handle_moves_status      },
+        {RPC_BALANCE_CONTROL,    handle_balance_control   },
+        {RPC_BALANCE_STATUS,     handle_balance_status    },
+        {RPC_BROKER_LOAD,        handle_broker_load       },
+        {RPC_HELD_SHARDS,        handle_held_shards       },
         {RPC_KEY_CONTROL,        handle_key_control       },
         {RPC_SIGNING_KEYS,       handle_signing_keys      },
         {RPC_LEASE_SYNC,         handle_lease_sync        },
@@ -445,7 +404,7 @@ struct controller *controller_new(const struct controller_options *options)
                                                   .moves = c->options.lease_moves});
     c->scaling = scaling_new(&c->options.scaling);
     if (c->state_path == NULL || c->scaling == NULL || c->watch == NULL || c->election == NULL ||
-        c->leases == NULL) {
+        c->leases == NULL || !balance_open(c)) {
         controller_close(c);
         controller_free(c);
         return NULL;
@@ -567,6 +526,7 @@ void controller_close(struct controller *c)
     reshards_deactivate(c);
     moves_deactivate(c);
     leaders_deactivate(c);
+    balance_deactivate(c);
     net_timer_stop(c->options.loop, &c->scaling_timer);
     net_timer_stop(c->options.loop, &c->settle_timer);
     net_timer_stop(c->options.loop, &c->hashes_timer);
@@ -592,6 +552,7 @@ void controller_free(struct controller *c)
     watch_free(c->watch);
     election_free(c->election);
     scaling_free(c->scaling);
+    balance_close(c);
     election_effects_release(&c->effects);
     leases_free(c->leases);
     lease_effects_release(&c->lease_effects);

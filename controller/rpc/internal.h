@@ -1,10 +1,12 @@
 /* Private to controller/rpc: the parts of a controller, and who calls whom. */
 #pragma once
 
+#include "controller/balance/balance.h"
 #include "controller/db/db.h"
 #include "controller/election/election.h"
 #include "controller/fitness/fitness.h"
 #include "controller/lease/lease.h"
+#include "controller/moves/plan.h"
 #include "controller/rpc/agreement.h"
 #include "controller/rpc/liveness.h"
 #include "controller/rpc/pipeline.h"
@@ -13,6 +15,7 @@
 #include "controller/watch/watch.h"
 #include "proto/net/net.h"
 #include "proto/net/process.h"
+#include "proto/schema/balance.pb-c.h"
 #include "proto/schema/control.pb-c.h"
 #include "proto/schema/metadata.pb-c.h"
 
@@ -120,6 +123,8 @@ struct controller {
     struct scaling *scaling;
     struct net_timer scaling_timer;
 
+    struct balancer *balancer; /* balance.c */
+
     struct client nobody; /* of sessions that are not open yet */
     struct list clients, watchers;
     struct net_turn turn;       /* flushes what the turn has gathered */
@@ -181,6 +186,7 @@ void handle_controller_control(struct controller *c, struct client *client,
                                struct session_call *call);
 void handle_backup(struct controller *c, struct client *client, struct session_call *call);
 bool backup_under_way(const struct controller *c);
+void checkpoint_start(struct controller *c);
 void backup_release(struct controller *c);
 /* The set of controllers is another one: watchers are told. */
 void members_changed(void *controller);
@@ -221,11 +227,28 @@ enum status handle_shard_loads(struct controller *c, struct client *client, stru
 void scaling_activate(struct controller *c);
 void scaling_deactivate(struct controller *c);
 enum status handle_learned(struct controller *c, struct client *client, struct bytes body);
+/* Automatic balancing of leaderships and replicas. False: out of memory. */
+bool balance_open(struct controller *c);
+void balance_close(struct controller *c);
+void balance_activate(struct controller *c);
+void balance_deactivate(struct controller *c);
+/* Its first leader of a new epoch leads. */
+void balance_opened(struct controller *c, uint64_t shard);
+/* An administrator has moved it: it stays there for a while. */
+void balance_touched(struct controller *c, uint64_t shard);
+void balance_metrics(const struct controller *c, struct metrics *m);
+void handle_broker_load(struct controller *c, struct client *client, struct session_call *call);
+void handle_balance_control(struct controller *c, struct client *client, struct session_call *call);
+void handle_balance_status(struct controller *c, struct client *client, struct session_call *call);
+/* After the restore of a backup. */
+void handle_held_shards(struct controller *c, struct client *client, struct session_call *call);
 void handle_force_recover(struct controller *c, struct client *client, struct session_call *call);
 void handle_broker_control(struct controller *c, struct client *client, struct session_call *call);
 void handle_leader_control(struct controller *c, struct client *client, struct session_call *call);
 void handle_moves_status(struct controller *c, struct client *client, struct session_call *call);
 void moves_activate(struct controller *c);
+/* Begins these moves of replicas; the rows judge once more. */
+void moves_propose(struct controller *c, const struct plan_output *plan);
 void moves_deactivate(struct controller *c);
 /* Asks the shard's leader to let that voter lead; whether it was sent. */
 bool moves_send_handover(const struct controller *c, const struct db_shard *row, uint32_t heir);

@@ -57,6 +57,7 @@ static void step_one(struct controller *c, struct leader_call *l)
               "shard %u/%u: broker-%u leads instead of broker-%u, after %llu ms",
               (unsigned)(row->id >> 32), (unsigned)row->id, l->target, l->before,
               (unsigned long long)(l->sent_ms == 0 ? 0 : now_ms - l->sent_ms));
+        balance_touched(c, row->id);
         finish(l, l->target, l->sent_ms == 0 ? 0 : now_ms - l->sent_ms, 0);
     } else if (now_ms >= l->deadline_ms) {
         refuse(l, STATUS_TIMEOUT,
@@ -143,6 +144,7 @@ void leaders_deactivate(struct controller *c)
  */
 void leaders_opened(struct controller *c, uint64_t shard)
 {
+    balance_opened(c, shard);
     LIST_FOR_EACH_SAFE (node, &c->leader_calls) {
         struct leader_call *l = CONTAINER_OF(node, struct leader_call, node);
         if (l->shard == shard) {

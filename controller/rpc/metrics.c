@@ -115,6 +115,7 @@ static void write_work(const struct controller *c, struct metrics *m)
     metrics_one(m, "weir_replicas_to_move", METRIC_GAUGE,
                 "Replicas that should move to other brokers and do not yet.",
                 c->active ? c->moves_missing : 0);
+    balance_metrics(c, m);
 }
 
 static void write_metrics(void *context, struct metrics *m)

@@ -79,7 +79,7 @@ bool moves_send_handover(const struct controller *c, const struct db_shard *row,
 /* ---- commands
  * -------------------------------------------------------------------------------------- */
 
-static void propose_begin(struct controller *c, const struct plan_output *plan)
+void moves_propose(struct controller *c, const struct plan_output *plan)
 {
     AUTO(free_pointer) Weir__CmdMoveBegin__Item *items = calloc(plan->count, sizeof(*items));
     AUTO(free_pointer) Weir__ReplicaId *from = calloc(plan->count, sizeof(*from));
@@ -298,7 +298,7 @@ static void make_plan(struct controller *c)
     c->moves_missing = out.missing;
     (void)snprintf(c->moves_wait_for, sizeof(c->moves_wait_for), "%s", out.waits_for);
     if (out.count > 0) {
-        propose_begin(c, &out);
+        moves_propose(c, &out);
     } else if (in.rebalance && out.even) {
         Weir__CmdRebalanced rebalanced = WEIR__CMD_REBALANCED__INIT;
         Weir__Command command = WEIR__COMMAND__INIT;

@@ -5,6 +5,7 @@
 
 #include <weir/admin.h>
 #include <weir/app.h>
+#include <weir/balance.h>
 #include <weir/client.h>
 #include <weir/consumer.h>
 #include <weir/control.h>

@@ -1,0 +1,69 @@
+/* HELD_SHARDS: what brokers have that the rows do not, after the restore of a backup. Outside of
+ * that there is nothing new in it, and nothing is proposed. */
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/trace.h"
+#include "controller/rpc/internal.h"
+
+enum { STREAMS_MAX = 4000 /* of one message */ };
+
+static bool is_news(const struct controller *c, const Weir__HeldStream *held)
+{
+    const struct db_stream *stream = watch_stream(c->watch, held->stream);
+    return stream != NULL && held->number >= stream->shard_count;
+}
+
+static void propose(struct controller *c, uint32_t broker, const Weir__HeldShards *in, bool last)
+{
+    AUTO(free_pointer)
+    Weir__HeldStream **news = calloc(in->n_streams + 1, sizeof(Weir__HeldStream *));
+    if (news == NULL) {
+        return; /* it is told again */
+    }
+    Weir__CmdHeldShards held;
+    weir__cmd_held_shards__init(&held);
+    held.broker = broker;
+    held.last = last;
+    held.streams = news;
+    for (size_t i = 0; i < in->n_streams; i++) {
+        if (is_news(c, in->streams[i])) {
+            trace(
+                TRACE_WARNING, "restore",
+                "broker-%u has shard %u of stream %u, which is not known any more: its number, and "
+                "those below, are used up",
+                broker, in->streams[i]->number, in->streams[i]->stream);
+            news[held.n_streams++] = in->streams[i];
+        }
+    }
+    if (!last && held.n_streams == 0) {
+        return;
+    }
+    if (last) {
+        trace(TRACE_INFO, "restore", "broker-%u has told what it holds", broker);
+    }
+    Weir__Command command;
+    weir__command__init(&command);
+    command.kind_case = WEIR__COMMAND__KIND_HELD_SHARDS;
+    command.held_shards = &held;
+    command_of_ours(c, &command, (uint32_t)held.n_streams + 1);
+}
+
+void handle_held_shards(struct controller *c, struct client *client, struct session_call *call)
+{
+    Weir__HeldShards *in = weir__held_shards__unpack(NULL, call->body.size, call->body.data);
+    uint64_t version = 0;
+    if (in == NULL || in->n_streams > STREAMS_MAX) {
+        reply_malformed(call);
+    } else if (!c->active) {
+        reply_not_active(c, call);
+    } else {
+        Weir__Empty empty = WEIR__EMPTY__INIT;
+        if (client->broker != 0 && in->boot == client->boot) {
+            bool waits = db_restored_waits(c->db, client->broker, &version);
+            propose(c, client->broker, in, waits && !in->more && in->version >= version);
+        }
+        reply_message(call, &empty.base);
+    }
+    weir__held_shards__free_unpacked(in, NULL);
+}
