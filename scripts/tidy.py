@@ -18,14 +18,15 @@ LAYERS = {
     "proto/rpc": ["proto/wire"],
     "proto/net": ["proto/wire", "proto/rpc", "proto/schema"],
     "broker/replica": [],
+    "broker/kept": ["proto/wire"],
     "broker/journal": ["proto/wire", "broker/log", "broker/replica"],
     "broker/log": ["proto/wire", "broker/journal", "broker/replica"],
     "broker/route": ["proto/wire", "proto/rpc", "proto/net", "proto/schema"],
     "broker/shard": ["proto/wire", "proto/rpc", "proto/net", "proto/schema", "broker/replica", "broker/journal",
-                     "broker/log", "broker/route"],
+                     "broker/log", "broker/route", "broker/kept"],
     "broker/api": ["proto/wire", "proto/rpc", "proto/net", "proto/schema", "broker/route", "broker/shard",
                    "broker/log"],
-    "broker/kinesis": ["proto/wire", "proto/rpc", "proto/net", "proto/schema", "broker/route", "broker/api"],
+    "broker/kinesis": ["proto/wire", "proto/rpc", "proto/net", "proto/schema", "broker/route", "broker/api", "broker/kept"],
     "broker/server": ["proto/wire", "proto/rpc", "proto/net", "proto/schema", "broker/route", "broker/shard",
                       "broker/api", "broker/kinesis", "broker/journal", "broker/log", "broker/replica"],
     "controller/election": ["broker/replica"],
@@ -48,7 +49,7 @@ LAYERS = {
 # Folders whose headers are small and all public; and everywhere the list of what mutants leave out.
 OPEN = ("base", "proto/wire", "proto/rpc", "proto/net", "proto/schema", "controller/moves")
 CLIENT_MAY = ("base/", "proto/", "client/", "weir/")
-PURE = ("broker/replica/", "proto/wire/", "proto/rpc/", "controller/election/", "controller/placement/",
+PURE = ("broker/replica/", "broker/kept/", "proto/wire/", "proto/rpc/", "controller/election/", "controller/placement/",
         "controller/moves/")
 IMPURE = r"#\s*include <(uv|sqlite3|liburing|openssl/.*|time|pthread|unistd|sys/.*)\.?h?>"
 BANNED = {"strcpy": "bytes", "strcat": "bytes", "sprintf": "snprintf", "atoi": "a parser that can fail",

@@ -118,6 +118,7 @@ void api_put(struct api *api, struct session_call *call)
     }
     uint64_t id = request->shard;
     bool limited = request->limited, encrypt = request->encrypt;
+    bool keeps = request->keeps && call->local == NULL && call->caller.role == RPC_ROLE_BROKER;
     weir__put__free_unpacked(request, NULL);
     struct shard *shard = api_shard(api, call, id);
     if (shard == NULL) {
@@ -142,6 +143,7 @@ void api_put(struct api *api, struct session_call *call)
     struct error error = {.text = "the shard's limit is reached, or the batch cannot be judged"};
     enum status status =
         limited && shard->open ? apply_limits(api, shard, &rates, p, &batch, &cost) : STATUS_OK;
+    p->put.keeper = keeps && batch.data == call->attachment.data ? call->caller.id : 0;
     status = status == STATUS_OK ? shard_put(shard, batch, &p->put, &error) : status;
     if (status == STATUS_OK) {
         api_measure(api, p);

@@ -25,6 +25,7 @@ struct kinesis_options {
     struct api *api; /* serves what this broker leads */
     const struct route *route;
     uint32_t broker;
+    struct kept *kept; /* for batches that go to leaders which we follow; NULL: none are kept */
     /* An open session to that broker; NULL while there is none. */
     struct session *(*broker_session)(void *context, uint32_t broker);
     /* To the active controller, or to one that knows which it is. */

@@ -5,6 +5,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "broker/kept/kept.h"
 #include "broker/kinesis/internal.h"
 #include "broker/kinesis/put.h"
 
@@ -32,6 +33,7 @@ struct group {
     struct put *put;
     Weir__Put message;
     struct batch_builder batch;
+    struct kept_batch *kept; /* has the batch's memory, if it may come back; else NULL */
     uint64_t shard;
 };
 
@@ -281,6 +283,12 @@ static void group_done(struct reach *reach, const struct reach_reply *reply)
         outcome.refused = bytes_of(message->refused.data, message->refused.len);
     }
     put_entries_settle(put->entries, put->count, group->shard, &outcome);
+    if (group->kept != NULL) {
+        if (message == NULL || message->duplicate || message->refused.len > 0) {
+            kept_forget(group->kept); /* it was not appended as it is */
+        }
+        kept_let_go(group->kept);
+    }
     if (message != NULL) {
         weir__put_reply__free_unpacked(message, NULL);
     }
@@ -289,6 +297,21 @@ static void group_done(struct reach *reach, const struct reach_reply *reply)
     if (put->calls == 0) {
         settle(put);
     }
+}
+
+/* Whether the shard's leader is elsewhere, and would replicate the batch to this broker. */
+static bool comes_back(const struct kinesis *k, uint64_t shard)
+{
+    const struct route_shard *s = route_shard(k->options.route, shard);
+    if (s == NULL || s->leader_broker == k->options.broker) {
+        return false;
+    }
+    for (uint32_t i = 0; i < s->replica_count; i++) {
+        if (s->replica_brokers[i] == k->options.broker) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Sends all records of the shard of entry `first`. */
@@ -312,7 +335,12 @@ NODISCARD static enum status send_group(struct put *put, uint32_t first)
         batch_builder_release(&group->batch);
         return status;
     }
+    if (r->k->options.kept != NULL && !put->encrypted && comes_back(r->k, group->shard)) {
+        group->kept = kept_add(r->k->options.kept, &group->batch.buf);
+        batch = group->kept == NULL ? batch : buf_bytes(&group->kept->buf);
+    }
     weir__put__init(&group->message);
+    group->message.keeps = group->kept != NULL;
     group->message.shard = group->shard;
     group->message.limited = true;
     group->message.encrypt = put->encrypted;

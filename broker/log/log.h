@@ -218,6 +218,7 @@ struct replica_log shard_log_points(struct shard_log *log);
 struct log_batch {
     uint64_t base, append_ms, position;
     uint32_t count, epoch, crc, prev_crc;
+    uint32_t keeper; /* a broker that has its payload; 0: none is known */
     struct bytes bytes;
 };
 
@@ -226,6 +227,8 @@ struct log_batch {
  * end. */
 uint32_t shard_log_tail(struct shard_log *log, uint64_t offset, uint64_t end, size_t max_bytes,
                         struct log_batch *out, uint32_t capacity);
+/* That broker has the payload of the newest batch, which begins at `base`. Not stored. */
+void shard_log_tail_kept(struct shard_log *log, uint64_t base, uint32_t broker);
 bool shard_log_tail_has(const struct shard_log *log, uint64_t position);
 uint64_t shard_log_tail_start(struct shard_log *log); /* the log's end when the tail is empty */
 

@@ -35,6 +35,7 @@ struct segment {
 struct tail_entry {
     uint64_t base, append_ms, position, at;
     uint32_t count, epoch, crc, prev_crc, bytes;
+    uint32_t keeper; /* see struct log_batch */
 };
 
 /* Where a batch ends, and where it lies. */

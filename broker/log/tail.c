@@ -96,10 +96,18 @@ uint32_t shard_log_tail(struct shard_log *log, uint64_t offset, uint64_t end, si
             .epoch = entry->epoch,
             .crc = entry->crc,
             .prev_crc = entry->prev_crc,
+            .keeper = entry->keeper,
             .bytes = bytes_of(journal_at(log->store->journal, entry->position), entry->bytes),
         };
     }
     return count;
+}
+
+void shard_log_tail_kept(struct shard_log *log, uint64_t base, uint32_t broker)
+{
+    if (log->tail_count > 0 && log_tail_entry(log, log->tail_count - 1)->base == base) {
+        log_tail_entry(log, log->tail_count - 1)->keeper = broker;
+    }
 }
 
 bool shard_log_tail_has(const struct shard_log *log, uint64_t position)

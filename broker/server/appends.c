@@ -115,6 +115,9 @@ NODISCARD static enum status frame_send(struct append_frame *frame, struct peer 
         if (status == STATUS_OK) {
             shard_sent(frame->to[i], frame->upto[i], frame->shard[i].bytes);
         }
+        if (status == STATUS_OK && frame->shard[i].header_only) {
+            frame->to[i]->spared_end = frame->upto[i];
+        }
         ready(peer, frame->to[i]);
     }
     return status;
@@ -315,6 +318,27 @@ static void send_install(struct peer *peer, struct shard_peer *to,
 
 /* ---- gathering ---- */
 
+/* How many of `count` batches go in one piece: those that the follower has itself go alone, and
+ * without their payload, but once only, for it may have forgotten them (docs/replication.md 2.6).
+ */
+static uint32_t spare(const struct peer *peer, const struct shard_peer *to, struct log_batch *batch,
+                      uint32_t count, bool *out_header_only)
+{
+    *out_header_only = false;
+    for (uint32_t i = 0; i < count; i++) {
+        if (batch[i].keeper != peer->id || batch[i].base < to->spared_end) {
+            continue;
+        }
+        if (i > 0) {
+            return i;
+        }
+        batch[0].bytes.size = BATCH_HEADER_BYTES;
+        *out_header_only = true;
+        return 1;
+    }
+    return count;
+}
+
 /* What `to` has to say into the frame. */
 static void gather(struct peer *peer, struct shard_peer *to)
 {
@@ -342,12 +366,15 @@ static void gather(struct peer *peer, struct shard_peer *to)
         return;
     }
     CHECK(batch[0].base == append.prev.end);
+    bool header_only;
+    count = spare(peer, to, batch, count, &header_only);
     size_t bytes = 0;
     for (uint32_t i = 0; i < count; i++) {
         frame->pieces[frame->piece_count++] = batch[i].bytes;
         bytes += batch[i].bytes.size;
     }
     frame_add(frame, to, &append, batch[count - 1].base + batch[count - 1].count, bytes);
+    frame->shard[frame->shard_count - 1].header_only = header_only;
 }
 
 void peer_send_appends(struct peer *peer)

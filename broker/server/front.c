@@ -64,6 +64,7 @@ enum status server_open_front(struct server *s, struct error *error)
                                             .api = s->api,
                                             .route = s->route,
                                             .broker = c->id,
+                                            .kept = shards_kept(s->shards),
                                             .broker_session = broker_session,
                                             .controller_session = controller_session,
                                             .knows_metadata = knows_metadata,

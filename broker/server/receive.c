@@ -36,7 +36,8 @@ NODISCARD static enum status receive_shard(struct peers *peers, uint32_t broker,
         return STATUS_NOT_FOUND;
     }
     struct replica_append head = append_of(m, broker, boot);
-    enum status status = shard_receive(shard, &head, data);
+    enum status status = m->header_only ? shard_receive_header(shard, &head, data)
+                                        : shard_receive(shard, &head, data);
     if (status == STATUS_CORRUPT || status == STATUS_INVALID) {
         trace(TRACE_WARNING, "peers", "broker-%u: append to shard %016llx refused: %s", broker,
               (unsigned long long)m->shard, status_text(status));

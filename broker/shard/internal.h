@@ -11,6 +11,7 @@
  *     rebuild.c         the producer table of a log that was found on the disk */
 #pragma once
 
+#include "broker/kept/kept.h"
 #include "broker/shard/shard.h"
 #include "proto/codec/codec.h"
 
@@ -69,6 +70,7 @@ struct shards {
     struct rebuild rebuilds[REBUILDS_AT_ONCE];
 
     struct scratch scratch;
+    struct kept kept;
     struct coder coder;             /* of compressed batches that are put */
     struct replica_input input;     /* of the step under way: too large for the stack's taste */
     struct replica_effects effects; /* ditto */

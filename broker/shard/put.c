@@ -267,6 +267,9 @@ NODISCARD static enum status append(struct shard *shard, const struct replica_sl
         shard->salt.epoch = 0; /* its offset goes to another batch: never with the same key */
         return error_set(error, status, "%s", status_text(status));
     }
+    if (put->keeper != 0 && (h.flags & BATCH_ENCRYPTED) == 0) {
+        shard_log_tail_kept(shard->log, h.base_offset, put->keeper);
+    }
     return STATUS_OK;
 }
 

@@ -124,6 +124,41 @@ enum status shard_receive(struct shard *shard, const struct replica_append *head
     return shard_step(shard, &batches);
 }
 
+/* What an append looks like that comes after one which was lost: the core refuses it and says where
+ * its log ends, so that its leader goes back there. */
+NODISCARD static enum status receive_gap(struct shard *shard, const struct replica_append *head,
+                                         const struct batch_header *h)
+{
+    struct replica_append after = *head;
+    after.prev = (struct log_point){.end = batch_end(h), .epoch = h->epoch, .crc = h->header_crc};
+    return shard_receive(shard, &after, bytes_of(NULL, 0));
+}
+
+enum status shard_receive_header(struct shard *shard, const struct replica_append *head,
+                                 struct bytes header)
+{
+    struct batch_header h;
+    if (header.size != BATCH_HEADER_BYTES || head->install ||
+        batch_header_decode(header, &h) != STATUS_OK || h.shard != shard->id) {
+        return STATUS_CORRUPT;
+    }
+    struct kept_batch *kept = kept_find(&shard->set->kept, &h);
+    if (kept == NULL) {
+        return receive_gap(shard, head, &h);
+    }
+    /* The leader's header takes the place of ours for so long: ours is needed if the put is tried
+     * again. Its checksum, and so that of the payload, is then looked at as ever. */
+    uint8_t ours[BATCH_HEADER_BYTES];
+    memcpy(ours, kept->buf.data, sizeof(ours));
+    memcpy(kept->buf.data, header.data, sizeof(ours));
+    enum status status = shard_receive(shard, head, buf_bytes(&kept->buf));
+    memcpy(kept->buf.data, ours, sizeof(ours));
+    if (status != STATUS_BUSY) { /* else it is tried again */
+        kept_forget(kept);
+    }
+    return status == STATUS_CORRUPT ? receive_gap(shard, head, &h) : status;
+}
+
 enum status shard_answered(struct shard *shard, struct replica_id from,
                            const struct replica_answer *answer)
 {

@@ -36,6 +36,7 @@ struct shard_peer {
     struct shard *shard;
     struct replica_id id; /* broker 0: unused */
     bool queued;          /* on a list of the links' */
+    uint64_t spared_end;  /* up to here a payload was left out once: never again (2.6) */
     void *link_data;
 };
 
@@ -290,6 +291,7 @@ struct shard_put {
     uint32_t generation, count; /* records */
     struct bytes records;       /* decompressed, in clear: until the next put anywhere */
     bool encrypt;               /* in: the stream is encrypted, whatever the metadata here say */
+    uint32_t keeper;            /* in: a broker that has the batch in struct kept; 0: none */
     uint32_t pace_ms;           /* once done: the producer should send nothing for so long */
     bool duplicate; /* it was in the log already; base_offset is the original's, append_ms 0 */
     enum status status;
@@ -332,4 +334,13 @@ void shard_wait_cancel(struct shard_reader *reader); /* harmless when it is not 
 uint64_t shard_newest_ms(const struct shard *shard);
 
 /* Tells the core what was sent to a peer and moves its deadline. */
+/* An append of one batch without its payload, which should be in shards_kept(). Where it is not,
+ * the leader hears that it was lost, and sends it whole. As shard_receive(); CORRUPT: not a header.
+ */
+NODISCARD enum status shard_receive_header(struct shard *shard, const struct replica_append *head,
+                                           struct bytes header);
+
+/* Batches that this broker has sent to other leaders. */
+struct kept *shards_kept(struct shards *set);
+
 void shard_sent(struct shard_peer *peer, uint64_t upto, uint64_t bytes);

@@ -92,6 +92,7 @@ enum status shards_open(struct store *store, const struct shards_hooks *hooks, u
     struct store_info info;
     store_info(store, &info);
     *set = (struct shards){.store = store, .hooks = *hooks, .broker = broker, .boot = info.boot_id};
+    kept_init(&set->kept);
     list_init(&set->synced);
     list_init(&set->finished);
     list_init(&set->woken);
@@ -169,7 +170,13 @@ void shards_free(struct shards *set)
         buf_release(&set->rebuilds[i].read.data);
     }
     coder_release(&set->coder);
+    kept_release(&set->kept);
     free(set);
+}
+
+struct kept *shards_kept(struct shards *set)
+{
+    return &set->kept;
 }
 
 struct store *shards_store(const struct shards *set)

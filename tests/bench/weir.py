@@ -179,4 +179,12 @@ class WeirKinesisLeaders(WeirKinesis):
         return Weir.shard_ep(self, prefix, shards)
 
 
-SYSTEMS = [Weir, WeirEncrypted, WeirScraped, WeirKinesis, WeirKinesisLeaders]
+class WeirKinesisFollowers(WeirKinesis):
+    """Each request goes to a broker that follows its shard, and passes it on."""
+    name = "weir-kinesis-followers"
+
+    def shard_ep(self, prefix, shards):
+        return [(leader + 1) % 3 for leader in Weir.shard_ep(self, prefix, shards)]
+
+
+SYSTEMS = [Weir, WeirEncrypted, WeirScraped, WeirKinesis, WeirKinesisLeaders, WeirKinesisFollowers]

@@ -273,11 +273,19 @@ static bool deliver_append(struct world *w, struct world_broker *b, struct shard
         upto = batch[i].base + batch[i].count;
     }
     assert_true(count > 0 || end == append.prev.end);
+    bool spares = count > 0 && batch[0].keeper == to->id.broker && batch[0].base >= to->spared_end;
+    if (spares) { /* as broker/server/appends.c has it */
+        data.size = BATCH_HEADER_BYTES;
+        upto = to->spared_end = batch[0].base + batch[0].count;
+        w->spared++;
+    }
     shard_sent(to, upto, data.size);
     struct world_broker *other = &w->broker[to->id.broker];
     if (!b->cut && !other->cut) {
         append.leader_boot = boot_of(w, b->id);
-        status_ignore(shard_receive(world_shard(w, to->id.broker), &append, buf_bytes(&data)),
+        struct shard *follower = world_shard(w, to->id.broker);
+        status_ignore(spares ? shard_receive_header(follower, &append, buf_bytes(&data))
+                             : shard_receive(follower, &append, buf_bytes(&data)),
                       "the transcript shows it");
     }
     buf_release(&data);
@@ -414,7 +422,7 @@ static void put_done(struct shard_put *put)
 
 void world_put(struct world *w, uint32_t broker, struct bytes batch, struct world_put *put)
 {
-    *put = (struct world_put){.put.done = put_done};
+    *put = (struct world_put){.put.done = put_done, .put.keeper = w->keeper};
     put->refused = shard_put(world_shard(w, broker), batch, &put->put, &put->error);
 }
 

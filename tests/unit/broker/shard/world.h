@@ -34,6 +34,8 @@ struct world {
     const struct disk *disk;                       /* of broker 1; NULL: the operating system's */
     struct world_broker broker[WORLD_BROKERS + 1]; /* by id */
     struct list messages;                          /* answers on their way */
+    uint32_t keeper;                               /* of what is put from now on */
+    uint32_t spared;                               /* appends without their payload */
     struct replica_config config;
 };
 
