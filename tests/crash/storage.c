@@ -6,7 +6,8 @@
  * reported as synced must be there, nothing that was never appended, every promise, and a boot id
  * above all that were used. A shard is uncertain exactly when the write that was under way left
  * its persist mark without all of its block, and was named in it. A second recovery finds the same,
- * so does one after a crash during the first. */
+ * so does one after a crash during the first; and one after more work finds that, and nothing of
+ * what the first has dropped. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -362,6 +363,80 @@ static void crash_again(struct run *r, const struct image *image,
     trace_release(&trace);
 }
 
+static void expect_now(struct run *r, struct model_shard expected[MODEL_SHARDS])
+{
+    for (uint32_t i = 0; i < MODEL_SHARDS; i++) {
+        struct shard_log *log = store_find_shard(r->f.store, store_model_shard(i));
+        expected[i] = (struct model_shard){0};
+        if (log != NULL) {
+            struct replica_recovered now;
+            shard_log_recovered(log, &now);
+            expected[i] = (struct model_shard){.exists = true,
+                                               .uncertain = now.uncertain,
+                                               .promised = now.promised,
+                                               .generation = now.self.disk_gen,
+                                               .last = now.last,
+                                               .log_start = now.log_start};
+        }
+    }
+}
+
+/* Something new in every shard, synced: as after peers were answered. */
+static void work_on(struct run *r)
+{
+    for (uint32_t i = 0; i < MODEL_SHARDS; i++) {
+        struct shard_log *log = store_find_shard(r->f.store, store_model_shard(i));
+        if (log == NULL) {
+            continue;
+        }
+        struct replica_recovered now;
+        shard_log_recovered(log, &now);
+        struct batch_header header;
+        struct bytes batch =
+            test_batch(log, now.promised + 1, 2, 700, 5000 + now.last.end, &header);
+        struct log_appended appended;
+        CHECK(store_admit(r->f.store, batch.size) == STATUS_OK);
+        CHECK(shard_log_append(log, &header, &batch, 1, &appended) == STATUS_OK);
+    }
+    CHECK(store_sync(r->f.store, false) == STATUS_OK);
+}
+
+/* The broker went on behind the recovery, and loses its power again: what the recovery dropped must
+ * not come back. */
+static void crash_later(struct run *r, const struct image *image)
+{
+    struct trace trace;
+    struct model_shard expected[MODEL_SHARDS];
+    trace_init(&trace, image);
+    image_store(image, r->f.dir);
+    record_begin(r->f.dir, &trace);
+    turns_begin(rng_next(&r->points.rng));
+    fixture_open(&r->f);
+    work_on(r);
+    uint32_t synced_at = trace.count;
+    expect_now(r, expected);
+    fixture_close(&r->f);
+    turns_end();
+    record_end();
+    for (int i = 0; i < RECOVERY_POINTS; i++) {
+        struct image left;
+        struct medium medium;
+        medium_init(&medium, &trace);
+        uint64_t upto = synced_at + rng_below(&r->points.rng, trace.count - synced_at + 1);
+        while (medium.at < upto) {
+            medium_step(&medium);
+        }
+        points_random(&medium, &r->points.rng, &left);
+        open_image(r, &left);
+        struct half half = half_a_block(&medium, &left);
+        match_again(r, expected, &half);
+        fixture_close(&r->f);
+        image_release(&left);
+        medium_release(&medium);
+    }
+    trace_release(&trace);
+}
+
 static void each(void *context, const struct image *image)
 {
     struct run *r = context;
@@ -378,6 +453,9 @@ static void each(void *context, const struct image *image)
     }
     if (r->points.distinct % RECOVERY_EVERY == 0) {
         crash_again(r, image, found);
+    }
+    if (r->points.distinct % RECOVERY_EVERY == RECOVERY_EVERY / 2) {
+        crash_later(r, image);
     }
 }
 
