@@ -41,7 +41,7 @@ class Cell:
         self.leaders, self.spoiled, self.damaged, self.known = {}, None, None, None
         self.begun = self.ended = None
         self.gives_up = False  # producers may: records are lost on purpose
-        self.figures = {"acknowledged": 0, "gap": 0.0}
+        self.figures = {"acknowledged": 0, "gap": 0.0, "back": 0.0}
 
     def note(self, sentence):
         self.notes.append(sentence)
@@ -175,7 +175,7 @@ class Cell:
             self.open = [s["id"] for s in self.world.shards(self.stream) if s["state"] == "ACTIVE"]
             self.ended = time.monotonic()
         self.leader()
-        self.wait_acknowledged(self.ended, self.open, 90, "after the fault")
+        self.wait_acknowledged(self.ended, self.open, self.fault.recovery, "after the fault")
         time.sleep(SETTLE)
         self.recovered = time.monotonic()
         if self.moves is not None:
@@ -200,6 +200,7 @@ class Cell:
         if self.resharding is None:
             gaps = checkers.gaps(history, self.begun, self.recovered, self.open)
             self.figures["gap"] = max(gap for gap, _ in gaps.values())
+        self.figures["back"] = max(checkers.back(history, self.ended, self.open).values())
         w.wait_serving()
         w.wait_in_sync(self.stream, 90)
         parents = {s["id"]: s["parents"] for s in w.shards(self.stream)}

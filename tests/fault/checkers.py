@@ -286,6 +286,15 @@ def gaps(history, begin, end, shards):
     return {shard: max((b - a, a) for a, b in zip(row, row[1:] + [end])) for shard, row in times.items()}
 
 
+def back(history, moment, shards):
+    """For each shard the seconds from `moment` to its next acknowledgement; one that never came is infinite."""
+    first = dict.fromkeys(shards, float("inf"))
+    for op in history:
+        if op["result"] == "ok" and op["end"] > moment and op["shard"] in first:
+            first[op["shard"]] = min(first[op["shard"]], op["end"] - moment)
+    return first
+
+
 def availability(history, begin, end, shards, limit):
     """C11: no shard is without an acknowledgement for longer than `limit` seconds while a majority can be reached."""
     return shorten([f"C11 {shard} acknowledged nothing for {gap:.1f} s, {at - begin:.1f} s after the fault began (limit {limit} s)"

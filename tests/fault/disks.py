@@ -16,7 +16,7 @@ def full(world, name):
         world.start(name)
 
 
-@fault(seconds=5, limit=None, prepare=small("broker"))
+@fault(seconds=5, limit=None, recovery=60, prepare=small("broker"))
 def disk_full_leader(world, cell):
     yield from full(world, cell.leader())
 
@@ -120,17 +120,17 @@ def power_cut_leader(world, cell):
     yield from powerless(world, cell, [cell.leader()], torn=True)
 
 
-@fault(seconds=1, limit=None, prepare=forgetful(["broker", "controller"]))
+@fault(seconds=1, limit=None, recovery=60, prepare=forgetful(["broker", "controller"]))
 def power_cut_all(world, cell):
     yield from powerless(world, cell, world.all_names, torn=False)
 
 
-@fault(seconds=1, limit=None, prepare=forgetful(["broker", "controller"]))
+@fault(seconds=1, limit=None, recovery=60, prepare=forgetful(["broker", "controller"]))
 def power_cut_all_torn(world, cell):
     yield from powerless(world, cell, world.all_names, torn=True)
 
 
-@fault(seconds=1, limit=None, prepare=forgetful(["broker"]))
+@fault(seconds=1, limit=None, recovery=60, prepare=forgetful(["broker"]))
 def power_cut_all_lying(world, cell):
     """Not among those that are chosen: before it syncs do nothing for a while, so that records must be lost."""
     for name in world.names_of("broker"):
@@ -143,7 +143,7 @@ def power_cut_all_lying(world, cell):
     world.start(*world.names_of("broker"))
 
 
-@fault(seconds=2)
+@fault(seconds=2, recovery=60)
 def bit_flips_journal(world, cell):
     """Bits of a follower's journal, then its leader dies."""
     follower, leader = cell.follower(), cell.leader()
@@ -157,7 +157,7 @@ def bit_flips_journal(world, cell):
     world.start(leader)
 
 
-@fault(seconds=2)
+@fault(seconds=2, recovery=60)
 def bit_flips_segments(world, cell):
     """Bits of a follower's segments, which then is told to lead."""
     follower = cell.follower()

@@ -27,27 +27,27 @@ def killed(world, *names):
     world.start(*names)
 
 
-@fault()
+@fault(limit=10)
 def kill_leader(world, cell):
     yield from killed(world, cell.leader())
 
 
-@fault()
+@fault(limit=5)
 def kill_follower(world, cell):
     yield from killed(world, cell.follower())
 
 
-@fault()
+@fault(limit=5)
 def kill_controller(world, cell):
     yield from killed(world, world.active_controller())
 
 
-@fault(seconds=1, limit=None)
+@fault(seconds=1, limit=None, recovery=60)
 def kill_all(world, cell):
     yield from killed(world, *world.all_names)
 
 
-@fault(seconds=1, limit=None)
+@fault(seconds=1, limit=None, recovery=60)
 def term_all(world, cell):
     """All brokers are told to end at once: each hands its leaderships to another that ends, too, and not for ever."""
     before = {s["id"]: s["epoch"] for s in world.shards(cell.stream)}
@@ -80,7 +80,7 @@ def frozen(world, name):
     world.signal(signal.SIGCONT, name)
 
 
-@fault(seconds=6)
+@fault(seconds=6, limit=20)
 def freeze_leader(world, cell):
     yield from frozen(world, cell.leader())
 
@@ -90,7 +90,7 @@ def freeze_follower(world, cell):
     yield from frozen(world, cell.follower())
 
 
-@fault(seconds=6)
+@fault(seconds=6, limit=10)
 def freeze_controller(world, cell):
     yield from frozen(world, world.active_controller())
 
@@ -120,14 +120,14 @@ def cgroup_freeze_leader(world, cell):
 # ---- networks ----------------------------------------------------------------------------------------------------
 
 
-@fault(seconds=8)
+@fault(seconds=8, limit=20)
 def isolate_leader(world, cell):
     world.network.isolate(cell.leader())
     yield
     world.network.heal()
 
 
-@fault(seconds=8)
+@fault(seconds=8, limit=20)
 def isolate_leader_with_clients(world, cell):
     """The leader keeps its clients, a producer of its own among them, and loses all brokers and controllers."""
     leader = cell.leader()
@@ -158,7 +158,7 @@ def partial(world, cell):
     world.network.heal()
 
 
-@fault(seconds=8)
+@fault(seconds=8, limit=10)
 def partial_controllers(world, cell):
     """The leader sees brokers and clients, not the controllers."""
     world.network.split([cell.leader()], world.names_of("controller"))
@@ -166,7 +166,7 @@ def partial_controllers(world, cell):
     world.network.heal()
 
 
-@fault(seconds=8)
+@fault(seconds=8, limit=10)
 def isolate_controller(world, cell):
     world.network.isolate(world.active_controller())
     yield
@@ -184,7 +184,7 @@ def zone_down(world, cell):
     world.network.heal()
 
 
-@fault(seconds=8, limit=60)
+@fault(seconds=8, limit=60, recovery=60)
 def loss_20_percent(world, cell):
     for name in world.names_of("broker"):
         world.network.lose(name, 0.106)  # in and out: a fifth is lost on the way in or out
@@ -201,7 +201,7 @@ def nfqueue_python():
     return None
 
 
-@fault(seconds=8, limit=60, needs=nfqueue_python)
+@fault(seconds=8, limit=60, recovery=60, needs=nfqueue_python)
 def delay_reorder(world, cell):
     """Every packet to a broker waits between 0 and 60 ms, so that they come in another order."""
     helper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "delay.py")
@@ -264,13 +264,13 @@ DISKS = ("eio-leader", "eio-write-leader", "eio-sync-leader", "eio-sync-follower
          "hung-disk-leader", "hung-disk-follower", "power-cut-leader")
 
 
-@fault(seconds=8, limit=None)
+@fault(seconds=8, limit=None, recovery=60)
 def pair(world, cell):
     """Two of the others at once; whether a majority is left is chance."""
     yield from both(world, cell, cell.rng.sample(PAIRS, 2))
 
 
-@fault(seconds=8, limit=None, prepare=forgetful(["broker"]))
+@fault(seconds=8, limit=None, recovery=60, prepare=forgetful(["broker"]))
 def pair_with_disk(world, cell):
     """A broker's disk, and one of the others."""
     yield from both(world, cell, [cell.rng.choice(DISKS), cell.rng.choice(PAIRS)])
@@ -294,7 +294,7 @@ def both(world, cell, names):
 # ---- five that lost data elsewhere: fixed tests (tests/fault/run --nats) ------------------------------------------
 
 
-@fault(seconds=1, limit=None, prepare=forgetful(["broker", "controller"]))
+@fault(seconds=1, limit=None, recovery=60, prepare=forgetful(["broker", "controller"]))
 def nats_power_loss(world, cell):
     """Coordinated loss of power, twice within seconds; unsynced writes are gone everywhere."""
     cell.note(world.power_cut(cell.seed, False, *world.all_names))
@@ -307,7 +307,7 @@ def nats_power_loss(world, cell):
     world.start(*world.all_names)
 
 
-@fault(seconds=3, limit=None, prepare=forgetful(["broker"]))
+@fault(seconds=3, limit=None, recovery=60, prepare=forgetful(["broker"]))
 def nats_one_crash_and_pauses(world, cell):
     """Pauses choose the quorum: leader and one follower acknowledge, that follower loses power, the leader freezes, and the
     follower must carry what it acknowledged into a majority with the one that slept."""
@@ -323,7 +323,7 @@ def nats_one_crash_and_pauses(world, cell):
     world.signal(signal.SIGCONT, leader)
 
 
-@fault(seconds=3, limit=None)
+@fault(seconds=3, limit=None, recovery=60)
 def nats_bit_errors(world, cell):
     """Single bits of journal and segments of one replica of three, under its feet; then everything is killed and that one
     is started first."""
@@ -338,7 +338,7 @@ def nats_bit_errors(world, cell):
     world.start(*world.names_of("broker"))
 
 
-@fault(seconds=3, limit=None)
+@fault(seconds=3, limit=None, recovery=60)
 def nats_bit_errors_metadata(world, cell):
     """Bits of one controller's snapshots, state and log, and it is the first that comes back: no stream may be deleted for
     what it believes. Its cluster is not used again."""
@@ -358,7 +358,7 @@ def nats_bit_errors_metadata(world, cell):
     expect(not gone, f"segments were deleted: {gone}")
 
 
-@fault(seconds=4, limit=None)
+@fault(seconds=4, limit=None, recovery=60)
 def nats_membership(world, cell):
     """Replicas leave a broker, while the leader is cut off one way and the others are killed in turn."""
     leaver = cell.leader()

@@ -6,17 +6,18 @@ FAULTS, PREPARE = {}, {}
 
 
 class Fault:
-    """seconds: how long it lasts; limit: of a shard's longest gap, None where no majority is left; needs: a file without
-    which it is skipped."""
+    """seconds: how long it lasts; limit: of a shard's longest gap, None where no majority is left; recovery: within which every
+    shard acknowledges again when it is over; needs: a file without which it is skipped. The limits are for machines with
+    much else to do: what is usual is in docs/testing.md."""
 
-    def __init__(self, function, seconds, limit, needs):
-        self.run, self.seconds, self.limit, self.needs = function, seconds, limit, needs
+    def __init__(self, function, seconds, limit, recovery, needs):
+        self.run, self.seconds, self.limit, self.recovery, self.needs = function, seconds, limit, recovery, needs
         self.name = function.__name__.replace("_", "-")
 
 
-def fault(seconds=5, limit=30, needs=None, prepare=None):
+def fault(seconds=5, limit=30, recovery=30, needs=None, prepare=None):
     def register(function):
-        it = Fault(function, seconds, limit, needs)
+        it = Fault(function, seconds, limit, recovery, needs)
         FAULTS[it.name] = it
         if prepare is not None:
             PREPARE[it.name] = prepare

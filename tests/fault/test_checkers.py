@@ -352,6 +352,7 @@ def unavailable():
     expect(checkers.availability(ops, 0, 10, ["s"], 6.5), "C11 does not see 7 s without an acknowledgement")
     expect(checkers.availability(ops[:3], 0, 10, ["s"], 6.5), "C11 does not see that it never came back")
     expect(checkers.availability(ops, 0, 10, ["s", "t"], 7.5), "C11 does not see a shard without any")
+    expect(checkers.back(ops, 2.5, ["s", "t"]) == {"s": 6.5, "t": float("inf")}, "C11 does not see how long a shard took to be back")
 
 
 def unowned():
