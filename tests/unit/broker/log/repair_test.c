@@ -142,7 +142,7 @@ static void assert_as_before(const struct world *w)
     segment_path(w, w->second.base, path);
     uint8_t *now = calloc(1, w->good_bytes);
     int fd = open(path, O_RDONLY);
-    struct stat is;
+    struct stat is = {0};
     assert_true(now != NULL && fd >= 0 && fstat(fd, &is) == 0);
     assert_int_equal(is.st_size, w->good_bytes);
     assert_int_equal(pread(fd, now, w->good_bytes, 0), (ssize_t)w->good_bytes);
@@ -163,7 +163,6 @@ static void a_good_segment_is_checked_to_its_end(void **state)
     teardown(&w);
 }
 
-/* Every place of damage, with the log's own old bytes as the other replica's. */
 static void a_segment_of_which_nothing_is_written_yet_is_no_damage(void **state)
 {
     (void)state;
@@ -184,6 +183,7 @@ static void a_segment_of_which_nothing_is_written_yet_is_no_damage(void **state)
     teardown(&w);
 }
 
+/* Every place of damage, with the log's own old bytes as the other replica's. */
 static void damage_is_found_and_written_over_wherever_it_lies(void **state)
 {
     (void)state;
