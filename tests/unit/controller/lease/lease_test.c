@@ -252,6 +252,48 @@ static void a_new_active_controller_gives_full_terms(void **state)
     assert_int_equal(owned(f, 1), 6);
 }
 
+static void views_tell_who_holds_what_and_since_when(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t shard = f->row[0].shard;
+    struct lease_worker_view worker;
+    struct lease_view lease;
+    assert_int_equal(lease_view(f->l, f->now, APP, shard, &lease), STATUS_OK);
+    assert_true(lease.nobody_reads);
+    assert_int_equal(lease_worker_view(f->l, f->now, APP, 1, &worker), STATUS_NOT_FOUND);
+    join(f, 1);
+    live(f, 1000);
+    assert_int_equal(lease_worker_view(f->l, f->now, APP, 1, &worker), STATUS_OK);
+    assert_true(worker.seen);
+    assert_int_equal(worker.leases, 6);
+    assert_false(worker.draining);
+    assert_int_equal(lease_worker_view(f->l, f->now + 700, APP, 1, &worker), STATUS_OK);
+    assert_in_range(worker.age_ms, 700, 1300);
+    assert_int_equal(lease_view(f->l, f->now, APP, shard, &lease), STATUS_OK);
+    assert_true(lease.confirmed);
+    assert_false(lease.nobody_reads);
+    assert_int_equal(lease.hand_over_ms, 0);
+    /* Whoever has to hand something over is shown with the time that is left. */
+    join(f, 2);
+    assert_int_equal(sync_as(f, 2, LEASES_MAX, 0, false), STATUS_OK);
+    tick(f, 1000);
+    unsigned asked = 0;
+    for (size_t i = 0; i < f->rows; i++) {
+        assert_int_equal(lease_view(f->l, f->now, APP, f->row[i].shard, &lease), STATUS_OK);
+        asked += lease.hand_over_ms > 0;
+        assert_true(lease.hand_over_ms <= HAND_OVER);
+    }
+    assert_int_equal(asked, 2); /* as many as move at a time */
+    assert_int_equal(lease_view(f->l, f->now, APP, shard + LEASES_MAX, &lease), STATUS_NOT_FOUND);
+    assert_int_equal(lease_view(f->l, f->now, APP + 1, shard, &lease), STATUS_NOT_FOUND);
+    /* There is something to look at, and before the next term is over. */
+    assert_in_range(lease_deadline(f->l), f->now, f->now + TERM + HAND_OVER);
+    step(f, (struct lease_input){.type = LEASE_DEACTIVATED});
+    assert_int_equal(lease_view(f->l, f->now, APP, shard, &lease), STATUS_NOT_ACTIVE);
+    assert_int_equal(lease_worker_view(f->l, f->now, APP, 1, &worker), STATUS_NOT_ACTIVE);
+    assert_int_equal(lease_deadline(f->l), UINT64_MAX);
+}
+
 static void another_incarnation_is_fenced(void **state)
 {
     struct fixture *f = *state;
@@ -515,6 +557,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
     const struct CMUnitTest tests[] = {
         TEST(workers_that_come_together_share_the_leases),
+        TEST(views_tell_who_holds_what_and_since_when),
         TEST(what_a_worker_does_not_know_is_told_again),
         TEST(a_silent_worker_loses_everything_after_a_term_and_not_before),
         TEST(a_new_active_controller_gives_full_terms),
