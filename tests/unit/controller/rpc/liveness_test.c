@@ -225,71 +225,68 @@ static void what_died_under_another_controller_counts(void **state)
     assert_int_equal(liveness_held(l), 1);
 }
 
-int main(void)
+/* Beats of 1 and 3 go on and say whom they reach; 2 is silent. */
+static uint64_t pass_reaching(struct liveness *l, uint64_t from, uint64_t to, bool one, bool three)
 {
-    /* Beats of 1 and 3 go on and say whom they reach; 2 is silent. */
-    static uint64_t pass_reaching(struct liveness * l, uint64_t from, uint64_t to, bool one,
-                                  bool three)
-    {
-        const uint32_t two[] = {2};
-        for (uint64_t now = from; now <= to; now += 100) {
-            liveness_tick(l, now);
-            liveness_beat(l, now, 1, NULL, 0);
-            liveness_reaches(l, 1, two, one ? 1 : 0);
-            liveness_beat(l, now, 3, NULL, 0);
-            liveness_reaches(l, 3, two, three ? 1 : 0);
-        }
-        return to;
+    const uint32_t two[] = {2};
+    for (uint64_t now = from; now <= to; now += 100) {
+        liveness_tick(l, now);
+        liveness_beat(l, now, 1, NULL, 0);
+        liveness_reaches(l, 1, two, one ? 1 : 0);
+        liveness_beat(l, now, 3, NULL, 0);
+        liveness_reaches(l, 3, two, three ? 1 : 0);
     }
+    return to;
+}
 
-    static void zones(struct liveness * l, uint32_t one, uint32_t two, uint32_t three)
-    {
-        liveness_in_zone(l, 1, one);
-        liveness_in_zone(l, 2, two);
-        liveness_in_zone(l, 3, three);
-    }
+static void zones(struct liveness *l, uint32_t one, uint32_t two, uint32_t three)
+{
+    liveness_in_zone(l, 1, one);
+    liveness_in_zone(l, 2, two);
+    liveness_in_zone(l, 3, three);
+}
 
-    static void a_silent_broker_that_two_zones_reach_is_failed_over_after_30_s(void **state)
-    {
-        struct liveness *l = *state;
-        zones(l, 1, 2, 3);
-        uint64_t now = pass_reaching(l, 5100, 6000, true, true);
-        expect_dead(l, now, "");
-        assert_int_equal(liveness_get(l, 2)->isolated_ms, 6000);
-        assert_int_equal(liveness_held(l), 0);
-        now = pass_reaching(l, 6100, 35900, true, true);
-        expect_dead(l, now, "");
-        now = pass_reaching(l, 36000, 36000, true, true);
-        expect_dead(l, now, "2");
-    }
+static void a_silent_broker_that_two_zones_reach_is_failed_over_after_30_s(void **state)
+{
+    struct liveness *l = *state;
+    zones(l, 1, 2, 3);
+    uint64_t now = pass_reaching(l, 5100, 6000, true, true);
+    expect_dead(l, now, "");
+    assert_int_equal(liveness_get(l, 2)->isolated_ms, 6000);
+    assert_int_equal(liveness_held(l), 0);
+    now = pass_reaching(l, 6100, 35900, true, true);
+    expect_dead(l, now, "");
+    now = pass_reaching(l, 36000, 36000, true, true);
+    expect_dead(l, now, "2");
+}
 
-    static void a_silent_broker_that_one_zone_of_two_reaches_is_dead(void **state)
-    {
-        struct liveness *l = *state;
-        zones(l, 1, 2, 3);
-        uint64_t now = pass_reaching(l, 5100, 6000, true, false);
-        expect_dead(l, now, "2");
-    }
+static void a_silent_broker_that_one_zone_of_two_reaches_is_dead(void **state)
+{
+    struct liveness *l = *state;
+    zones(l, 1, 2, 3);
+    uint64_t now = pass_reaching(l, 5100, 6000, true, false);
+    expect_dead(l, now, "2");
+}
 
-    static void where_only_one_zone_is_heard_its_word_is_enough(void **state)
-    {
-        struct liveness *l = *state;
-        zones(l, 1, 2, 1);
-        uint64_t now = pass_reaching(l, 5100, 6000, true, false);
-        expect_dead(l, now, "");
-    }
+static void where_only_one_zone_is_heard_its_word_is_enough(void **state)
+{
+    struct liveness *l = *state;
+    zones(l, 1, 2, 1);
+    uint64_t now = pass_reaching(l, 5100, 6000, true, false);
+    expect_dead(l, now, "");
+}
 
-    static void an_isolated_broker_that_nobody_reaches_any_more_is_dead_at_once(void **state)
-    {
-        struct liveness *l = *state;
-        zones(l, 1, 2, 3);
-        uint64_t now = pass_reaching(l, 5100, 7000, true, true);
-        expect_dead(l, now, "");
-        now = pass_reaching(l, 7100, 7100, true, false);
-        expect_dead(l, now, "2");
-    }
+static void an_isolated_broker_that_nobody_reaches_any_more_is_dead_at_once(void **state)
+{
+    struct liveness *l = *state;
+    zones(l, 1, 2, 3);
+    uint64_t now = pass_reaching(l, 5100, 7000, true, true);
+    expect_dead(l, now, "");
+    now = pass_reaching(l, 7100, 7100, true, false);
+    expect_dead(l, now, "2");
+}
 
-    static void the_word_of_brokers_that_are_silent_themselves_does_not_count(void **state)
+static void the_word_of_brokers_that_are_silent_themselves_does_not_count(void **state)
 {
     struct liveness *l = *state;
     zones(l, 1, 2, 3);
@@ -300,39 +297,41 @@ int main(void)
 }
 
 static void an_isolated_broker_that_beats_again_is_well(void **state)
-    {
-        struct liveness *l = *state;
-        zones(l, 1, 2, 3);
-        uint64_t now = pass_reaching(l, 5100, 20000, true, true);
-        expect_dead(l, now, "");
-        liveness_beat(l, 20000, 2, NULL, 0);
-        expect_dead(l, 20001, "");
-        assert_int_equal(liveness_get(l, 2)->isolated_ms, 0);
-        now = pass_reaching(l, 20100, 40000, true, true); /* the 30 s begin anew */
-        expect_dead(l, now, "");
-    }
+{
+    struct liveness *l = *state;
+    zones(l, 1, 2, 3);
+    uint64_t now = pass_reaching(l, 5100, 20000, true, true);
+    expect_dead(l, now, "");
+    liveness_beat(l, 20000, 2, NULL, 0);
+    expect_dead(l, 20001, "");
+    assert_int_equal(liveness_get(l, 2)->isolated_ms, 0);
+    now = pass_reaching(l, 20100, 40000, true, true); /* the 30 s begin anew */
+    expect_dead(l, now, "");
+}
 
-    static void an_operator_may_say_that_an_isolated_broker_is_dead(void **state)
-    {
-        struct liveness *l = *state;
-        zones(l, 1, 2, 3);
-        uint64_t now = pass_reaching(l, 5100, 7000, true, true);
-        expect_dead(l, now, "");
-        assert_int_equal(liveness_consent(l), 1);
-        expect_dead(l, now, "2");
-    }
+static void an_operator_may_say_that_an_isolated_broker_is_dead(void **state)
+{
+    struct liveness *l = *state;
+    zones(l, 1, 2, 3);
+    uint64_t now = pass_reaching(l, 5100, 7000, true, true);
+    expect_dead(l, now, "");
+    assert_int_equal(liveness_consent(l), 1);
+    expect_dead(l, now, "2");
+}
 
-    static void a_process_that_died_is_dead_though_others_have_not_noticed(void **state)
-    {
-        struct liveness *l = *state;
-        const uint32_t lost[] = {2};
-        zones(l, 1, 2, 3);
-        uint64_t now = pass_reaching(l, 5100, 5500, true, true);
-        liveness_lost(l, now, 2, &sessions[2]);
-        liveness_beat(l, now, 1, lost, 1);
-        expect_dead(l, now, "2");
-    }
+static void a_process_that_died_is_dead_though_others_have_not_noticed(void **state)
+{
+    struct liveness *l = *state;
+    const uint32_t lost[] = {2};
+    zones(l, 1, 2, 3);
+    uint64_t now = pass_reaching(l, 5100, 5500, true, true);
+    liveness_lost(l, now, 2, &sessions[2]);
+    liveness_beat(l, now, 1, lost, 1);
+    expect_dead(l, now, "2");
+}
 
+int main(void)
+{
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_three, release)
     const struct CMUnitTest tests[] = {
         TEST(a_broker_whose_beats_stop_is_dead_after_the_timeout),
