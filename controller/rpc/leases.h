@@ -11,4 +11,4 @@ void lease_command(struct controller *c, Weir__Command *command, uint32_t weight
 
 Weir__LeasePosition lease_position_message(const struct db_position *position);
 /* How many. */
-size_t lease_parents(const struct controller *c, uint64_t shard, uint64_t out[DB_PARENTS_MAX]);
+size_t lease_parents(const struct controller *c, uint64_t id, uint64_t out[DB_PARENTS_MAX]);

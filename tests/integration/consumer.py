@@ -613,7 +613,7 @@ def two_phase(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bin", required=True)
-    parser.add_argument("--seconds", type=int, default=16)
+    parser.add_argument("--seconds", type=int, default=12)
     parser.add_argument("--seed", type=int, default=int(time.time()) % 100000)
     parser.add_argument("--only", default="")
     options = parser.parse_args()
