@@ -14,8 +14,9 @@
 #include "proto/net/net.h"
 
 enum {
-    API_READS_MAX = 64,                   /* segment reads at a time; further ones queue */
-    API_READ_BYTES = 1024 * 1024,         /* of a READ that names no size */
+    API_TIP_MS = 1000,            /* "at the tip" is said for so long after it was made sure of */
+    API_READS_MAX = 64,           /* segment reads at a time; further ones queue */
+    API_READ_BYTES = 1024 * 1024, /* of a READ that names no size */
     API_READ_BYTES_MAX = 8 * 1024 * 1024, /* of one reply, unless one batch alone is larger */
     API_WAIT_MS_MAX = 60 * 1000,          /* a longer wait is cut to this */
     API_STATUS_SHARDS_MAX = 16384,        /* in one SHARD_STATUS */
@@ -29,14 +30,21 @@ struct api_limits {
     uint64_t subscription_bytes; /* of each consumer */
 };
 
+/* A question whether a shard is led here still. */
+struct api_tip {
+    struct list node; /* of whom it was given to */
+    uint64_t shard;
+    void (*done)(struct api_tip *tip, bool leads);
+};
+
 struct api_options {
     struct net_loop *loop;
     struct shards *shards;
     const struct route *route;
     uint32_t broker;
-    /* Whether that broker answered a ping within the last second: the newest offset is told only
-     * while another replica is heard (docs/replication.md 2.10). */
-    bool (*is_heard)(void *context, uint32_t broker);
+    /* Asks the other voters of a shard that is led here whether that is still so; tip->done comes
+     * later (docs/replication.md 2.10). */
+    void (*confirm)(void *context, struct api_tip *tip);
     void *context;
     struct api_limits limits;
     struct vault *vault; /* NULL: encrypted batches are given out as they are */

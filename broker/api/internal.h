@@ -59,6 +59,12 @@ void api_refuse(struct api *api, struct session_call *call, uint64_t shard, enum
 /* metrics.c: what was just put, before anything else is. */
 void api_measure(struct api *api, struct pending_put *p);
 
+/* tip.c: `answer` comes later, unless the shard has gone, which is answered here. */
+void api_confirm(struct api *api, struct session_call *call, const struct shard *shard,
+                 uint64_t offset,
+                 void (*answer)(struct api *api, struct session_call *call, struct shard *shard,
+                                uint64_t offset, bool leads));
+
 void api_put(struct api *api, struct session_call *call);
 void api_read(struct api *api, struct session_call *call);
 void api_resolve(struct api *api, struct session_call *call);

@@ -9,7 +9,7 @@
 struct wish {
     uint64_t offset;
     uint32_t max_bytes, max_records;
-    bool limited;
+    bool limited, tip;
 };
 
 /* A READ that could not be answered at once. */
@@ -77,7 +77,14 @@ static void spend(struct api *api, struct shard *shard, const struct wish *wish,
         at_tip || now_ms < result->last_ms ? 0 : now_ms - result->last_ms;
 }
 
-static void reply(struct session_call *call, const struct shard *shard,
+/* Whether what is committed here is what is newest, as of a second ago at most. */
+static bool knows_tip(const struct api *api, const struct shard *shard)
+{
+    return shard->open && shard->confirmed_ms != 0 &&
+           net_now_ms(api->options.loop) <= shard->confirmed_ms + API_TIP_MS;
+}
+
+static void reply(const struct api *api, struct session_call *call, const struct shard *shard,
                   const struct read_result *result)
 {
     Weir__ReadReply message = WEIR__READ_REPLY__INIT;
@@ -91,10 +98,13 @@ static void reply(struct session_call *call, const struct shard *shard,
         message.behind_ms = behind_ms == 0 ? 1 : behind_ms;
         message.behind_bytes =
             shard_log_bytes_between(shard->log, result->next_offset, shard->commit, result->read);
+    } else {
+        message.tip = knows_tip(api, shard);
     }
     if (shard->sealed && result->next_offset >= shard->seal_end) {
         message.ended = true; /* behind the SEAL there are control batches only */
         message.behind_ms = message.behind_bytes = 0;
+        message.tip = true;
     }
     session_reply(call, (struct session_payload){.body = &message.base,
                                                  .pieces = result->pieces,
@@ -121,13 +131,26 @@ static void reply_plain(struct api *api, struct session_call *call, struct shard
         return;
     }
     spend(api, shard, wish, &plain);
-    reply(call, shard, &plain);
+    reply(api, call, shard, &plain);
 }
 
-static void reply_nothing(struct session_call *call, struct shard *shard, uint64_t offset)
+static void reply_empty(struct api *api, struct session_call *call, struct shard *shard,
+                        uint64_t offset, bool leads)
+{
+    (void)leads; /* the shard knows */
+    reply(api, call, shard, &(struct read_result){.next_offset = offset});
+}
+
+/* `tip`: the reader wants to know whether there is nothing, or whether nothing is known here. */
+static void reply_nothing(struct api *api, struct session_call *call, struct shard *shard,
+                          uint64_t offset, bool tip)
 {
     shard->counters.iterator_age_ms = 0;
-    reply(call, shard, &(struct read_result){.next_offset = offset});
+    if (tip && shard->open && !shard->sealed && !knows_tip(api, shard)) {
+        api_confirm(api, call, shard, offset, reply_empty);
+    } else {
+        reply_empty(api, call, shard, offset, false);
+    }
 }
 
 static void refuse_expired(struct session_call *call, const struct shard *shard, uint64_t offset)
@@ -333,7 +356,7 @@ static void serve(struct pending_read *p)
         recycle(p);
     } else if (p->wish.offset >= shard->commit) {
         call->cancelled = NULL;
-        reply_nothing(call, shard, p->wish.offset);
+        reply_nothing(api, call, shard, p->wish.offset, p->wish.tip);
         recycle(p);
     } else if (reply_from_tail(api, call, shard, &p->wish)) {
         recycle(p);
@@ -375,6 +398,7 @@ static struct wish wish_of(const Weir__Read *request)
     return (struct wish){.offset = request->offset,
                          .max_bytes = request->max_bytes,
                          .max_records = request->max_records,
+                         .tip = request->tip,
                          .limited = request->limit != WEIR__READ__LIMIT__NONE};
 }
 
@@ -416,7 +440,7 @@ static void read_request(struct api *api, struct session_call *call, struct shar
         api_refuse(api, call, shard->id, STATUS_NOT_LEADER,
                    "this broker's disk is out: what is new is elsewhere");
     } else if (request->offset >= shard->commit && (request->wait_ms == 0 || shard->sealed)) {
-        reply_nothing(call, shard, request->offset);
+        reply_nothing(api, call, shard, request->offset, request->tip);
     } else if (request->offset >= shard->commit) {
         wait_for_record(api, call, shard, request);
     } else if (!reply_from_tail(api, call, shard, &wish)) {
@@ -438,7 +462,7 @@ static bool may_read(struct api *api, struct session_call *call, struct shard *s
     if (request->consumer != 0) {
         if (request->end) {
             slots_end(api->slots, shard->id, request->consumer, request->subscription);
-            reply_nothing(call, shard, request->offset);
+            reply_nothing(api, call, shard, request->offset, false);
             return false;
         }
         enum status status = request->begin ? slots_begin(api->slots, shard->id, request->consumer,

@@ -18,17 +18,22 @@ static void reply(struct session_call *call, uint64_t offset)
     session_reply(call, (struct session_payload){.body = &position.base});
 }
 
-/* Of leaders, only one that others still hear knows what is newest. */
-static bool knows_tip(const struct api *api, const struct shard *shard)
+static void refuse_tip(struct api *api, struct session_call *call, const struct shard *shard)
 {
-    struct replica_view view;
-    replica_view(shard->replica, &view);
-    for (uint32_t i = 0; i < view.member_count; i++) {
-        if (api->options.is_heard(api->options.context, view.member[i].id.broker)) {
-            return true;
-        }
+    api_refuse(api, call, shard->id, STATUS_UNAVAILABLE,
+               "too few other replicas confirm that this broker leads: it cannot tell the newest "
+               "record");
+}
+
+static void tip_confirmed(struct api *api, struct session_call *call, struct shard *shard,
+                          uint64_t offset, bool leads)
+{
+    (void)offset;
+    if (leads) {
+        reply(call, shard->commit);
+    } else {
+        refuse_tip(api, call, shard);
     }
-    return view.member_count == 0;
 }
 
 static void reply_tip(struct api *api, struct session_call *call, const struct shard *shard)
@@ -36,22 +41,37 @@ static void reply_tip(struct api *api, struct session_call *call, const struct s
     if (!shard->open || shards_are_out(api->options.shards)) {
         api_refuse(api, call, shard->id, STATUS_NOT_LEADER,
                    "only the shard's leader knows the newest record");
-    } else if (!knows_tip(api, shard)) {
-        api_refuse(api, call, shard->id, STATUS_UNAVAILABLE,
-                   "the leader hears no other replica and cannot tell the newest record");
     } else {
-        reply(call, shard->commit);
+        api_confirm(api, call, shard, 0, tip_confirmed);
     }
 }
 
+static void reply_kept(struct session_call *call, const struct shard *shard, uint64_t offset)
+{
+    reply(call, offset > shard->log_start ? offset : shard->log_start);
+}
+
+static void beyond_confirmed(struct api *api, struct session_call *call, struct shard *shard,
+                             uint64_t offset, bool leads)
+{
+    if (offset <= shard->commit) {
+        reply_kept(call, shard, offset);
+    } else if (leads) {
+        api_refuse(api, call, shard->id, STATUS_INVALID,
+                   "the offset lies beyond the newest record");
+    } else {
+        refuse_tip(api, call, shard);
+    }
+}
+
+/* "Beyond the newest record" is for those to say who know what is newest. */
 static void reply_offset(struct api *api, struct session_call *call, const struct shard *shard,
                          uint64_t offset)
 {
     if (shard->open && offset > shard->commit) {
-        api_refuse(api, call, shard->id, STATUS_INVALID,
-                   "the offset lies beyond the newest record");
+        api_confirm(api, call, shard, offset, beyond_confirmed);
     } else {
-        reply(call, offset > shard->log_start ? offset : shard->log_start);
+        reply_kept(call, shard, offset);
     }
 }
 

@@ -16,7 +16,8 @@ struct get {
     struct records records;
     struct value *output;
     uint32_t stream, reads;
-    bool resolved; /* where the shard begins has been asked for */
+    bool resolved;  /* where the shard begins has been asked for */
+    bool asked_tip; /* whether what was read is all there is, ditto */
 };
 
 static void read_more(struct request *r, struct get *get);
@@ -85,8 +86,13 @@ static void take(struct request *r, struct get *get, const Weir__ReadReply *repl
         get->records.offset = reply->next_offset;
     }
     bool at_tip = get->records.offset >= reply->commit || reply->ended;
-    if (at_tip || get->records.count >= get->records.count_max || get->reads >= READS_MAX) {
-        finish(r, get, at_tip ? 0 : reply->behind_ms, reply->ended);
+    if (at_tip && !reply->tip && !reply->ended && !get->asked_tip && get->reads < READS_MAX) {
+        get->asked_tip = true; /* an empty read: a leader makes sure before it says so */
+        read_more(r, get);
+    } else if (at_tip || get->records.count >= get->records.count_max || get->reads >= READS_MAX) {
+        /* Without a majority that confirms it nobody knows how far behind that is. */
+        uint64_t unknown_ms = reply->tip || reply->ended ? 0 : 1;
+        finish(r, get, at_tip ? unknown_ms : reply->behind_ms, reply->ended);
     } else {
         read_more(r, get);
     }
@@ -175,6 +181,7 @@ static void read_more(struct request *r, struct get *get)
     }
     uint32_t wanted = get->records.count_max - get->records.count;
     weir__read__init(message);
+    message->tip = true;
     message->shard = get->records.shard;
     message->offset = get->records.offset;
     message->max_bytes = wanted <= FEW_RECORDS ? READ_BYTES_FEW : READ_BYTES;

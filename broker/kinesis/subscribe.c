@@ -297,7 +297,7 @@ static void make_event(struct subscription *s, const Weir__ReadReply *reply,
     }
     s->offset = records.offset;
     s->credit -= (int64_t)records.bytes * 1000;
-    uint64_t behind_ms = reply->behind_ms;
+    uint64_t behind_ms = reply->behind_ms > 0 || reply->tip ? reply->behind_ms : 1;
     if (records.full) {
         behind_ms += last_ms > records.last_ms ? last_ms - records.last_ms : 1;
     } else if (reply->next_offset > s->offset) {
@@ -479,6 +479,7 @@ static struct subscription *subscription_new(struct request *r, const struct rou
     s->generation = shard->generation;
     s->consumer = consumer_hash(value_bytes(r->input, "ConsumerARN"));
     weir__read__init(&s->read);
+    s->read.tip = true;
     s->read.shard = s->shard;
     s->read.consumer = s->consumer;
     s->read.subscription = s->id;

@@ -33,6 +33,8 @@ enum replica_mutant {
     MUTANT_SEAL_OUTLIVES_CUT = 43,     /* 2.12: a SEAL that was truncated closes the shard still */
     MUTANT_WRITES_BEHIND_SEAL = 44,    /* 2.12: a closed shard takes records */
     MUTANT_ACK_BEFORE_PROMISE = 47,    /* 2.7: acknowledges an epoch whose promise is not synced */
+    MUTANT_TIP_UNCONFIRMED = 70,       /* 2.10: a leader that was deposed says what is newest */
+    MUTANT_TIP_OF_PROMISED = 71,       /* 2.10: who has promised more says that it follows */
 };
 
 #define MUTANT(name) MUTANT_IS(MUTANT_##name)

@@ -162,6 +162,7 @@ static void on_turn(struct net_turn *turn)
         return;
     }
     shards_turn(s->shards); /* the disk first: its write runs beside the sending */
+    tips_turn(s->tips);
     peers_turn(s->peers);
     controllers_turn(s->controllers);
     arm(s);
@@ -280,9 +281,9 @@ static void refused(void *context, const struct error *why)
     }
 }
 
-static bool is_heard(void *context, uint32_t broker)
+static void confirm(void *context, struct api_tip *tip)
 {
-    return peers_is_heard(((struct server *)context)->peers, broker);
+    tips_confirm(((struct server *)context)->tips, tip);
 }
 
 /* ---- the listener's sessions ---- */
@@ -304,7 +305,7 @@ static void called(struct session *session, struct session_call *call)
 {
     struct server *s = session_data(session);
     if (!process_called(&s->observe.process, call) && !repairs_called(s->repairs, call) &&
-        !api_called(s->api, call)) {
+        !tips_called(s->tips, call) && !api_called(s->api, call)) {
         session_reply_error(call, STATUS_UNSUPPORTED, NULL, "brokers do not answer this method");
     }
 }
@@ -366,12 +367,13 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
                                         .schedule = schedule,
                                         .reset_changed = reset_changed};
     s->peers = peers_new(&peers);
+    s->tips = tips_new(s->shards, s->peers, s, schedule);
     const struct api_options api = {
         .loop = s->loop,
         .shards = s->shards,
         .route = s->route,
         .broker = config->id,
-        .is_heard = is_heard,
+        .confirm = confirm,
         .vault = s->data_keys.vault,
         .context = s,
         .limits = {.write_bytes = config->limit_write_bytes,
@@ -382,7 +384,7 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
                    .subscription_bytes = config->limit_subscription_bytes}
     };
     s->api = api_new(&api);
-    return s->peers == NULL || s->api == NULL || mend_open(s) != STATUS_OK
+    return s->peers == NULL || s->tips == NULL || s->api == NULL || mend_open(s) != STATUS_OK
                ? error_set(error, STATUS_NO_MEMORY, "out of memory")
                : STATUS_OK;
 }
@@ -535,6 +537,7 @@ static void close_traffic(struct server *s)
         kinesis_close(s->kinesis);
     }
     mend_close(s);
+    tips_close(s->tips);
     if (s->api != NULL) {
         api_close(s->api);
     }
@@ -578,6 +581,7 @@ void server_close(struct server *s)
     kinesis_free(s->kinesis);
     shards_free(s->shards);
     api_free(s->api);
+    tips_free(s->tips);
     mend_free(s);
     peers_free(s->peers);
     controllers_free(s->controllers);

@@ -13,6 +13,7 @@
 #include "broker/server/repair.h"
 #include "broker/server/scrub.h"
 #include "broker/server/server.h"
+#include "broker/server/tips.h"
 
 struct server {
     const struct server_config *config;
@@ -25,6 +26,7 @@ struct server {
     struct data_key_fetch data_keys; /* what records are encrypted with */
     struct shards *shards;
     struct peers *peers;
+    struct tips *tips;
     struct controllers *controllers;
     struct repairs *repairs;
     struct scrub *scrub;

@@ -149,6 +149,7 @@ static void do_step_down(struct shard *shard, uint32_t epoch)
     trace(TRACE_INFO, "shards", "shard %016llx: epoch %u is over, %u puts are uncertain",
           (unsigned long long)shard->id, epoch, shard->put_count);
     puts_fail(shard, STATUS_UNCERTAIN);
+    shard->confirmed_ms = shard->mark_end = 0;
     for (uint32_t i = 0; i < SHARD_PEERS_MAX; i++) {
         if (shard->peers[i].id.broker != 0) {
             shard->set->hooks.forget(shard->set->hooks.context, &shard->peers[i]);

@@ -30,8 +30,17 @@ static void finish(struct shard_put *put, enum status status)
     shards_schedule(put->shard->set);
 }
 
+void shard_confirmed(struct shard *shard, uint64_t at_ms)
+{
+    shard->confirmed_ms = at_ms > shard->confirmed_ms ? at_ms : shard->confirmed_ms;
+}
+
 void puts_committed(struct shard *shard, uint64_t end)
 {
+    if (shard->mark_end != 0 && shard->mark_end <= end) {
+        shard_confirmed(shard, shard->mark_ms);
+        shard->mark_end = 0;
+    }
     while (!list_empty(&shard->puts)) {
         struct shard_put *put = CONTAINER_OF(shard->puts.next, struct shard_put, node);
         if (put->end > end) {
@@ -184,6 +193,10 @@ NODISCARD static enum status propose(struct shard *shard, const struct replica_s
                                        .bytes = (uint32_t)batch_bytes(h),
                                        .flags = batch_flags_for_core(h)};
     const struct input_batches batches = {.headers = h, .parts = parts, .parts_each = part_count};
+    if (shard->mark_end == 0) { /* whoever acknowledges it follows us after now */
+        shard->mark_end = batch_end(h);
+        shard->mark_ms = shard->set->hooks.now_ms(shard->set->hooks.context);
+    }
     return shard_step(shard, &batches);
 }
 

@@ -105,6 +105,8 @@ struct shard {
     bool is_alone;                      /* leads, and no other voter answers: see shard_alone() */
     bool is_stalled;                    /* ditto, or commits nothing */
     uint64_t alone_ms;                  /* the caller's: since when; 0: one does */
+    uint64_t confirmed_ms;              /* it led at this time, for certain; 0: not known */
+    uint64_t mark_end, mark_ms;         /* once this is committed, it led at that time; 0: none */
     uint64_t resign_ms;                 /* when it is said again, UINT64_MAX: nothing to say */
     uint64_t seal_end;                  /* where the log's SEAL ends, 0: it has none */
     bool sealed; /* ... and it is committed: no record follows, ever (2.12) */
@@ -245,6 +247,9 @@ NODISCARD enum status shard_hand_over(struct shard *shard, struct replica_id hei
  * lasts puts get NO_QUORUM at once, those that wait UNCERTAIN, and the controllers are told
  * (hooks->resign): they have another one lead, if they see a majority. */
 void shard_alone(struct shard *shard, bool alone);
+
+/* Leader: others confirmed that it led at `at_ms` (docs/replication.md 2.10). */
+void shard_confirmed(struct shard *shard, uint64_t at_ms);
 
 /* All parents are sealed (docs/replication.md I12): puts may come. */
 void shard_open_child(struct shard *shard);

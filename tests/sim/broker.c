@@ -180,6 +180,12 @@ void broker_on_message(struct world *w, struct broker *b, const struct message *
     case MESSAGE_PUT:
         broker_put(w, b, m);
         return;
+    case MESSAGE_CONFIRM:
+        tip_on_confirm(w, b, m);
+        return;
+    case MESSAGE_CONFIRMED:
+        tip_on_confirmed(w, b, m);
+        return;
     case MESSAGE_REPORT:
     case MESSAGE_OPENED:
     case MESSAGE_RESIGNED:

@@ -195,12 +195,20 @@ static uint32_t content_crc(const struct batch *b)
 }
 
 /* Never back within a shard; clocks that are far off are set right by the cluster's time (2.9). */
-static uint64_t append_ms(const struct world *w, const struct broker *b, uint32_t shard)
+static uint64_t append_ms(struct world *w, const struct broker *b, uint32_t shard)
 {
     const struct log *live = &b->replica[shard].live;
     uint64_t last_ms = live->count == 0 ? 0 : live->batch[live->count - 1].append_ms;
-    uint64_t wall_ms = now_ms(w) + (b->clock_ms < 500 ? b->clock_ms : 500);
-    return wall_ms > last_ms ? wall_ms : last_ms;
+    uint64_t wall_ms = now_ms(w) + b->clock_ms;
+    uint64_t clamped_ms = MUTANT(APPEND_TIME_UNCLAMPED)
+                              ? wall_ms
+                              : cluster_clock_clamped_ms(&b->clock, now_ms(w), wall_ms);
+    SEEN_IF(w, STAMP_CLAMPED, clamped_ms != wall_ms);
+    if (clamped_ms > now_ms(w) + CLUSTER_CLOCK_CLAMP_MS) {
+        violated(w, "I18: broker %u stamps %llu ms ahead of cluster time", b->id,
+                 (unsigned long long)(clamped_ms - now_ms(w)));
+    }
+    return clamped_ms > last_ms ? clamped_ms : last_ms;
 }
 
 enum status broker_propose(struct world *w, struct broker *b, uint32_t shard, struct batch *made,

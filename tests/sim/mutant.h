@@ -16,4 +16,5 @@ enum sim_mutant {
     MUTANT_READS_UNCOMMITTED = 45,         /* P3: broker/api */
     MUTANT_RECONFIGURES_TWICE = 48,        /* R15: controller/moves/move.c */
     MUTANT_INSTALL_WITHOUT_PRODUCERS = 49, /* 2.8: broker/shard/rebuild.c */
+    MUTANT_APPEND_TIME_UNCLAMPED = 72,     /* 2.9: broker/server/health.c */
 };

@@ -64,6 +64,7 @@ void reader_turn(struct world *w, struct client *c)
     struct broker *b = &w->broker[draw(w, 1, w->plan.brokers)];
     if (b->up && !b->paused && b->replica[shard].core != NULL && may_begin(w, c, shard) &&
         (c->ended >> shard & 1) == 0 && !w->link[CLIENTS][b->id].blocked) {
+        tip_ask(w, b, shard);
         read_from(w, c, b, shard);
     }
 }

@@ -145,6 +145,10 @@
     X(CHILD_WAITED, 28000, "a child refused a put: its parents were open")                        \
     X(SPLIT, 1200, "a shard was split")                                                           \
     X(MERGE, 630, "two shards were merged")                                                       \
+    X(TIP_TOLD, 30000, "a leader made sure that it leads, and told what is newest")               \
+    X(TIP_UNKNOWN, 10, "a leader could not make sure that it leads")                              \
+    X(TIP_OF_DEPOSED, 700, "a leader that was no longer the newest was asked what is")            \
+    X(STAMP_CLAMPED, 30000, "a leader's clock was too far off for a record")                      \
     X(CLOCK_JUMPED, 4200, "a clock jumped")                                                       \
     X(RETENTION_UNCONFIRMED, 360, "retention stood still: nobody confirmed the clock")
 

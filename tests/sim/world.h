@@ -17,6 +17,7 @@
  *     controller.c the committed rows, active controllers, their sessions with brokers
  *     client.c     four kinds of clients: puts, retries, answers
  *     reader.c     … and the fourth, which reads and checks
+ *     tip.c        … and asks leaders what is newest
  *     dedup.c      the real tables of producers and tokens, on the simulated logs
  *     reshard.c    shards are closed, and their children opened
  *     checks.c     the invariants I1 … I14 of docs/replication.md (I15: tests/sim/lease)
@@ -29,7 +30,9 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "broker/health/clock.h"
 #include "broker/replica/replica.h"
+#include "broker/replica/tip.h"
 #include "controller/election/election.h"
 #include "controller/moves/move.h"
 #include "tests/sim/client.h"
@@ -143,6 +146,7 @@ struct broker {
     bool up, paused, full, out; /* out: the disk has failed */
     uint64_t resume_us, full_until_us;
     uint64_t clock_ms; /* ahead of the cluster's time */
+    struct cluster_clock clock;
     struct journal journal;
     struct replica_shell replica[SHARDS_MAX];
 };
@@ -207,10 +211,12 @@ enum message_type {
     MESSAGE_GRANT,
     MESSAGE_OPENED,
     MESSAGE_RESIGNED,
-    MESSAGE_LEARN,    /* .fence: voters are the learners */
-    MESSAGE_LEARNED,  /* .opened: heir is the learner's broker */
-    MESSAGE_HANDOVER, /* .fence: leader is the heir */
-    MESSAGE_SEALED,   /* .opened */
+    MESSAGE_LEARN,     /* .fence: voters are the learners */
+    MESSAGE_LEARNED,   /* .opened: heir is the learner's broker */
+    MESSAGE_HANDOVER,  /* .fence: leader is the heir */
+    MESSAGE_SEALED,    /* .opened */
+    MESSAGE_CONFIRM,   /* .tip */
+    MESSAGE_CONFIRMED, /* ditto */
     MESSAGE_PUT,
     MESSAGE_PUT_DONE,
 };
@@ -242,6 +248,12 @@ struct message {
             uint64_t boot;
             bool stalled;
         } opened; /* RESIGNED too */
+        struct {
+            uint64_t number;
+            uint32_t epoch;
+            struct replica_id voter;
+            bool follows;
+        } tip; /* CONFIRM, CONFIRMED */
         struct {
             uint64_t attempt, offset, producer, token;
             uint32_t client, count, epoch, seq;
@@ -312,6 +324,14 @@ struct counters {
         truncations, reconfigurations, seals, installs, moves, handovers;
 };
 
+/* A leader was asked what is newest, and asks whether it still leads. number 0: free. */
+enum { TIPS_MAX = 4 };
+struct tip_question {
+    uint64_t number, boot, until_us, committed;
+    uint32_t shard;
+    struct tip_round round;
+};
+
 struct world {
     uint64_t seed, now_us, next_order, next_id;
     struct rng rng;
@@ -332,6 +352,8 @@ struct world {
     struct controller controller[CONTROLLERS_MAX];
     struct metadata metadata;
     struct client client[CLIENTS_MAX];
+    struct tip_question tip[BROKERS_MAX + 1][TIPS_MAX];
+    uint64_t next_tip;
     struct op_record *operation; /* by id: I10, I11 */
     uint32_t operations_capacity;
     const struct limits *limits; /* of the minimiser; NULL: none */
@@ -470,6 +492,11 @@ void network_reset(struct world *w, uint32_t a, uint32_t b);
 void network_connect(struct world *w, uint32_t a, uint32_t b);
 void network_broker_gone(struct world *w, uint32_t id);
 void network_broker_here(struct world *w, uint32_t id);
+
+/* tip.c */
+void tip_ask(struct world *w, struct broker *b, uint32_t shard);
+void tip_on_confirm(struct world *w, struct broker *b, const struct message *m);
+void tip_on_confirmed(struct world *w, struct broker *b, const struct message *m);
 
 /* controller.c */
 void metadata_init(struct world *w);
