@@ -43,19 +43,19 @@ struct repair_counters {
 struct repairs;
 
 /* Sets the store's repairer. NULL: out of memory. Everything in the options is borrowed. */
-struct repairs *repairs_new(const struct repairs_options *options);
+struct repairs *set_new(const struct repairs_options *options);
 /* Before the loop's sessions are closed: nothing new is begun. */
-void repairs_close(struct repairs *repairs);
+void repairs_close(struct repairs *set);
 /* After the store and the loop's sessions are closed. NULL is fine. */
-void repairs_free(struct repairs *repairs);
+void repairs_free(struct repairs *set);
 
 /* The batch at `offset`, or one not far behind it, is damaged. */
-void repairs_damaged(struct repairs *repairs, struct shard_log *log, uint64_t offset);
+void repairs_damaged(struct repairs *set, struct shard_log *log, uint64_t offset);
 
 /* Where the first damaged piece is that is known and not repaired yet. False: none. */
-bool repairs_hole(const struct repairs *repairs, uint64_t shard, uint64_t *out_offset);
-uint32_t repairs_holes(const struct repairs *repairs); /* shards with one */
-void repairs_counters(const struct repairs *repairs, struct repair_counters *out);
+bool repairs_hole(const struct repairs *set, uint64_t shard, uint64_t *out_offset);
+uint32_t repairs_holes(const struct repairs *set); /* shards with one */
+void repairs_counters(const struct repairs *set, struct repair_counters *out);
 
 /* False: the call is none of ours. */
-bool repairs_called(struct repairs *repairs, struct session_call *call);
+bool repairs_called(struct repairs *set, struct session_call *call);

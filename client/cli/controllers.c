@@ -199,7 +199,7 @@ static int write_backup(struct program *program, const char *path, struct weir_b
 int run_controller_backup(struct program *program, const char *const *words)
 {
     (void)words;
-    struct weir_backup backup;
+    struct weir_backup backup = {0};
     if (program->out == NULL) {
         return program_fail(program, WEIR_INVALID, "say where to: --out FILE");
     }

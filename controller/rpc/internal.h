@@ -189,9 +189,9 @@ bool backup_under_way(const struct controller *c);
 void checkpoint_start(struct controller *c);
 void backup_release(struct controller *c);
 /* The set of controllers is another one: watchers are told. */
-void members_changed(void *controller);
+void members_changed(void *data);
 /* One that controller `id` has opened to us; NULL. */
-struct session *members_session(void *controller, uint32_t id);
+struct session *members_session(void *data, uint32_t id);
 /* Tells a controller that it is none any more. */
 void members_refuse(struct controller *c, struct session *session);
 

@@ -32,6 +32,7 @@ static void write_usage(const struct process *p, struct metrics *m)
     unsigned long size = 0, resident = 0;
     FILE *file = fopen("/proc/self/statm", "re");
     if (file != NULL) {
+        /* NOLINTNEXTLINE(cert-err34-c): the kernel prints no number that is too large for it */
         if (fscanf(file, "%lu %lu", &size, &resident) == 2) {
             metrics_one(m, "process_resident_memory_bytes", METRIC_GAUGE, "Memory that it has.",
                         (double)resident * (double)sysconf(_SC_PAGESIZE));

@@ -335,7 +335,7 @@ static int mkdir_recorded(const char *path, mode_t mode)
     return result;
 }
 
-/* ---- what programs and libraries call ---- */
+/* ---- what programs and libraries call: parameters have the names that glibc gives them ---- */
 
 #define MODE_OF(flags, mode)                          \
     do {                                              \
@@ -347,18 +347,18 @@ static int mkdir_recorded(const char *path, mode_t mode)
         }                                             \
     } while (0)
 
-int open(const char *path, int flags, ...)
+int open(const char *file, int oflag, ...)
 {
     mode_t mode = 0;
-    MODE_OF(flags, mode);
-    return open_recorded(path, flags, mode);
+    MODE_OF(oflag, mode);
+    return open_recorded(file, oflag, mode);
 }
 
-int open64(const char *path, int flags, ...)
+int open64(const char *file, int oflag, ...)
 {
     mode_t mode = 0;
-    MODE_OF(flags, mode);
-    return open_recorded(path, flags, mode);
+    MODE_OF(oflag, mode);
+    return open_recorded(file, oflag, mode);
 }
 
 int close(int fd)
@@ -381,31 +381,31 @@ static struct iovec one(const void *from, size_t size)
     return (struct iovec){.iov_base = pointer.out, .iov_len = size};
 }
 
-ssize_t write(int fd, const void *from, size_t size)
+ssize_t write(int fd, const void *buf, size_t n)
 {
-    struct iovec iov = one(from, size);
+    struct iovec iov = one(buf, n);
     return write_recorded(fd, &iov, 1, -1);
 }
 
-ssize_t pwrite(int fd, const void *from, size_t size, off_t at)
+ssize_t pwrite(int fd, const void *buf, size_t n, off_t offset)
 {
-    struct iovec iov = one(from, size);
-    return write_recorded(fd, &iov, 1, at);
+    struct iovec iov = one(buf, n);
+    return write_recorded(fd, &iov, 1, offset);
 }
 
-ssize_t pwrite64(int fd, const void *from, size_t size, off_t at)
+ssize_t pwrite64(int fd, const void *buf, size_t n, off_t offset)
 {
-    return pwrite(fd, from, size, at);
+    return pwrite(fd, buf, n, offset);
 }
 
-ssize_t pwritev(int fd, const struct iovec *from, int count, off_t at)
+ssize_t pwritev(int fd, const struct iovec *iovec, int count, off_t offset)
 {
-    return write_recorded(fd, from, count, at);
+    return write_recorded(fd, iovec, count, offset);
 }
 
-ssize_t pwritev64(int fd, const struct iovec *from, int count, off_t at)
+ssize_t pwritev64(int fd, const struct iovec *iovec, int count, off_t offset)
 {
-    return write_recorded(fd, from, count, at);
+    return write_recorded(fd, iovec, count, offset);
 }
 
 int fsync(int fd)
@@ -413,9 +413,9 @@ int fsync(int fd)
     return sync_recorded(fd, SYS_fsync);
 }
 
-int fdatasync(int fd)
+int fdatasync(int fildes)
 {
-    return sync_recorded(fd, SYS_fdatasync);
+    return sync_recorded(fildes, SYS_fdatasync);
 }
 
 int syncfs(int fd)
@@ -423,19 +423,19 @@ int syncfs(int fd)
     return sync_recorded(fd, SYS_syncfs);
 }
 
-int ftruncate(int fd, off_t size)
+int ftruncate(int fd, off_t length)
 {
-    return resize_recorded(fd, size);
+    return resize_recorded(fd, length);
 }
 
-int ftruncate64(int fd, off_t size)
+int ftruncate64(int fd, off_t length)
 {
-    return resize_recorded(fd, size);
+    return resize_recorded(fd, length);
 }
 
-int unlink(const char *path)
+int unlink(const char *name)
 {
-    return unlink_recorded(path, 0);
+    return unlink_recorded(name, 0);
 }
 
 int rmdir(const char *path)
@@ -443,9 +443,9 @@ int rmdir(const char *path)
     return unlink_recorded(path, AT_REMOVEDIR);
 }
 
-int rename(const char *from, const char *to)
+int rename(const char *old, const char *new)
 {
-    return rename_recorded(from, to);
+    return rename_recorded(old, new);
 }
 
 int mkdir(const char *path, mode_t mode)
@@ -454,20 +454,20 @@ int mkdir(const char *path, mode_t mode)
 }
 
 /* snapshot_file.c removes by descriptor. */
-int unlinkat(int dir, const char *name, int flags)
+int unlinkat(int fd, const char *name, int flag)
 {
     char path[512];
     char link[64];
     char dir_path[256];
-    if (dir == AT_FDCWD || name[0] == '/') {
-        return unlink_recorded(name, flags);
+    if (fd == AT_FDCWD || name[0] == '/') {
+        return unlink_recorded(name, flag);
     }
-    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", dir);
+    (void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, dir_path, sizeof(dir_path) - 1);
     if (length < 0) {
-        return (int)syscall(SYS_unlinkat, dir, name, flags);
+        return (int)syscall(SYS_unlinkat, fd, name, flag);
     }
     dir_path[length] = '\0';
     (void)snprintf(path, sizeof(path), "%s/%s", dir_path, name);
-    return unlink_recorded(path, flags);
+    return unlink_recorded(path, flag);
 }

@@ -142,6 +142,8 @@ void site_recover(struct world *w, uint32_t s)
 
 static bool same_message(const struct message *a, const struct message *b)
 {
+    /* Made by memset() and copied whole, so that what lies between members is equal, too. */
+    /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c) */
     return memcmp(a, b, sizeof *a) == 0;
 }
 
@@ -384,6 +386,7 @@ static void write_batches(struct world *w, uint32_t s, const struct replica_effe
     struct site *site = &w->site[s];
     const struct replica_batch *batch =
         in->type == REPLICA_PROPOSED ? &in->batch : in->append.batches + e->first;
+    CHECK(in->type == REPLICA_PROPOSED || in->append.batches != NULL);
     for (uint32_t i = 0; i < e->count; i++) {
         uint32_t x = (uint32_t)batch[i].base;
         CHECK(x < MODEL_LOG);

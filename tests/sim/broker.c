@@ -91,7 +91,7 @@ static void on_grant(struct world *w, struct broker *b, const struct message *m)
                                .id = m->as.fence.leader,
                                .boot = m->as.fence.boot,
                                .config = m->as.fence.voters};
-    struct replica_view before;
+    struct replica_view before = {0};
     if (r->core != NULL) {
         replica_view(r->core, &before);
     }

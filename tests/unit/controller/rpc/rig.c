@@ -17,7 +17,7 @@
 #include "proto/schema/control.pb-c.h"
 #include "proto/schema/metadata.pb-c.h"
 
-enum { LIMIT_MS = 10000, BEAT_MS = 20 };
+enum { LIMIT_MS = 60000, BEAT_MS = 20 };
 
 void rig_until(struct rig *rig, bool (*what)(struct rig *rig))
 {
