@@ -44,6 +44,7 @@ static enum status walk(const struct check_job *job, struct log_check *check)
     struct segment_scan scan;
     enum status status = segment_scan_open(&scan, job->store->disk, job->path, job->shard);
     if (status != STATUS_OK) {
+        check->hole_end = job->end;
         return status == STATUS_NO_MEMORY ? status : STATUS_CORRUPT;
     }
     scan.at = check->at;
@@ -71,11 +72,16 @@ static enum status walk(const struct check_job *job, struct log_check *check)
         check->point = scan.point;
         check->has_point = true;
     }
-    segment_scan_close(&scan);
     check->bytes += done;
     status = status == STATUS_IO ? STATUS_CORRUPT : status;
     bool short_of_it = check->at < job->limit || (job->whole && check->point.end != job->end);
-    return status == STATUS_MORE && short_of_it ? STATUS_CORRUPT : status;
+    status = status == STATUS_MORE && short_of_it ? STATUS_CORRUPT : status;
+    if (status == STATUS_CORRUPT &&
+        !segment_scan_resync(&scan, check->at + 1, check->point.end, &check->hole_end)) {
+        check->hole_end = job->end;
+    }
+    segment_scan_close(&scan);
+    return status;
 }
 
 static void check_run(struct task *task)

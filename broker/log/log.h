@@ -3,6 +3,7 @@
  *     DIR/identity            which cluster, broker and disk this is; three copies
  *     DIR/boot                the boot id, raised and synced before any other work (R6)
  *     DIR/lock                one process at a time
+ *     DIR/damage              what is known to be damaged in segments (broker/log/holes.c)
  *     DIR/journal/            broker/journal/journal.h
  *     DIR/shards/S-N/         stream S, shard N; created with its first segment
  *        OFFSET.log           a segment: batches back to back, as they travel
@@ -208,8 +209,9 @@ uint64_t shard_log_retention(const struct shard_log *log, uint64_t cutoff_ms, ui
 uint64_t shard_log_segment_bytes(const struct shard_log *log); /* of all its segments */
 
 /* The point at which a batch ends, for struct replica_log. In memory for everything in the tail
- * and where segments were just read; blocks for a disk read elsewhere. */
-bool shard_log_point_at(void *log, uint64_t end, struct log_point *out);
+ * and where segments were just read; blocks for a disk read elsewhere. NOT_FOUND: no batch ends
+ * there. CORRUPT: it cannot be read, and the repairer was told. */
+NODISCARD enum status shard_log_point_at(void *log, uint64_t end, struct log_point *out);
 struct replica_log shard_log_points(struct shard_log *log);
 
 /* A batch in the tail ring. `bytes` stay valid until the journal has been appended to by
@@ -294,6 +296,12 @@ struct store_repairer {
 void store_set_repairer(struct store *store, const struct store_repairer *repairer);
 void shard_log_repaired(struct shard_log *log, bool repaired);
 
+/* Known damage: whoever meets it notes it, and takes it back when it is repaired, or was none. What
+ * is cut or trimmed counts no more. Kept over restarts, a moment after the call. */
+void shard_log_note_hole(struct shard_log *log, uint64_t begin, uint64_t end);
+void shard_log_clear_hole(struct shard_log *log, uint64_t begin, uint64_t end);
+void shard_log_holes(const struct shard_log *log, struct replica_holes *out);
+
 /* The segment with the smallest base >= `from`. `whole`: full, and all of it is written. */
 struct log_segment {
     uint64_t base, end, bytes; /* bytes: those that are written */
@@ -319,10 +327,12 @@ struct log_check {
 
     /* OK         all good, and there is more
      * MORE       all good up to the end of the segment, as far as it is written
-     * CORRUPT    what lies at `at`, behind `point`, is damaged
+     * CORRUPT    what lies at `at`, behind `point`, is damaged; good batches begin again at about
+     *            the offset `hole_end`
      * NOT_FOUND  the segment is gone, or shorter now;  CANCELLED, NO_MEMORY */
     enum status status;
     uint64_t bytes; /* checked */
+    uint64_t hole_end;
 };
 /* NO_MEMORY: `done` does not follow. */
 NODISCARD enum status store_check(struct store *store, struct log_check *check);
@@ -338,11 +348,14 @@ struct log_patch {
     struct log_point point;
     bool has_point;
     struct bytes data; /* whole batches from point.end on; borrowed until `done` */
+    bool partial; /* all that there is: what does not close the gap is written as far as its batches
+                   * have the epochs that our history says, which makes them the same (R6, I2) */
     void (*done)(struct log_patch *patch);
     void *owner;
 
     /* OK         durable
-     * MORE       good, but what follows is damaged as well: come with the batches behind, too
+     * MORE       good, but what follows is damaged as well: come with the batches behind, too.
+     *            Never with `partial`
      * CORRUPT    it is not what belongs there
      * BUSY       the segment behind is damaged where it begins, at `blocked`: repair that first
      * NOT_FOUND  the log was cut or trimmed meanwhile;  TOO_LARGE, CANCELLED, IO, NO_MEMORY */

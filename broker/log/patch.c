@@ -24,7 +24,8 @@ struct patch_job {
     uint32_t end_crc;
     bool end_known; /* end_crc is; else, with `whole`, the segment behind says it */
     bool whole;
-    size_t take; /* so many bytes close the gap */
+    bool contradicts; /* it ends where ours does, and is something else */
+    size_t take;      /* so many bytes close the gap */
     uint64_t good_to;
 };
 
@@ -81,6 +82,7 @@ static enum status closes(struct patch_job *job, uint64_t at, const struct log_p
         }
     }
     bool right = job->end_known && job->end_crc == point->crc && (job->whole || at == job->limit);
+    job->contradicts = job->end_known && !right;
     return right ? STATUS_OK : STATUS_CORRUPT;
 }
 
@@ -121,6 +123,28 @@ static void finish(struct patch_job *job, enum status status)
     patch->done(patch);
 }
 
+/* What does not close the gap is written all the same as far as its epochs are those of our
+ * history: one process wrote all of an epoch, so what begins where ours began, in the same epoch,
+ * is ours (docs/replication.md R6, I2). */
+static bool take_known_epochs(struct patch_job *job)
+{
+    const struct log_patch *patch = job->patch;
+    size_t good = 0;
+    struct batch_header h;
+    while (good < job->take) {
+        struct bytes rest = bytes_of(patch->data.data + good, patch->data.size - good);
+        if (batch_header_decode(rest, &h) != STATUS_OK || batch_end(&h) > job->end ||
+            log_history_before(job->on.log, batch_end(&h)) != h.epoch ||
+            log_history_before(job->on.log, h.base_offset + 1) != h.epoch) {
+            break;
+        }
+        good += batch_bytes(&h);
+        job->good_to = batch_end(&h);
+    }
+    job->take = good;
+    return good > 0 && patch->at + good <= job->limit;
+}
+
 /* The log as it is now still has the gap: the write takes its turn behind the changes of files that
  * were ordered before. */
 static enum status order_write(struct patch_job *job)
@@ -157,6 +181,9 @@ static void patch_checked(struct task *task)
     enum status status = job->patch->status;
     if (job->on.log == NULL || job->store->closing) {
         status = STATUS_CANCELLED;
+    } else if (job->patch->partial && !job->contradicts &&
+               (status == STATUS_MORE || status == STATUS_BUSY || status == STATUS_CORRUPT)) {
+        status = take_known_epochs(job) ? STATUS_OK : STATUS_CORRUPT;
     }
     if (status == STATUS_OK) {
         status = order_write(job);

@@ -44,6 +44,11 @@ struct located {
     uint64_t segment_base, segment_bytes, last_at;
 };
 
+/* Offsets that are known to be damaged. */
+struct log_hole {
+    uint64_t begin, end;
+};
+
 struct recovering; /* recover.h */
 
 struct shard_log {
@@ -76,6 +81,8 @@ struct shard_log {
     uint64_t cuts; /* truncations so far: reads in flight start again */
     struct log_point read_point[READ_POINTS];
     uint32_t read_point_next;
+    struct log_hole *hole; /* NULL: there was none yet */
+    uint32_t hole_count;
     struct recovering *recovering;
 };
 
@@ -182,6 +189,7 @@ struct store {
     struct list damaged; /* that wait for a repair */
     struct list checks;  /* struct check_log: on the reader thread */
     struct store_repairer repairer;
+    bool holes_changed, holes_saving; /* DIR/damage is not what is known; ... is being written */
     enum status out;
     bool full, closing;
     struct disk_space space;
@@ -248,6 +256,9 @@ bool damage_parks(struct store *store, struct shard_log *log, enum status status
 void damage_met(struct shard_log *log, uint64_t offset);
 void log_checks_cancel(struct store *store, struct shard_log *log);
 void log_reads_resume(struct store *store, struct shard_log *log, bool repaired); /* read.c */
+
+/* holes.c: what an earlier boot knew of. A file that is not good is not believed. */
+void log_holes_load(struct store *store);
 
 /* patch.c */
 struct patch_job;

@@ -488,7 +488,7 @@ static enum status locate_start(struct shard_log *log, const struct segment *seg
     struct segment_scan scan;
     enum status status = segment_scan_open(&scan, log->store->disk, path, segment->shard);
     if (status != STATUS_OK) {
-        return status;
+        return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status; /* the file is gone */
     }
     struct batch_header h;
     struct bytes batch;
@@ -505,7 +505,7 @@ static enum status locate_start(struct shard_log *log, const struct segment *seg
     return STATUS_OK;
 }
 
-/* MORE: not in this segment. CORRUPT: no batch ends there. */
+/* MORE: not in this segment. NOT_FOUND: no batch ends there. CORRUPT: damage is in the way. */
 static enum status locate_in(struct shard_log *log, const struct segment *segment, uint64_t end,
                              uint64_t start, struct located *out)
 {
@@ -514,7 +514,7 @@ static enum status locate_in(struct shard_log *log, const struct segment *segmen
     struct segment_scan scan;
     enum status status = segment_scan_open(&scan, log->store->disk, path, segment->shard);
     if (status != STATUS_OK) {
-        return status;
+        return status == STATUS_NOT_FOUND ? STATUS_CORRUPT : status; /* the file is gone */
     }
     scan.payloads = false;
     scan.at = start;
@@ -532,7 +532,7 @@ static enum status locate_in(struct shard_log *log, const struct segment *segmen
                             .last_at = at};
     segment_scan_close(&scan);
     if (status == STATUS_OK && found.point.end != end) {
-        return STATUS_CORRUPT;
+        return STATUS_NOT_FOUND;
     }
     if (status == STATUS_OK) {
         *out = found;
@@ -569,7 +569,7 @@ enum status log_locate_end(struct shard_log *log, uint64_t end, struct located *
         }
     }
     enum status status = locate_in(log, segment, end, start, out);
-    if (status == STATUS_CORRUPT && start > 0) {
+    if ((status == STATUS_CORRUPT || status == STATUS_NOT_FOUND) && start > 0) {
         status = locate_in(log, segment, end, 0, out);
     }
     return status == STATUS_MORE ? STATUS_CORRUPT : status;

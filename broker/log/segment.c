@@ -348,3 +348,38 @@ enum status segment_index_build(const struct disk *disk, const char *path, uint6
     *out = index;
     return STATUS_OK;
 }
+
+/* Damage has no length of its own: the next header that is one ends it. Anything else in a payload
+ * that looks like the magic fails the header's checksum. */
+bool segment_scan_resync(struct segment_scan *s, uint64_t at, uint64_t above, uint64_t *out)
+{
+    uint8_t magic[4];
+    put_u32(magic, BATCH_MAGIC);
+    struct buf chunk = {0};
+    bool found = false;
+    while (!found && at + BATCH_HEADER_BYTES <= s->limit &&
+           buf_reserve(&chunk, SCAN_CHUNK_BYTES) == STATUS_OK) {
+        uint64_t rest = s->limit - at;
+        size_t want = rest < SCAN_CHUNK_BYTES ? (size_t)rest : SCAN_CHUNK_BYTES, got = 0;
+        if (disk_read_all(s->disk, s->fd, chunk.data, want, at, &got) != STATUS_OK ||
+            got < BATCH_HEADER_BYTES) {
+            break;
+        }
+        size_t from = 0, last = got - BATCH_HEADER_BYTES;
+        while (!found && from <= last) {
+            const uint8_t *hit = memmem(chunk.data + from, got - from, magic, sizeof(magic));
+            size_t hit_at = hit == NULL ? SIZE_MAX : (size_t)(hit - chunk.data);
+            if (hit_at > last) {
+                break;
+            }
+            struct batch_header h;
+            found = batch_header_decode(bytes_of(hit, got - hit_at), &h) == STATUS_OK &&
+                    h.shard == s->shard && h.base_offset > above;
+            *out = found ? h.base_offset : *out;
+            from = hit_at + 1;
+        }
+        at += last + 1;
+    }
+    buf_release(&chunk);
+    return found;
+}

@@ -68,3 +68,6 @@ void segment_scan_close(struct segment_scan *s);
  * does it have more than the header. */
 NODISCARD enum status segment_scan_next(struct segment_scan *s, struct batch_header *out,
                                         struct bytes *out_batch);
+/* The offset of the first batch behind `at` that looks good by its header and lies above `above`;
+ * false: there is none below the limit, or it cannot be read. */
+bool segment_scan_resync(struct segment_scan *s, uint64_t at, uint64_t above, uint64_t *out);

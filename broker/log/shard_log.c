@@ -45,6 +45,7 @@ void shard_log_recovered(const struct shard_log *log, struct replica_recovered *
         .history = log->history,
         .history_count = log->history_count,
     };
+    shard_log_holes(log, &recovered.holes);
     *out = recovered;
 }
 
@@ -284,7 +285,7 @@ static enum status find_end(struct shard_log *log, uint64_t end, struct located 
     }
     const struct tail_entry *entry = log_tail_entry(log, index);
     if (entry->base + entry->count != end) {
-        return STATUS_CORRUPT;
+        return STATUS_NOT_FOUND;
     }
     struct log_point point = {.end = end, .epoch = entry->epoch, .crc = entry->crc};
     const struct segment *segment = log_segment_holding(log, entry->base, NULL);
@@ -488,21 +489,28 @@ static bool point_in_memory(struct shard_log *log, uint64_t end, struct log_poin
     return false;
 }
 
-bool shard_log_point_at(void *context, uint64_t end, struct log_point *out)
+/* What cannot be read for any reason is damaged, not absent: to take it for another log would cut
+ * what may be committed (docs/replication.md R13). */
+enum status shard_log_point_at(void *context, uint64_t end, struct log_point *out)
 {
     struct shard_log *log = context;
     if (end > log->last.end || end < log->log_start) {
-        return false;
+        return STATUS_NOT_FOUND;
     }
     if (point_in_memory(log, end, out)) {
-        return true;
+        return STATUS_OK;
     }
     struct located located;
-    if (find_end(log, end, &located) != STATUS_OK) {
-        return false;
+    enum status status = find_end(log, end, &located);
+    if (status == STATUS_OK) {
+        *out = located.point;
+    } else if (status != STATUS_NOT_FOUND) {
+        if (damage_parks(log->store, log, STATUS_CORRUPT, 0)) {
+            damage_met(log, end - 1);
+        }
+        status = STATUS_CORRUPT;
     }
-    *out = located.point;
-    return true;
+    return status;
 }
 
 struct replica_log shard_log_points(struct shard_log *log)

@@ -115,6 +115,7 @@ void shard_log_free(struct shard_log *log)
     }
     free(log->segment);
     free(log->history);
+    free(log->hole);
     free(log->tail);
     free(log);
 }

@@ -311,6 +311,7 @@ static enum status open_all(struct store *store, struct error *error)
         status = recover(store, error);
     }
     if (status == STATUS_OK) {
+        log_holes_load(store);
         status = journal_start(store->journal, error);
     }
     if (status == STATUS_OK) {

@@ -6,6 +6,7 @@
  *     member.c     what a leader knows of each other voter, and what to send it next
  *     follower.c   appends (R10 … R12)
  *     move.c       learners (R14), handing the leadership over, installing a copy (2.8)
+ *     holes.c      known damage below the end (2.9)
  *     uncertain.c  the mark of a damaged log (2.9, R13)
  *     durable.c    which effects the disk holds
  *     history.c    where epochs begin in the log
@@ -66,6 +67,12 @@ struct member {
     bool told_near;  /* LEARNED was said since the last LEARN */
 };
 
+/* A voter that a leader with a hole asks for what it lacks. */
+struct asked_voter {
+    struct replica_id id;
+    bool answered, gone; /* it does not have it; it had */
+};
+
 struct replica {
     const struct replica_log *log;
     uint64_t shard, boot;
@@ -101,10 +108,14 @@ struct replica {
     bool uncertain, has_clear_at;
     bool needs_floor; /* promises may be lost, too: silent until the controllers' epoch is known */
     uint64_t uncertain_end, clear_at; /* H of 2.9 */
+    struct replica_holes holes;
 
     /* As a leader. */
     uint32_t granted; /* the highest epoch that this process was granted */
     bool open, stalled;
+    bool filling; /* holes: nothing is written or sent before they are filled */
+    struct asked_voter asked[REPLICA_VOTERS_MAX]; /* all others that may hold something committed */
+    uint32_t asked_count;
     uint64_t epoch_base; /* records from here on are of our epoch (R8) */
     uint64_t progress_ms, flush_ms, start_retry_ms;
     uint32_t voter_count, member_count;
@@ -126,7 +137,10 @@ static inline uint64_t max_u64(uint64_t a, uint64_t b)
 
 /* replica.c */
 struct replica_effect *replica_emit(struct replica_effects *out, enum replica_effect_type type);
-bool replica_point_at(const struct replica *r, uint64_t end, struct log_point *out);
+NODISCARD enum status replica_point_at(const struct replica *r, uint64_t end,
+                                       struct log_point *out);
+/* The log ends at *at, which is below its end: in the journal before whatever comes next (R10). */
+void replica_truncate(struct replica *r, const struct log_point *at, struct replica_effects *out);
 /* Appends to the log in memory and emits WRITE; room must be reserved. */
 void replica_write(struct replica *r, const struct replica_batch *batch, uint32_t first,
                    uint32_t count, struct replica_effects *out);
@@ -169,6 +183,20 @@ void uncertain_received(struct replica *r, const struct replica_append *append,
 void uncertain_check(struct replica *r, struct replica_effects *out);
 void uncertain_clear(struct replica *r, struct replica_effects *out);
 
+/* holes.c */
+NODISCARD enum status holes_on_damage(struct replica *r, const struct replica_input *in,
+                                      struct replica_effects *out);
+NODISCARD enum status holes_on_absent(struct replica *r, const struct replica_input *in,
+                                      struct replica_effects *out);
+/* Leader, when it was granted an epoch: whom to ask, and whether it has to. */
+void holes_on_grant(struct replica *r, const struct replica_input *in);
+void holes_ask(struct replica *r, uint64_t now_ms, struct replica_effects *out);
+/* The log was cut at `end`, or begins at `log_start` now. */
+void holes_cut(struct replica *r, uint64_t end);
+void holes_trim(struct replica *r, uint64_t log_start);
+/* Up to where a copy of ours may count for a commit. */
+uint64_t holes_limit(const struct replica *r);
+
 /* fence.c */
 NODISCARD enum status fence_on_fence(struct replica *r, const struct replica_input *in,
                                      struct replica_effects *out);
@@ -194,6 +222,8 @@ void move_install(struct replica *r, const struct replica_append *append,
 NODISCARD enum status follower_on_append(struct replica *r, const struct replica_append *append,
                                          struct replica_effects *out);
 void follower_synced(struct replica *r, struct replica_effects *out);
+/* Acknowledges what it could not before. */
+void follower_repaired(struct replica *r, struct replica_effects *out);
 
 /* leader.c */
 NODISCARD enum status leader_on_grant(struct replica *r, const struct replica_input *in,
@@ -207,6 +237,8 @@ NODISCARD enum status leader_on_answer(struct replica *r, const struct replica_i
                                        struct replica_effects *out);
 void leader_on_tick(struct replica *r, uint64_t now_ms, struct replica_effects *out);
 void leader_synced(struct replica *r, uint64_t now_ms, struct replica_effects *out);
+/* Appends EPOCH_START, which nothing hinders any more. */
+void leader_begin_epoch(struct replica *r, uint64_t now_ms, struct replica_effects *out);
 void leader_plan_flush(struct replica *r, uint64_t now_ms);
 uint64_t leader_deadline(const struct replica *r);
 
@@ -216,6 +248,7 @@ struct member *member_find(struct replica *r, struct replica_id id);
 bool member_is_reachable(const struct member *m);
 bool member_has_news(const struct replica *r, const struct member *m);
 void member_wake(struct replica *r, struct member *m, struct replica_effects *out);
+void member_restart(struct member *m, uint64_t next); /* it was told nothing in this epoch */
 void member_wake_all(struct replica *r, struct replica_effects *out);
 void member_up(struct replica *r, uint32_t broker, struct replica_effects *out);
 void member_down(struct replica *r, uint32_t broker);

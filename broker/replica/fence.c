@@ -34,6 +34,7 @@ static struct replica_report report_of(const struct replica *r)
         .end = r->last.end,
         .log_start = r->log_start,
         .commit_hint = max_u64(r->commit, r->commit_hint),
+        .holes = r->holes,
     };
 }
 
@@ -49,6 +50,7 @@ void fence_synced(struct replica *r, struct replica_effects *out)
 {
     if (r->report_pending && (r->synced_seq >= r->report_seq || MUTANT(PROMISE_NOT_DURABLE))) {
         r->report_pending = false;
+        r->report.holes = r->holes; /* whatever was found, or repaired, while it waited */
         send_report(&r->report, r->report.promised, out);
     }
 }

@@ -95,6 +95,7 @@ static uint64_t acknowledgeable(const struct replica *r)
 {
     uint64_t verified =
         MUTANT(ACK_UNVERIFIED_SUFFIX) && r->verified > 0 ? r->last.end : r->verified;
+    verified = min_u64(verified, holes_limit(r));
     return MUTANT(ACK_BEFORE_FSYNC) ? verified : min_u64(verified, r->durable_end);
 }
 
@@ -126,15 +127,23 @@ static void refuse(const struct replica *r, const struct replica_append *a, uint
 }
 
 /* R10. What lies below our log start is committed, so every leader has it; at the log start itself
- * we may still know what was there. */
+ * we may still know what was there. Where our own batch cannot be read its crc is not to be had,
+ * but the history still has its epoch; and one process wrote all of an epoch (R6), so the same
+ * epoch at the same offset is the same batch. To take it for another one would cut what may be
+ * committed (R13). */
 static bool holds(const struct replica *r, const struct log_point *point)
 {
     struct log_point own;
     if (point->end < r->log_start) {
         return true;
     }
-    if (!replica_point_at(r, point->end, &own)) {
+    enum status status = replica_point_at(r, point->end, &own);
+    if (status == STATUS_NOT_FOUND) {
         return point->end == r->log_start;
+    }
+    if (status != STATUS_OK) {
+        return history_epoch_below(&r->history, point->end) == point->epoch &&
+               !MUTANT(DAMAGED_IS_ABSENT);
     }
     return own.epoch == point->epoch && own.crc == point->crc;
 }
@@ -153,21 +162,6 @@ static uint32_t first_new(const struct replica *r, const struct replica_append *
         *out_at = at;
     }
     return a->batch_count;
-}
-
-/* In the journal before whatever is written there next (R10). */
-static void truncate_to(struct replica *r, const struct log_point *at, struct replica_effects *out)
-{
-    struct replica_effect *e = replica_emit(out, REPLICA_DO_TRUNCATE);
-    e->seq = MUTANT(TRUNCATE_NOT_DURABLE) ? 0 : durable_take_seq(r);
-    e->end = at->end;
-    e->epoch = r->epoch;
-    durable_truncate(r, at->end);
-    history_cut(&r->history, at->end);
-    bool sealed = r->seal_end <= at->end || MUTANT(SEAL_OUTLIVES_CUT);
-    r->seal_end = sealed ? r->seal_end : 0; /* then the shard is open again */
-    r->last = *at;
-    r->verified = min_u64(r->verified, at->end);
 }
 
 static void learn(struct replica *r, const struct replica_append *a, struct replica_effects *out)
@@ -195,6 +189,15 @@ static bool may_replace(const struct replica *r, const struct log_point *at, uin
     return at->end >= settled && epoch >= history_epoch_below(&r->history, at->end);
 }
 
+/* A log can only be cut behind a batch that can be read. Else that batch is repaired first: the
+ * leader has it, and asks again. */
+static bool may_truncate(const struct replica *r, const struct log_point *at)
+{
+    struct log_point own;
+    enum status status = replica_point_at(r, at->end, &own);
+    return status == STATUS_OK || status == STATUS_NOT_FOUND || MUTANT(DAMAGED_IS_ABSENT);
+}
+
 static void accept(struct replica *r, const struct replica_append *a, struct replica_effects *out)
 {
     struct log_point at;
@@ -204,8 +207,13 @@ static void accept(struct replica *r, const struct replica_append *a, struct rep
             replica_halt(r, out);
             return;
         }
+        if (at.end < r->last.end && !may_truncate(r, &at)) {
+            r->verified = max_u64(r->verified, at.end);
+            learn(r, a, out); /* a new log start may make the repair easier, or needless */
+            return;
+        }
         if (at.end < r->last.end) {
-            truncate_to(r, &at, out);
+            replica_truncate(r, &at, out);
         }
         replica_write(r, &a->batches[first], first, a->batch_count - first, out);
     }
@@ -257,6 +265,13 @@ void follower_synced(struct replica *r, struct replica_effects *out)
     }
     uncertain_check(r, out);
     if (r->owes_answer || acknowledgeable(r) > r->acked) {
+        acknowledge(r, out);
+    }
+}
+
+void follower_repaired(struct replica *r, struct replica_effects *out)
+{
+    if (r->role == REPLICA_FOLLOWING && r->epoch != 0 && acknowledgeable(r) > r->acked) {
         acknowledge(r, out);
     }
 }

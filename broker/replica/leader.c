@@ -49,6 +49,7 @@ static void start_leading(struct replica *r, const struct replica_input *in)
     r->leader = r->self;
     r->leader_boot = r->boot;
     r->open = r->stalled = false;
+    holes_on_grant(r, in);
     r->epoch_base = r->verified = r->last.end;
     r->flush_ms = REPLICA_NEVER;
     r->progress_ms = in->now_ms;
@@ -90,8 +91,20 @@ enum status leader_on_grant(struct replica *r, const struct replica_input *in,
         return STATUS_OK;
     }
     start_leading(r, in);
-    ask_epoch_start(r, in->now_ms, out);
+    if (r->filling) {
+        holes_ask(r, in->now_ms, out);
+    } else {
+        ask_epoch_start(r, in->now_ms, out);
+    }
     return STATUS_OK;
+}
+
+void leader_begin_epoch(struct replica *r, uint64_t now_ms, struct replica_effects *out)
+{
+    r->filling = r->stalled = false;
+    r->progress_ms = now_ms;
+    r->epoch_base = r->verified = r->last.end;
+    ask_epoch_start(r, now_ms, out);
 }
 
 enum status leader_on_proposed(struct replica *r, const struct replica_input *in,
@@ -135,8 +148,10 @@ enum status leader_on_retain(struct replica *r, const struct replica_input *in,
     if (in->offset <= r->log_start) {
         return STATUS_STALE;
     }
-    if (in->offset > r->commit || !replica_point_at(r, in->offset, &point)) {
-        return STATUS_INVALID;
+    enum status status =
+        in->offset > r->commit ? STATUS_NOT_FOUND : replica_point_at(r, in->offset, &point);
+    if (status != STATUS_OK) {
+        return status == STATUS_NOT_FOUND ? STATUS_INVALID : STATUS_BUSY; /* to be repaired first */
     }
     if (r->seal_end != 0 && in->offset >= r->seal_end) {
         return STATUS_SEALED; /* who begins behind a SEAL does not know of it, and may lead (2.12)
@@ -289,12 +304,13 @@ void leader_plan_flush(struct replica *r, uint64_t now_ms)
 
 static bool may_stall(const struct replica *r)
 {
-    return !r->stalled && r->last.end > r->epoch_base && r->commit < r->last.end;
+    bool waits = r->last.end > r->epoch_base && r->commit < r->last.end;
+    return !r->stalled && (waits || r->filling);
 }
 
 static bool must_start_epoch(const struct replica *r)
 {
-    return r->last.end == r->epoch_base;
+    return r->last.end == r->epoch_base && !r->filling;
 }
 
 void leader_on_tick(struct replica *r, uint64_t now_ms, struct replica_effects *out)
@@ -320,7 +336,9 @@ void leader_on_tick(struct replica *r, uint64_t now_ms, struct replica_effects *
     if (r->heir.broker != 0 && now_ms >= r->handover_ms) {
         r->heir = (struct replica_id){0}; /* nobody came for it: we go on */
     }
-    if (must_start_epoch(r) && now_ms >= r->start_retry_ms) {
+    if (r->filling && now_ms >= r->start_retry_ms) {
+        holes_ask(r, now_ms, out);
+    } else if (must_start_epoch(r) && now_ms >= r->start_retry_ms) {
         ask_epoch_start(r, now_ms, out); /* the shell found no memory for it */
     }
 }
@@ -339,7 +357,7 @@ uint64_t leader_deadline(const struct replica *r)
     if (r->heir.broker != 0) {
         deadline = min_u64(deadline, r->handover_ms);
     }
-    if (must_start_epoch(r)) {
+    if (must_start_epoch(r) || r->filling) {
         deadline = min_u64(deadline, r->start_retry_ms);
     }
     return deadline;

@@ -12,6 +12,14 @@ void member_init(struct member *m, struct replica_id id, uint64_t next)
     };
 }
 
+void member_restart(struct member *m, uint64_t next)
+{
+    bool connected = m->connected, learner = m->learner;
+    member_init(m, m->id, next);
+    m->connected = connected;
+    m->learner = learner;
+}
+
 struct member *member_find(struct replica *r, struct replica_id id)
 {
     for (uint32_t i = 0; i < r->member_count; i++) {
@@ -186,21 +194,22 @@ enum status member_answered(struct replica *r, struct member *m,
  * false when the log cannot say. */
 static bool next_point(const struct replica *r, struct member *m, struct log_point *out)
 {
-    if (!m->needs_copy && replica_point_at(r, m->next, out)) {
-        return true;
+    enum status status = m->needs_copy ? STATUS_NOT_FOUND : replica_point_at(r, m->next, out);
+    if (status != STATUS_NOT_FOUND) {
+        return status == STATUS_OK; /* what is damaged is repaired first; DAMAGE wakes us */
     }
     if (m->needs_copy || m->next <= r->log_start) {
         if (m->state == MEMBER_STREAM) {
             probe_from(m, m->next, false);
         }
         m->needs_copy = r->log_start > 0;
-        return replica_point_at(r, r->log_start, out);
+        return replica_point_at(r, r->log_start, out) == STATUS_OK;
     }
     /* Not a boundary of our log: the follower named it. Our newest epoch start below it is one. */
     struct replica_answer from = {.probed = m->next, .end = m->next};
     bool guess;
     m->next = search_next(r, &from, &guess);
-    return replica_point_at(r, m->next, out);
+    return replica_point_at(r, m->next, out) == STATUS_OK;
 }
 
 enum status replica_next_append(struct replica *r, struct replica_id to, uint64_t now_ms,
@@ -213,7 +222,7 @@ enum status replica_next_append(struct replica *r, struct replica_id to, uint64_
     }
     m->woken = false;
     struct log_point prev;
-    if (!member_has_news(r, m) || !next_point(r, m, &prev)) {
+    if (r->filling || !member_has_news(r, m) || !next_point(r, m, &prev)) {
         return STATUS_NOT_FOUND;
     }
     m->offered = true;

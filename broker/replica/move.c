@@ -131,6 +131,7 @@ void move_install(struct replica *r, const struct replica_append *append,
     }
     history_restart(&r->history, at->epoch, at->end);
     r->seal_end = 0;
+    r->holes = (struct replica_holes){0};
     r->last = *at;
     r->log_start = at->end;
     r->verified = at->end;

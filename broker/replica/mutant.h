@@ -33,6 +33,10 @@ enum replica_mutant {
     MUTANT_SEAL_OUTLIVES_CUT = 43,     /* 2.12: a SEAL that was truncated closes the shard still */
     MUTANT_WRITES_BEHIND_SEAL = 44,    /* 2.12: a closed shard takes records */
     MUTANT_ACK_BEFORE_PROMISE = 47,    /* 2.7: acknowledges an epoch whose promise is not synced */
+    MUTANT_LEADS_WITH_HOLES = 50,      /* 2.9: begins its epoch with damage that it knows of */
+    MUTANT_TRUNCATES_UNASKED = 51, /* 2.9: one voter that lacks a hole's batches speaks for all */
+    MUTANT_DAMAGED_IS_ABSENT = 52, /* R13: a batch that cannot be read is taken for another one */
+    MUTANT_ACK_OVER_HOLE = 53,     /* R9: acknowledges what it knows to be damaged here */
     MUTANT_TIP_UNCONFIRMED = 70,       /* 2.10: a leader that was deposed says what is newest */
     MUTANT_TIP_OF_PROMISED = 71,       /* 2.10: who has promised more says that it follows */
 };

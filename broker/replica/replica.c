@@ -15,20 +15,35 @@ struct replica_effect *replica_emit(struct replica_effects *out, enum replica_ef
     return e;
 }
 
-bool replica_point_at(const struct replica *r, uint64_t end, struct log_point *out)
+enum status replica_point_at(const struct replica *r, uint64_t end, struct log_point *out)
 {
     if (end < r->log_start || end > r->last.end) {
-        return false;
+        return STATUS_NOT_FOUND;
     }
     if (end == r->last.end) {
         *out = r->last;
-        return true;
+        return STATUS_OK;
     }
     if (end == 0) {
         *out = (struct log_point){0};
-        return true;
+        return STATUS_OK;
     }
     return r->log->point_at(r->log->context, end, out);
+}
+
+void replica_truncate(struct replica *r, const struct log_point *at, struct replica_effects *out)
+{
+    struct replica_effect *e = replica_emit(out, REPLICA_DO_TRUNCATE);
+    e->seq = MUTANT(TRUNCATE_NOT_DURABLE) ? 0 : durable_take_seq(r);
+    e->end = at->end;
+    e->epoch = r->epoch;
+    durable_truncate(r, at->end);
+    history_cut(&r->history, at->end);
+    holes_cut(r, at->end);
+    bool sealed = r->seal_end <= at->end || MUTANT(SEAL_OUTLIVES_CUT);
+    r->seal_end = sealed ? r->seal_end : 0; /* then the shard is open again */
+    r->last = *at;
+    r->verified = min_u64(r->verified, at->end);
 }
 
 void replica_write(struct replica *r, const struct replica_batch *batch, uint32_t first,
@@ -71,6 +86,7 @@ void replica_move_log_start(struct replica *r, uint64_t offset, struct replica_e
 {
     r->log_start = offset;
     history_trim(&r->history, offset);
+    holes_trim(r, offset);
     replica_emit(out, REPLICA_DO_LOG_START)->end = offset;
 }
 
@@ -78,7 +94,7 @@ void replica_leave_epoch(struct replica *r, struct replica_effects *out)
 {
     if (r->role == REPLICA_LEADING) {
         r->role = REPLICA_FOLLOWING;
-        r->open = r->stalled = false;
+        r->open = r->stalled = r->filling = false;
         r->heir = (struct replica_id){0};
         r->member_count = 0;
         replica_emit(out, REPLICA_DO_STEP_DOWN)->epoch = r->epoch;
@@ -133,9 +149,12 @@ struct replica *replica_new(const struct replica_recovered *recovered,
         .uncertain_end = recovered->uncertain_end,
         .seal_end = recovered->seal_end <= recovered->last.end ? recovered->seal_end : 0,
         .needs_floor = recovered->uncertain && !MUTANT(NO_FLOOR),
+        .holes = recovered->holes,
         .next_seq = 1,
         .flush_ms = REPLICA_NEVER,
     };
+    holes_cut(r, r->last.end);
+    holes_trim(r, r->log_start);
     if (copy_history(r, recovered) != STATUS_OK) {
         replica_free(r);
         return NULL;
@@ -198,6 +217,10 @@ static enum status dispatch(struct replica *r, const struct replica_input *in,
         return move_on_learn(r, in, out);
     case REPLICA_HANDOVER:
         return move_on_handover(r, in, out);
+    case REPLICA_DAMAGE:
+        return holes_on_damage(r, in, out);
+    case REPLICA_ABSENT:
+        return holes_on_absent(r, in, out);
     case REPLICA_TICK:
         leader_on_tick(r, in->now_ms, out);
         return STATUS_OK;
@@ -220,7 +243,7 @@ enum status replica_slot(const struct replica *r, struct replica_slot *out)
     if (r->stalled) {
         return STATUS_NO_QUORUM;
     }
-    if (r->heir.broker != 0) {
+    if (r->heir.broker != 0 || r->filling) {
         return STATUS_BUSY;
     }
     *out = (struct replica_slot){
@@ -240,6 +263,9 @@ void replica_view(const struct replica *r, struct replica_view *out)
         .open = r->open,
         .uncertain = r->uncertain,
         .needs_floor = r->needs_floor,
+        .filling = r->filling,
+        .promise_is_durable = r->synced_seq >= r->promise_seq,
+        .holes = r->holes,
         .epoch = r->epoch,
         .promised = r->promised,
         .cfg_ver = r->cfg_ver,

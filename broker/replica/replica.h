@@ -69,10 +69,21 @@ struct replica_config {
 };
 
 /* What the core may ask of the log that the shell keeps: the point at which a batch ends. Answers
- * for every boundary in [log start, end]; false where no batch ends. Reads only. */
+ * for every boundary in [log start, end]. Reads only.
+ *
+ * NOT_FOUND  no batch ends there
+ * CORRUPT    what lies there cannot be read, so nobody can say: damaged is not absent (2.9). The
+ *            shell sees to its repair, and feeds DAMAGE when that has changed anything */
 struct replica_log {
     void *context;
-    bool (*point_at)(void *context, uint64_t end, struct log_point *out);
+    enum status (*point_at)(void *context, uint64_t end, struct log_point *out);
+};
+
+/* Known damage below the end of a log (2.9): from the first damaged offset to behind the last. Its
+ * size does not grow with what is damaged. */
+struct replica_holes {
+    uint32_t count; /* pieces; 0: none is known */
+    uint64_t begin, end;
 };
 
 enum replica_batch_flags {
@@ -120,12 +131,14 @@ struct replica_report {
     bool certain;
     uint32_t promised, last_epoch;
     uint64_t boot, end, log_start, commit_hint;
+    struct replica_holes holes; /* the promise and `end` stand all the same (2.9) */
 };
 
 enum replica_input_type {
     REPLICA_FENCE,    /* a controller asks for a promise: .epoch, .config (every voter of every
                        * configuration that is still possible; STALE if we are not among them, R14) */
-    REPLICA_GRANT,    /* we lead: .epoch, .id, .boot, .config (the voters of the epoch). Every voter
+    REPLICA_GRANT,    /* we lead: .epoch, .id, .boot, .config (the voters of the epoch), .previous
+                       * (those of the configuration before, while that is possible). Every voter
                        * counts as connected until PEER_DOWN says otherwise */
     REPLICA_PROPOSED, /* the shell built a batch in the slot of replica_slot(): .batch */
     REPLICA_SYNCED,   /* the disk holds every effect up to .seq */
@@ -146,6 +159,12 @@ enum replica_input_type {
     REPLICA_HANDOVER,  /* leader: proposals are refused (BUSY) until .id, a voter, holds all of the
                         * log and all of it is committed (HANDED); for REPLICA_HANDOVER_MS at most.
                         * NOT_FOUND: no voter. BUSY: it is not near enough, or not connected */
+    REPLICA_DAMAGE,    /* .holes: what is known to be damaged now; all of it, whenever it changes */
+    REPLICA_ABSENT,    /* leader whose holes are to be filled: the voter .from, which has durably
+                        * promised .epoch, was asked for the batch at .offset and does not have it.
+                        * .gone: something was there, but it is trimmed (.log_start is above) or
+                        * damaged, too (then it was of .gone_epoch; 0: unknown). STALE: of another
+                        * epoch, another hole, or nobody waits */
     REPLICA_TICK,      /* replica_deadline() has passed */
 };
 
@@ -154,8 +173,11 @@ struct replica_input {
     uint64_t now_ms; /* monotonic */
     uint32_t epoch;
     struct replica_id from, id;
-    uint64_t boot, seq, offset;
-    struct replica_config config;
+    uint64_t boot, seq, offset, log_start;
+    bool gone;
+    uint32_t gone_epoch;
+    struct replica_holes holes;
+    struct replica_config config, previous;
     struct replica_batch batch;
     struct replica_append append;
     struct replica_answer answer;
@@ -183,6 +205,8 @@ enum replica_effect_type {
                            * .epoch and .crc. All older batches go, once this is durable (2.8) */
     REPLICA_DO_LEARNED,   /* the learner .to is near: it may become a voter (2.9) */
     REPLICA_DO_HANDED,    /* .to has everything and nothing waits: tell the controllers */
+    REPLICA_DO_REPAIR,    /* leader: nothing is written before the holes, from .end on, are filled:
+                           * ask all voters of all possible configurations for them. Repeated */
     REPLICA_DO_HALT,      /* R12 broken: stop serving the shard, keep all files, raise an alarm */
 };
 
@@ -216,6 +240,7 @@ struct replica_recovered {
                      * FLOOR, appends, fences and grants are STALE */
     uint64_t uncertain_end;
     uint64_t seal_end;                /* where the log's SEAL ends; 0: it has none */
+    struct replica_holes holes;       /* that an earlier boot had met, and not repaired */
     const struct epoch_pair *history; /* oldest first, epochs and starts rising; copied */
     uint32_t history_count;
 };
@@ -234,6 +259,7 @@ void replica_free(struct replica *r);
  *             replica is halted: nothing changed (R17). A refusal that the sender needs is an
  *             effect of OK, not this
  * INVALID     the message contradicts itself: nothing changed
+ * BUSY        RETAIN where the log is damaged: to be repaired first
  * NOT_LEADER  PROPOSED, RETAIN or LEARN while not leading; SEAL or HANDOVER before EPOCH_START is
  *             committed (R7)
  * SEALED      PROPOSED, and the log has a SEAL behind which only control batches may follow; RETAIN
@@ -242,8 +268,9 @@ void replica_free(struct replica *r);
 NODISCARD enum status replica_step(struct replica *r, const struct replica_input *in,
                                    struct replica_effects *out);
 
-/* Where the next proposed batch goes. NOT_LEADER; BUSY while it hands over; NO_QUORUM while a
- * leader is stalled (2.9, "partition isolating the leader": REPLICA_STALL_MS without progress). */
+/* Where the next proposed batch goes. NOT_LEADER; BUSY while it hands over, or fills its holes;
+ * NO_QUORUM while a leader is stalled (2.9, "partition isolating the leader": REPLICA_STALL_MS
+ * without progress). */
 struct replica_slot {
     uint64_t base_offset;
     uint32_t epoch, prev_crc;
@@ -277,7 +304,10 @@ struct replica_view {
     bool open; /* leading, and EPOCH_START is committed (R7) */
     bool uncertain;
     bool needs_floor; /* waits for FLOOR */
-    uint32_t epoch;   /* of the leadership we hold or follow; 0 if none yet */
+    bool filling;     /* leading, and nothing is written before known holes are filled */
+    bool promise_is_durable;
+    struct replica_holes holes;
+    uint32_t epoch; /* of the leadership we hold or follow; 0 if none yet */
     uint32_t promised, cfg_ver;
     struct replica_id leader; /* broker 0: unknown */
     struct log_point last;

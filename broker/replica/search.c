@@ -23,7 +23,7 @@ static uint64_t own_epoch_end(const struct replica *r, uint32_t index)
 static uint64_t boundary_below(const struct replica *r, uint64_t end)
 {
     struct log_point point;
-    if (end <= r->last.end && replica_point_at(r, end, &point)) {
+    if (end <= r->last.end && replica_point_at(r, end, &point) == STATUS_OK) {
         return end;
     }
     for (uint32_t i = r->history.count; i > 0; i--) {

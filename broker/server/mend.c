@@ -23,7 +23,19 @@ enum status mend_open(struct server *s)
                                         .period_ms = s->config->scrub_period_ms,
                                         .rate = s->config->scrub_rate};
     s->scrub = scrub_new(&scrub);
-    return s->scrub == NULL ? STATUS_NO_MEMORY : STATUS_OK;
+    if (s->scrub == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    repairs_resume(s->repairs);
+    return STATUS_OK;
+}
+
+void mend_repair(void *context, const struct shard *shard, uint64_t offset)
+{
+    struct server *s = context;
+    if (s->repairs != NULL) {
+        repairs_damaged(s->repairs, shard->log, offset);
+    }
 }
 
 void mend_close(struct server *s)

@@ -155,6 +155,9 @@ static void fill_report(void *to, const void *item)
     row->message.end = r->report.end;
     row->message.log_start = r->report.log_start;
     row->message.commit_hint = r->report.commit_hint;
+    row->message.holes = r->report.holes.count;
+    row->message.holes_begin = r->report.holes.begin;
+    row->message.holes_end = r->report.holes.end;
 }
 
 static void fill_leading(void *to, const void *item)
@@ -377,6 +380,7 @@ static void grant(struct controllers *c, const Weir__GrantShard *m)
         .replica = {.broker = m->replica->broker, .disk_gen = m->replica->disk_gen},
         .boot = m->boot,
         .config = config_of(m->config),
+        .previous = config_of(m->prev_config),
     };
     enum status status = shard_grant(shard, &order);
     if (status != STATUS_OK) {

@@ -18,6 +18,7 @@ struct repair {
     uint64_t until_ms; /* reads wait until then; 0: they do not any more */
     enum repair_state state;
     bool counted, failed_told;
+    struct shard_absence absence; /* what the broker that is asked now says of the hole */
     struct log_check check;
     struct log_patch patch;
     struct buf data;
@@ -58,11 +59,25 @@ static struct repair *repair_of(const struct repairs *set, uint64_t shard)
     return NULL;
 }
 
+static void start_others(struct repairs *set);
+
+/* What is known of it has changed: the core reports it, and may wait for it. */
+static void tell_core(const struct repair *r)
+{
+    struct shard *shard = shards_find(r->set->options.shards, r->shard);
+    if (shard != NULL) {
+        shard_damaged(shard);
+    }
+}
+
 /* Whoever reads goes on, or meets the next damage, or is told. */
 static void end(struct repair *r, bool repaired)
 {
     struct repairs *set = r->set;
     struct shard_log *log = log_of(r);
+    if (!set->closing) {
+        tell_core(r);
+    }
     net_timer_stop(set->options.loop, &r->timer);
     list_remove(&r->node);
     set->count--;
@@ -71,10 +86,20 @@ static void end(struct repair *r, bool repaired)
     if (log != NULL && !set->closing) {
         shard_log_repaired(log, repaired);
     }
+    if (repaired && !set->closing) {
+        start_others(set);
+    }
 }
 
 static void find(struct repair *r);
 static void ask(struct repair *r);
+
+static bool is_hole(const struct shard *shard, uint64_t offset)
+{
+    struct replica_holes holes;
+    shard_log_holes(shard->log, &holes);
+    return holes.count > 0 && holes.begin <= offset && offset < holes.end;
+}
 
 static void paused(struct net_timer *timer)
 {
@@ -116,7 +141,37 @@ static void pause(struct repair *r)
     }
 }
 
+/* This broker does not have it: the core may want to know. Then the next one is asked. */
+static void pass_over(struct repair *r)
+{
+    struct shard *shard = shards_find(r->set->options.shards, r->shard);
+    r->set->counters.refused++;
+    r->data.size = 0;
+    r->next++;
+    if (shard != NULL && r->absence.promised != 0) {
+        shard_absent(shard, &r->absence);
+    }
+    if (shard != NULL && !is_hole(shard, r->check.point.end)) {
+        end(r, true); /* the log ends there now, or begins behind it */
+        return;
+    }
+    ask(r);
+}
+
+/* Nothing is wrong where it was looked for; but while the list says so, it is looked at again. */
+static void finish(struct repair *r)
+{
+    const struct shard *shard = shards_find(r->set->options.shards, r->shard);
+    if (shard != NULL && !r->set->closing && is_hole(shard, r->offset) && r->offset < shard->end) {
+        pause(r);
+        return;
+    }
+    end(r, true);
+}
+
 /* ---- writing ---- */
+
+static void write(struct repair *r, bool partial);
 
 static void patched(struct log_patch *patch)
 {
@@ -129,6 +184,7 @@ static void patched(struct log_patch *patch)
               "shard %016llx: damage at offset %llu is repaired up to %llu from broker-%u",
               (unsigned long long)r->shard, (unsigned long long)patch->point.end,
               (unsigned long long)patch->end, r->broker[r->next]);
+        shard_log_clear_hole(patch->log, patch->point.end, patch->end);
         end(r, true);
     } else if (set->closing || patch->status == STATUS_CANCELLED) {
         end(r, false);
@@ -138,16 +194,18 @@ static void patched(struct log_patch *patch)
         r->offset = patch->blocked; /* what lies behind, first: it says how this ends */
         find(r);
     } else if (patch->status == STATUS_NOT_FOUND) {
-        end(r, true); /* the log is another one now */
+        finish(r); /* the log is another one now */
+    } else if (!patch->partial && patch->status == STATUS_CORRUPT) {
+        write(r, true); /* as much of it as is ours */
     } else {
-        set->counters.refused++;
-        r->data.size = 0;
-        r->next++;
-        ask(r);
+        if (patch->status != STATUS_CORRUPT) {
+            r->absence.promised = 0; /* it says nothing about them */
+        }
+        pass_over(r);
     }
 }
 
-static void write(struct repair *r)
+static void write(struct repair *r, bool partial)
 {
     struct shard_log *log = log_of(r);
     if (log == NULL || r->set->closing) {
@@ -161,17 +219,41 @@ static void write(struct repair *r)
                                   .point = r->check.point,
                                   .has_point = r->check.has_point,
                                   .data = buf_bytes(&r->data),
+                                  .partial = partial,
                                   .done = patched,
                                   .owner = r};
     enum status status = store_patch(shards_store(r->set->options.shards), &r->patch);
     if (status == STATUS_NOT_FOUND) {
-        end(r, true);
+        finish(r);
     } else if (status != STATUS_OK) {
         pause(r);
     }
 }
 
 /* ---- asking ---- */
+
+/* What it says of the hole's first batch counts also when the data does not fit. */
+static enum status take_reply(struct repair *r, const struct session_reply *reply)
+{
+    Weir__RepairData *data = weir__repair_data__unpack(NULL, reply->body.size, reply->body.data);
+    if (data == NULL) {
+        return STATUS_INVALID;
+    }
+    if (r->data.size == 0) {
+        r->absence = (struct shard_absence){
+            .from = {.broker = r->broker[r->next], .disk_gen = data->disk_gen},
+            .offset = r->check.point.end,
+            .log_start = data->log_start,
+            .promised = data->promised,
+            .gone = data->gone,
+            .gone_epoch = data->gone_epoch
+        };
+    }
+    weir__repair_data__free_unpacked(data, NULL);
+    return reply->attachment.size > 0
+               ? buf_append(&r->data, reply->attachment.data, reply->attachment.size)
+               : STATUS_NOT_FOUND;
+}
 
 static void answered(struct session_request *request, const struct session_reply *reply)
 {
@@ -181,22 +263,18 @@ static void answered(struct session_request *request, const struct session_reply
         end(r, false);
         return;
     }
-    if (status == STATUS_OK && reply->attachment.size > 0) {
-        status = buf_append(&r->data, reply->attachment.data, reply->attachment.size);
-    } else if (status == STATUS_OK) {
-        status = STATUS_NOT_FOUND;
-    }
+    bool first = r->data.size == 0;
     if (status == STATUS_OK) {
-        write(r);
+        status = take_reply(r, reply);
+    }
+    if (status == STATUS_OK || !first) {
+        write(r, status != STATUS_OK); /* what came is all that there is */
         return;
     }
     trace(TRACE_DEBUG, "repair", "shard %016llx: broker-%u does not have offset %llu: %s",
           (unsigned long long)r->shard, r->broker[r->next], (unsigned long long)r->check.point.end,
           status_text(status));
-    r->set->counters.refused++;
-    r->data.size = 0;
-    r->next++;
-    ask(r);
+    pass_over(r);
 }
 
 /* Behind the last batch that came, or where the damage begins. */
@@ -219,6 +297,7 @@ static void ask(struct repair *r)
     for (; r->next < r->broker_count; r->next++, r->data.size = 0) {
         if (r->data.size == 0) {
             r->want_bytes = REPAIR_BYTES;
+            r->absence.promised = 0;
         }
         struct session *session = peers_session(r->set->options.peers, r->broker[r->next]);
         if (session == NULL) {
@@ -277,6 +356,9 @@ static void found(struct log_check *check)
                   (unsigned long long)r->shard, (unsigned long long)check->segment,
                   (unsigned long long)check->at, (unsigned long long)check->point.end);
         }
+        shard_log_clear_hole(check->log, r->offset, check->point.end); /* good up to there */
+        shard_log_note_hole(check->log, check->point.end, check->hole_end);
+        tell_core(r);
         choose(r);
         r->data.size = 0;
         ask(r);
@@ -289,7 +371,10 @@ static void found(struct log_check *check)
     } else if (check->status == STATUS_NO_MEMORY) {
         pause(r);
     } else {
-        end(r, true); /* nothing is wrong there, or it is gone */
+        if (check->status == STATUS_MORE) { /* nothing is wrong from there to the segment's end */
+            shard_log_clear_hole(check->log, r->offset, check->point.end);
+        }
+        finish(r); /* or it is gone */
     }
 }
 
@@ -306,7 +391,7 @@ static void find(struct repair *r)
         segment = next;
     }
     if (!any) {
-        end(r, true);
+        finish(r);
         return;
     }
     r->state = REPAIR_FIND;
@@ -366,6 +451,25 @@ void repairs_damaged(struct repairs *set, struct shard_log *log, uint64_t offset
     }
 }
 
+/* Of the shards whose damage is known, those that nobody works on. */
+static void start_others(struct repairs *set)
+{
+    struct shards *shards = set->options.shards;
+    for (struct shard *shard = shards_next(shards, NULL); shard != NULL && set->count < REPAIRS_MAX;
+         shard = shards_next(shards, shard)) {
+        struct replica_holes holes;
+        shard_log_holes(shard->log, &holes);
+        if (holes.count > 0 && repair_of(set, shard->id) == NULL) {
+            repairs_damaged(set, shard->log, holes.begin);
+        }
+    }
+}
+
+void repairs_resume(struct repairs *set)
+{
+    start_others(set);
+}
+
 /* ---- the set ---- */
 
 struct repairs *repairs_new(const struct repairs_options *options)
@@ -411,8 +515,12 @@ bool repairs_hole(const struct repairs *set, uint64_t shard, uint64_t *out_offse
 uint32_t repairs_holes(const struct repairs *set)
 {
     uint32_t count = 0;
-    LIST_FOR_EACH (node, &set->active) {
-        count += CONTAINER_OF(node, struct repair, node)->counted ? 1 : 0;
+    struct shards *shards = set->options.shards;
+    for (struct shard *shard = shards_next(shards, NULL); shard != NULL;
+         shard = shards_next(shards, shard)) {
+        struct replica_holes holes;
+        shard_log_holes(shard->log, &holes);
+        count += holes.count > 0 ? 1 : 0;
     }
     return count;
 }

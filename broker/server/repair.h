@@ -6,6 +6,10 @@
  * chain of checksums closes exactly (store_patch()). Reads wait meanwhile, REPAIR_WAIT_MS at most.
  * What nobody can give now is tried again and again, and told: it is an alarm.
  *
+ * What is known to be damaged is in the shard's log (shard_log_note_hole()) and in its core, which
+ * reports it to controllers and begins no epoch before it is repaired; what others say that they do
+ * not have goes to the core, too (shard_absent()).
+ *
  * One repair of a shard at a time, REPAIRS_MAX in all. One home thread, that of the loop. */
 #pragma once
 
@@ -43,7 +47,7 @@ struct repair_counters {
 struct repairs;
 
 /* Sets the store's repairer. NULL: out of memory. Everything in the options is borrowed. */
-struct repairs *set_new(const struct repairs_options *options);
+struct repairs *repairs_new(const struct repairs_options *options);
 /* Before the loop's sessions are closed: nothing new is begun. */
 void repairs_close(struct repairs *set);
 /* After the store and the loop's sessions are closed. NULL is fine. */
@@ -51,6 +55,9 @@ void repairs_free(struct repairs *set);
 
 /* The batch at `offset`, or one not far behind it, is damaged. */
 void repairs_damaged(struct repairs *set, struct shard_log *log, uint64_t offset);
+
+/* Goes on with what an earlier boot has left. */
+void repairs_resume(struct repairs *set);
 
 /* Where the first damaged piece is that is known and not repaired yet. False: none. */
 bool repairs_hole(const struct repairs *set, uint64_t shard, uint64_t *out_offset);

@@ -20,6 +20,40 @@ void repair_serve_init(struct repair_serve *serve, struct shards *shards, uint64
     *serve = (struct repair_serve){.shards = shards, .served = served};
 }
 
+/* Who has forgotten promises (2.9) has none that counts. */
+static void describe(const struct shard *shard, Weir__RepairData *data)
+{
+    struct replica_view view;
+    replica_view(shard->replica, &view);
+    data->end = view.last.end;
+    data->last_epoch = view.last.epoch;
+    data->promised = view.promise_is_durable && !view.needs_floor ? view.promised : 0;
+    data->disk_gen = shard->self.disk_gen;
+    data->log_start = view.log_start;
+}
+
+/* It is not here: did it never come, or was it trimmed, or is it damaged, too? */
+static void reply_without(struct repair_serve *serve, struct session_call *call, uint64_t shard_id,
+                          uint64_t offset, bool damaged)
+{
+    Weir__RepairData data;
+    weir__repair_data__init(&data);
+    const struct shard *shard = shards_find(serve->shards, shard_id);
+    if (shard == NULL) {
+        session_reply_error(call, STATUS_NOT_FOUND, NULL, "there is no replica here");
+        return;
+    }
+    describe(shard, &data);
+    uint32_t count;
+    const struct epoch_pair *history = replica_history(shard->replica, &count);
+    for (uint32_t i = 0; i < count && damaged && history[i].start <= offset; i++) {
+        data.gone_epoch = history[i].epoch;
+    }
+    data.gone = damaged || offset < data.log_start;
+    data.absent = !data.gone;
+    session_reply(call, (struct session_payload){.body = &data.base});
+}
+
 static void reply(struct repair_serve *serve, struct session_call *call, uint64_t shard_id,
                   const struct bytes *pieces, uint32_t count, uint64_t next)
 {
@@ -28,10 +62,7 @@ static void reply(struct repair_serve *serve, struct session_call *call, uint64_
     data.next = next;
     const struct shard *shard = shards_find(serve->shards, shard_id);
     if (shard != NULL) {
-        struct replica_view view;
-        replica_view(shard->replica, &view);
-        data.end = view.last.end;
-        data.last_epoch = view.last.epoch;
+        describe(shard, &data);
     }
     ++*serve->served;
     session_reply(
@@ -42,11 +73,13 @@ static void read_done(struct log_read *read)
 {
     struct served *s = read->owner;
     s->serve->reading--;
-    if (read->status != STATUS_OK) {
+    if (read->status == STATUS_CORRUPT || read->status == STATUS_IO) {
+        reply_without(s->serve, s->call, s->shard, read->offset, true);
+    } else if (read->status != STATUS_OK) {
         session_reply_error(s->call, read->status, NULL, "it cannot be read here: %s",
                             status_text(read->status));
     } else if (read->first_base != read->offset) {
-        session_reply_error(s->call, STATUS_NOT_FOUND, NULL, "no batch begins there");
+        reply_without(s->serve, s->call, s->shard, read->offset, false);
     } else {
         struct bytes piece = buf_bytes(&read->data);
         reply(s->serve, s->call, s->shard, &piece, 1, read->next);
@@ -65,7 +98,7 @@ static bool from_tail(struct repair_serve *serve, struct session_call *call,
         return false;
     }
     if (batch[0].base != offset) {
-        session_reply_error(call, STATUS_NOT_FOUND, NULL, "no batch begins there");
+        reply_without(serve, call, shard->id, offset, false);
         return true;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -113,6 +146,8 @@ static void repair_get(struct repair_serve *serve, struct session_call *call)
     size_t max_bytes = get->max_bytes < REPAIR_BYTES_MAX ? get->max_bytes : REPAIR_BYTES_MAX;
     if (shard == NULL) {
         session_reply_error(call, STATUS_NOT_FOUND, NULL, "there is no replica here");
+    } else if (get->offset >= shard->end || get->offset < shard->log_start) {
+        reply_without(serve, call, shard->id, get->offset, false);
     } else if (!from_tail(serve, call, shard, get->offset, max_bytes)) {
         from_segments(serve, call, shard, get->offset, max_bytes);
     }

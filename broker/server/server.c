@@ -122,6 +122,7 @@ static const struct shards_hooks shards_hooks_of_server = {
     .sealed = hook_sealed,
     .resign = hook_resign,
     .learned = hook_learned,
+    .repair = mend_repair,
     .dropped = hook_dropped,
     .seal = hook_seal,
     .is_connected = hook_is_connected,

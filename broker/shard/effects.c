@@ -196,6 +196,9 @@ static void carry_out(struct shard *shard, const struct replica_effect *e,
     case REPLICA_DO_HANDED:
         set->hooks.resign(set->hooks.context, shard, e->epoch, 0, e->to.broker);
         break;
+    case REPLICA_DO_REPAIR:
+        set->hooks.repair(set->hooks.context, shard, e->end);
+        break;
     case REPLICA_DO_WRITE:
         do_write(shard, e, batches);
         break;

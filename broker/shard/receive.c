@@ -226,6 +226,7 @@ enum status shard_grant(struct shard *shard, const struct shard_grant *grant)
     in->id = grant->replica;
     in->boot = grant->boot;
     in->config = grant->config;
+    in->previous = grant->previous;
     enum status status = shard_step(shard, NULL);
     if (status == STATUS_OK && shard->role == REPLICA_LEADING) {
         tell_who_is_away(shard, &grant->config);
@@ -234,6 +235,31 @@ enum status shard_grant(struct shard *shard, const struct shard_grant *grant)
         }
     }
     return status;
+}
+
+void shard_damaged(struct shard *shard)
+{
+    if (shard->set->out || shard->set->closing) {
+        return;
+    }
+    shard_log_holes(shard->log, &shard_input(shard, REPLICA_DAMAGE)->holes);
+    status_ignore(shard_step(shard, NULL), "STALE: halted; no memory: said again with the next");
+}
+
+void shard_absent(struct shard *shard, const struct shard_absence *absence)
+{
+    if (shard->set->out || shard->set->closing) {
+        return;
+    }
+    struct replica_input *in = shard_input(shard, REPLICA_ABSENT);
+    in->from = absence->from;
+    in->epoch = absence->promised;
+    in->offset = absence->offset;
+    in->log_start = absence->log_start;
+    in->gone = absence->gone;
+    in->gone_epoch = absence->gone_epoch;
+    status_ignore(shard_step(shard, NULL), "STALE: nobody waits for it");
+    shard_damaged(shard); /* the log may have been cut or trimmed for it */
 }
 
 enum status shard_seal(struct shard *shard)

@@ -62,6 +62,9 @@ struct shards_hooks {
      * that broker, which has all of the log; 0: nobody. */
     void (*resign)(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised,
                    uint32_t heir);
+    /* Leads, and writes nothing before its log's holes from `offset` on are filled: all other
+     * voters are to be asked, and what they lack goes to shard_absent(). Repeated. */
+    void (*repair)(void *context, const struct shard *shard, uint64_t offset);
     /* Leader: this learner lags so little that it may become a voter. */
     void (*learned)(void *context, const struct shard *shard, struct replica_id learner);
     void (*dropped)(void *context, uint64_t shard);
@@ -226,6 +229,7 @@ struct shard_grant {
     struct replica_id replica;
     uint64_t boot;
     struct replica_config config;
+    struct replica_config previous; /* while it is still possible; no voters: it is not */
 };
 NODISCARD enum status shard_grant(struct shard *shard, const struct shard_grant *grant);
 
@@ -247,6 +251,20 @@ NODISCARD enum status shard_hand_over(struct shard *shard, struct replica_id hei
  * lasts puts get NO_QUORUM at once, those that wait UNCERTAIN, and the controllers are told
  * (hooks->resign): they have another one lead, if they see a majority. */
 void shard_alone(struct shard *shard, bool alone);
+
+/* What is known of damage in its log has changed (shard_log_holes()), or something can be read again
+ * that could not be. */
+void shard_damaged(struct shard *shard);
+
+/* A voter that has durably promised `promised` does not have the batch at `offset`. `gone`: it had
+ * something there, of `gone_epoch`, and has trimmed it, up to log_start, or it is damaged, too. */
+struct shard_absence {
+    struct replica_id from;
+    uint64_t offset, log_start;
+    uint32_t promised, gone_epoch;
+    bool gone;
+};
+void shard_absent(struct shard *shard, const struct shard_absence *absence);
 
 /* Leader: others confirmed that it led at `at_ms` (docs/replication.md 2.10). */
 void shard_confirmed(struct shard *shard, uint64_t at_ms);

@@ -122,14 +122,17 @@ static uint32_t leading(const struct election *e, uint32_t id)
     return b == NULL ? 0 : b->leading;
 }
 
-/* Among equal logs: whoever stays in the configuration, then the heir, then one that is fit
- * to lead, then who leads least, then who should. */
+/* Among equal logs: whoever stays in the configuration, then one without holes, then the heir, then
+ * one that is fit to lead, then who leads least, then who should. */
 static bool suits_better(const struct election *e, const struct shard *s, const struct slot *a,
                          const struct slot *b)
 {
     bool a_stays = config_has(&s->row.cfg, a->id), b_stays = config_has(&s->row.cfg, b->id);
     if (a_stays != b_stays) {
         return a_stays;
+    }
+    if ((a->holes == 0) != (b->holes == 0)) {
+        return a->holes == 0;
     }
     if (s->heir != 0 && (a->id.broker == s->heir) != (b->id.broker == s->heir)) {
         return a->id.broker == s->heir;
@@ -166,6 +169,29 @@ const struct slot *choose_leader(const struct election *e, const struct shard *s
         }
     }
     return best;
+}
+
+/* To leave out a reply is always allowed, for it could have been lost as well (R4). */
+const struct slot *choose_whole(const struct election *e, const struct shard *s,
+                                const struct slot *best)
+{
+    if (best->holes == 0 || s->avoid != 0 || !quorum_replied(s, best->id.broker)) {
+        return best;
+    }
+    const struct slot *other = choose_leader(e, s, best->id.broker);
+    return other != NULL && other->holes == 0 ? other : best;
+}
+
+/* Then nobody who replied can fill it, and nobody can say that it was never committed. */
+bool lacks_copies(const struct shard *s, const struct slot *best)
+{
+    bool above = best->holes > 0 && !MUTANT(HOLE_NOT_AWAITED), silent = false;
+    for (uint32_t i = 0; i < s->slot_count; i++) {
+        const struct slot *slot = &s->slot[i];
+        silent = silent || !slot->replied;
+        above = above && (slot == best || !slot->replied || slot->end < best->holes_end);
+    }
+    return above && silent;
 }
 
 const struct broker *reachable(const struct election *e, struct election_replica id)

@@ -231,7 +231,8 @@ static enum status pursue_electing(struct election *e, struct shard *s, uint64_t
     if (needs_resigned && quorum_replied(s, 0)) {
         best = choose_leader(e, s, 0);
     }
-    if (best != NULL) {
+    best = best == NULL ? NULL : choose_whole(e, s, best);
+    if (best != NULL && !lacks_copies(s, best)) {
         return waits_for_more(e, s, now_ms, needs_resigned)
                    ? STATUS_OK
                    : propose_active(e, s, best, now_ms, out);
@@ -430,7 +431,9 @@ static enum status on_report(struct election *e, uint64_t now_ms, const struct e
                           .certain = r->certain,
                           .last_epoch = r->last_epoch,
                           .end = r->end,
-                          .boot = r->boot};
+                          .boot = r->boot,
+                          .holes = r->holes,
+                          .holes_end = r->holes_end};
     if (s->waiting == WAITING_COMMIT || !quorum_replied(s, 0)) {
         return STATUS_OK;
     }
@@ -582,5 +585,8 @@ enum status election_view(const struct election *e, uint64_t shard, struct elect
         out->replied += s->slot[i].replied;
         out->certain += s->slot[i].replied && s->slot[i].certain;
     }
+    const struct slot *best =
+        out->phase == ELECTION_ELECTING && quorum_replied(s, 0) ? choose_leader(e, s, 0) : NULL;
+    out->awaits_copy = best != NULL && lacks_copies(s, choose_whole(e, s, best));
     return STATUS_OK;
 }

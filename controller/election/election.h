@@ -23,6 +23,10 @@
  * is heard only when a majority of the voters is up here, else an election would change nothing;
  * and only ELECTION_RESIGN_MS after the last one, if it is the same broker or has never opened.
  *
+ * A log with known holes is no worse a log (2.9), but who leads with it has to fill them first. So
+ * its replica is set aside as long as the others alone are a quorum, and when it is needed and a
+ * hole lies above every other log, all voters have to reply: one of them may have what is missing.
+ *
  * A leader that hands over names its heir, which wins among equal logs.
  *
  * Effects append, so that the items of one frame, or all rows of a committed entry, can be fed one
@@ -87,6 +91,8 @@ struct election_report {
     bool ok, certain; /* !ok: refused, `promised` is higher */
     uint32_t promised, last_epoch;
     uint64_t boot, end;
+    uint32_t holes;     /* known damaged pieces below `end` ... */
+    uint64_t holes_end; /* ... and where the last of them ends */
 };
 
 enum election_input_type {
@@ -183,6 +189,8 @@ struct election_view {
     uint32_t epoch;
     uint32_t voters, replied, certain; /* ELECTING: over both configurations */
     bool opened;                       /* ACTIVE: the leader has said so */
+    bool
+        awaits_copy; /* ELECTING: there is a quorum, and its best log has a hole above all others */
 };
 NODISCARD enum status election_view(const struct election *e, uint64_t shard,
                                     struct election_view *out);

@@ -13,6 +13,7 @@ enum election_mutant {
     MUTANT_STABLE_TOO_EARLY = 17,    /* R15: prev_cfg goes with the grant */
     MUTANT_HEIR_WITHOUT_ALL = 35,    /* 2.9: whom the leader named leads, whatever its log */
     MUTANT_ONE_REPLY_ELECTS = 42,    /* R4: whoever replies first */
+    MUTANT_HOLE_NOT_AWAITED = 57,    /* 2.9: leads with a hole that nobody who replied can fill */
 };
 
 #define MUTANT(name) MUTANT_IS(MUTANT_##name)

@@ -13,8 +13,8 @@ struct slot {
     bool replied, certain;
     bool stale; /* of an earlier fence: only a mutant counts those */
     bool asked; /* a fence is out to the session that its broker has now */
-    uint32_t last_epoch;
-    uint64_t end, boot;
+    uint32_t last_epoch, holes;
+    uint64_t end, boot, holes_end;
 };
 
 enum waiting {
@@ -88,6 +88,12 @@ bool config_has(const struct election_config *cfg, struct election_replica id);
 bool quorum_replied(const struct shard *s, uint32_t without);
 /* Whom to grant row.epoch to; NULL when nobody who is up can have it. */
 const struct slot *choose_leader(const struct election *e, const struct shard *s, uint32_t without);
+/* Instead of `best`, whose log has holes, one that has none and as good a claim without it. */
+const struct slot *choose_whole(const struct election *e, const struct shard *s,
+                                const struct slot *best);
+/* Whether a hole of its log lies above what everybody else who replied has, and somebody is silent.
+ */
+bool lacks_copies(const struct shard *s, const struct slot *best);
 /* The voter's broker, when a message would reach that very replica; else NULL. */
 const struct broker *reachable(const struct election *e, struct election_replica id);
 /* Whether an election may help a leader that cannot reach a majority, which says so again and again

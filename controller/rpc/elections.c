@@ -121,7 +121,9 @@ enum status handle_fence_report(struct controller *c, struct client *client, str
                                          .promised = shard->promised,
                                          .last_epoch = shard->last_epoch,
                                          .boot = report->boot,
-                                         .end = shard->end}
+                                         .end = shard->end,
+                                         .holes = shard->holes,
+                                         .holes_end = shard->holes_end}
         });
     }
     weir__fence_report__free_unpacked(report, NULL);

@@ -28,18 +28,18 @@ struct replica_id site_id(const struct world *w, uint32_t s)
 
 /* ---- logs and disks ---- */
 
-static bool log_point_at(void *context, uint64_t end, struct log_point *out)
+static enum status log_point_at(void *context, uint64_t end, struct log_point *out)
 {
     const struct log *log = context;
     if (end < log->start || end > log->end) {
-        return false;
+        return STATUS_NOT_FOUND;
     }
     *out = (struct log_point){0};
     if (end > 0) {
         const struct entry *e = &log->entry[end - 1];
         *out = (struct log_point){.end = end, .epoch = e->epoch, .crc = e->crc};
     }
-    return true;
+    return STATUS_OK;
 }
 
 static void log_restart(struct log *log, const struct op *op)

@@ -90,7 +90,8 @@ static void on_grant(struct world *w, struct broker *b, const struct message *m)
                                .epoch = m->as.fence.epoch,
                                .id = m->as.fence.leader,
                                .boot = m->as.fence.boot,
-                               .config = m->as.fence.voters};
+                               .config = m->as.fence.voters,
+                               .previous = m->as.fence.previous};
     struct replica_view before = {0};
     if (r->core != NULL) {
         replica_view(r->core, &before);
@@ -180,6 +181,10 @@ void broker_on_message(struct world *w, struct broker *b, const struct message *
     case MESSAGE_PUT:
         broker_put(w, b, m);
         return;
+    case MESSAGE_REPAIR_GET:
+    case MESSAGE_REPAIR_DATA:
+        holes_on_message(w, b, m);
+        return;
     case MESSAGE_CONFIRM:
         tip_on_confirm(w, b, m);
         return;
@@ -222,14 +227,18 @@ static bool send_append(struct world *w, struct broker *b, uint32_t shard, struc
     if (replica_next_append(r->core, to, now_ms(w), &append, &end) != STATUS_OK) {
         return false;
     }
-    struct message *m = message_new(w, MESSAGE_APPEND, b->id, to.broker, shard);
-    m->sender = broker_rid(b);
-    m->as.append.append = append;
     uint64_t upto = append.prev.end;
     uint32_t at = log_find_base(&r->live, upto), count = 0;
     CHECK(end <= log_end(&r->live));
+    if (upto < end && r->live.batch[at].rot != ROT_NONE) {
+        holes_found(w, b, shard, at, FOUND_BY_FEED);
+        return false; /* when that is repaired, DAMAGE wakes whoever waits for it */
+    }
+    struct message *m = message_new(w, MESSAGE_APPEND, b->id, to.broker, shard);
+    m->sender = broker_rid(b);
+    m->as.append.append = append;
     end = knob(w, KNOB_EMPTY_APPEND) ? upto : end;
-    while (count < w->plan.append_batches && upto < end) {
+    while (count < w->plan.append_batches && upto < end && r->live.batch[at].rot == ROT_NONE) {
         const struct batch *batch = &r->live.batch[at++];
         m->as.append.batch[count] = *batch;
         m->as.append.core[count++] = batch->core;

@@ -209,6 +209,25 @@ void check_trim(struct world *w, struct broker *b, uint32_t shard, uint64_t end)
     }
 }
 
+/* Whoever begins to lead has filled the holes that it knows of; but what another voter has dropped
+ * nobody can give. */
+static void check_holes_filled(struct world *w, const struct broker *b, uint32_t shard,
+                               uint32_t epoch)
+{
+    struct replica_view view;
+    replica_view(b->replica[shard].core, &view);
+    uint64_t dropped = 0;
+    for (uint32_t id = 1; id <= w->plan.brokers; id++) {
+        const struct replica_shell *r = &w->broker[id].replica[shard];
+        bool more = r->exists && r->medium.log_start > dropped;
+        dropped = more ? r->medium.log_start : dropped;
+    }
+    if (view.holes.count > 0 && view.holes.begin >= dropped) {
+        violated(w, "2.9: broker %u leads epoch %u of shard %u with a hole at %llu", b->id, epoch,
+                 shard, (unsigned long long)view.holes.begin);
+    }
+}
+
 /* I1, and I3's half: whoever begins to lead has all that was committed before. */
 void check_lead(struct world *w, struct broker *b, uint32_t shard, uint32_t epoch)
 {
@@ -222,6 +241,7 @@ void check_lead(struct world *w, struct broker *b, uint32_t shard, uint32_t epoc
         violated(w, "R1: broker %u leads epoch %u of shard %u, which nobody granted", b->id, epoch,
                  shard);
     }
+    check_holes_filled(w, b, shard, epoch);
     const struct log *truth = &w->truth[shard].log;
     for (uint32_t i = truth->count; i > 0; i--) {
         const struct replica_batch *c = &truth->batch[i - 1].core;
@@ -404,6 +424,16 @@ void check_acked(struct world *w, uint32_t shard, uint64_t attempt, uint64_t off
 
 /* ---------------------------------------------- I4, I6, I7: what a replica says of itself */
 
+static bool is_in_config(const struct election_config *cfg, struct election_replica id)
+{
+    for (uint32_t i = 0; i < cfg->voter_count; i++) {
+        if (cfg->voter[i].broker == id.broker && cfg->voter[i].disk_gen == id.disk_gen) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void tell_promise(struct replica_shell *r, uint32_t epoch)
 {
     r->told_promise = epoch > r->told_promise ? epoch : r->told_promise;
@@ -444,11 +474,72 @@ void check_answer(struct world *w, struct broker *b, uint32_t shard,
                  "something else",
                  b->id, shard, (unsigned long long)answer->end, answer->epoch);
     }
+    for (uint32_t i = log_find_base(&r->live, r->commit);
+         i < r->live.count && r->live.batch[i].core.base < answer->end; i++) {
+        if (r->live.batch[i].rot != ROT_NONE && r->live.batch[i].told) {
+            violated(w, "R9: broker %u shard %u acknowledges %llu, and knows of damage at %llu",
+                     b->id, shard, (unsigned long long)answer->end,
+                     (unsigned long long)r->live.batch[i].core.base);
+        }
+    }
+    struct replica_view view;
+    replica_view(r->core, &view);
+    SEEN_IF(w, HOLE_NOT_ACKED,
+            view.holes.count > 0 && answer->end < view.verified_end &&
+                answer->end < view.durable_end);
     if (m->promised < answer->epoch) {
         violated(w, "R2: broker %u shard %u acknowledges in epoch %u, its medium promises %u",
                  b->id, shard, answer->epoch, m->promised);
     }
     tell_promise(r, answer->epoch);
+}
+
+/* Whatever was told once, in this boot or an earlier one, and is neither repaired nor gone. */
+static void check_reported_holes(struct world *w, const struct broker *b, uint32_t shard,
+                                 const struct replica_report *report)
+{
+    const struct replica_shell *r = &b->replica[shard];
+    for (uint32_t i = 0; i < r->medium.log.count && w->plan.fault[FAULT_ROT]; i++) {
+        const struct batch *disk = &r->medium.log.batch[i];
+        uint64_t end = disk->core.base + disk->core.count;
+        bool hole = disk->rot != ROT_NONE && disk->told && disk->core.base >= report->log_start &&
+                    end <= report->end;
+        if (hole && (report->holes.count == 0 || report->holes.begin > disk->core.base ||
+                     report->holes.end < end)) {
+            violated(w, "2.9: broker %u shard %u does not report the hole at %llu", b->id, shard,
+                     (unsigned long long)disk->core.base);
+        }
+    }
+}
+
+void check_choice(struct world *w, const struct election_effect *active)
+{
+    uint32_t shard = (uint32_t)active->shard, epoch = active->epoch;
+    const struct election_row *row = &w->metadata.row[shard];
+    const struct replica_shell *leader = &w->broker[active->leader.broker].replica[shard];
+    if (row->epoch != epoch || leader->reported_epoch != epoch) {
+        return;
+    }
+    bool above = leader->reported_holes_end > 0, better = false;
+    for (uint32_t i = 0; i < active->reported_count; i++) {
+        const struct replica_shell *r = &w->broker[active->reported[i].broker].replica[shard];
+        above = above && (r == leader || (r->reported_epoch == epoch &&
+                                          r->reported_end < leader->reported_holes_end));
+        better = better || (r->reported_epoch == epoch && r->reported_holes_end > 0 &&
+                            r->reported_end > leader->reported_end);
+    }
+    SEEN_IF(w, ELECTED_BESIDE_HOLES, better && leader->reported_holes_end == 0);
+    uint32_t voters = row->cfg.voter_count;
+    for (uint32_t i = 0; i < row->prev_cfg.voter_count; i++) {
+        voters += is_in_config(&row->cfg, row->prev_cfg.voter[i]) ? 0 : 1;
+    }
+    if (above && active->reported_count < voters) {
+        violated(w,
+                 "2.9: broker %u is to lead epoch %u of shard %u with a hole below %llu that "
+                 "nobody who replied can fill",
+                 active->leader.broker, epoch, shard,
+                 (unsigned long long)leader->reported_holes_end);
+    }
 }
 
 void check_report(struct world *w, struct broker *b, uint32_t shard, uint32_t epoch,
@@ -467,6 +558,14 @@ void check_report(struct world *w, struct broker *b, uint32_t shard, uint32_t ep
         violated(w, "R2: broker %u shard %u reports promise %u, its medium holds %u", b->id, shard,
                  epoch, m->promised);
     }
+    if (r->reported_epoch != epoch || report->holes.end < r->reported_holes_end) {
+        r->reported_holes_end = report->holes.end;
+    }
+    if (r->reported_epoch != epoch || report->end > r->reported_end) {
+        r->reported_end = report->end;
+    }
+    r->reported_epoch = epoch;
+    check_reported_holes(w, b, shard, report);
     const struct batch *last = log_batch_ending(&m->log, report->end);
     if (report->end > 0 && (last == NULL || last->core.epoch != report->last_epoch)) {
         violated(w, "R3: broker %u shard %u reports end %llu, its medium ends at %llu", b->id,

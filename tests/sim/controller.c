@@ -105,6 +105,9 @@ static void note_active(struct world *w, const struct election_row *old,
         uint32_t id = row->cfg.voter[i].broker;
         beside = beside || (id != leader && w->broker[id].replica[shard].medium.uncertain);
     }
+    SEEN_IF(w, ELECTED_WITH_HOLES,
+            w->broker[leader].replica[shard].reported_epoch == row->epoch &&
+                w->broker[leader].replica[shard].reported_holes_end > 0);
     SEEN_IF(w, ELECTED_UNCERTAIN, w->broker[leader].replica[shard].medium.uncertain);
     SEEN_IF(w, ELECTED_BESIDE_UNCERTAIN, beside);
 }
@@ -185,7 +188,8 @@ bool metadata_reconfigure(struct world *w, uint32_t shard, uint32_t slot, uint32
     struct broker *b = &w->broker[broker];
     bool settled = row.prev_cfg.voter_count == 0 || MUTANT(RECONFIGURES_TWICE);
     if (row.phase != ELECTION_ACTIVE || !settled ||
-        (b->replica[shard].exists && b->replica[shard].medium.uncertain)) {
+        (b->replica[shard].exists && b->replica[shard].medium.uncertain) ||
+        holes_beside(w, shard, NULL)) {
         return false; /* what is not certain may follow, but not become a voter */
     }
     for (uint32_t i = 0; i < row.cfg.voter_count; i++) { /* no two voters on one broker */
@@ -262,6 +266,7 @@ static void send_fence_or_grant(struct world *w, uint32_t index, const struct el
     struct message *m = message_new(w, fence ? MESSAGE_FENCE : MESSAGE_GRANT,
                                     controller_endpoint(index), e->broker, shard);
     m->as.fence.epoch = e->epoch;
+    m->as.fence.previous = core_config(&e->prev_cfg);
     m->as.fence.voters = fence ? both(&e->cfg, &e->prev_cfg) : core_config(&e->cfg);
     m->as.fence.leader =
         (struct replica_id){.broker = e->leader.broker, .disk_gen = e->leader.disk_gen};
@@ -284,6 +289,9 @@ static void carry_out(struct world *w, uint32_t index)
         if (e->type == ELECTION_FENCE || e->type == ELECTION_GRANT) {
             send_fence_or_grant(w, index, e);
             continue;
+        }
+        if (e->type == ELECTION_PROPOSE_ACTIVE) {
+            check_choice(w, e);
         }
         struct election_effect *p = sim_alloc(sizeof *p);
         *p = *e;
@@ -423,7 +431,9 @@ void controller_on_message(struct world *w, uint32_t index, const struct message
             .promised = r->promised,
             .last_epoch = r->last_epoch,
             .boot = r->boot,
-            .end = r->end
+            .end = r->end,
+            .holes = r->holes.count,
+            .holes_end = r->holes.end
         };
     } else {
         in.type = m->type == MESSAGE_OPENED ? ELECTION_OPENED : ELECTION_RESIGNED;
@@ -434,6 +444,10 @@ void controller_on_message(struct world *w, uint32_t index, const struct message
         in.heir = m->as.opened.heir;
     }
     feed(w, index, &in);
+    struct election_view view;
+    SEEN_IF(w, HOLE_AWAITED,
+            m->type == MESSAGE_REPORT && election_view(c->core, in.shard, &view) == STATUS_OK &&
+                view.awaits_copy);
 }
 
 /* The old one may not know for a while; only what it proposes is lost. */

@@ -172,7 +172,7 @@ static bool may_lose(const struct world *w, const struct broker *b, uint32_t sha
     if (!is_voter(row, broker_rid(b))) {
         return true;
     }
-    if (!all_present(w, shard) || row->phase != ELECTION_ACTIVE) {
+    if (!all_present(w, shard) || row->phase != ELECTION_ACTIVE || holes_beside(w, shard, b)) {
         return false;
     }
     for (uint32_t id = 1; id <= w->plan.brokers; id++) {

@@ -48,7 +48,15 @@ static void note_truncation(struct world *w, const struct broker *b, uint32_t sh
         SEEN_IF(w, SEAL_TRUNCATED, (batch->core.flags & REPLICA_BATCH_SEAL) != 0);
         SEEN_IF(w, TRUNCATED_OPERATION, batch->producer != 0 || batch->token != 0);
     }
+    struct replica_view view;
+    replica_view(b->replica[shard].core, &view);
+    bool hole = false;
+    for (uint32_t i = 0; i < live->count; i++) {
+        hole = hole || (live->batch[i].rot != ROT_NONE && live->batch[i].core.base >= end);
+    }
     SEEN(w, TRUNCATED);
+    SEEN_IF(w, TRUNCATED_AT_HOLE, view.role == REPLICA_LEADING);
+    SEEN_IF(w, TRUNCATED_WITH_HOLE, hole && view.role != REPLICA_LEADING);
     SEEN_IF(w, TRUNCATED_MANY, cut >= 5);
     SEEN_IF(w, TRUNCATED_OWN, own);
     SEEN_IF(w, TRUNCATED_EPOCHS, several);
@@ -266,6 +274,7 @@ static void carry_report(struct world *w, struct broker *b, uint32_t shard,
     TRACE(w, "broker %u shard %u: %s epoch %u, %s, last epoch %u, end %llu", b->id, shard,
           e->report.ok ? "promises" : "refuses", epoch, e->report.certain ? "certain" : "uncertain",
           e->report.last_epoch, (unsigned long long)e->report.end);
+    SEEN_IF(w, REPORT_HOLES, e->report.ok && e->report.holes.count > 0);
     SEEN_IF(w, FENCE_REFUSED, !e->report.ok);
     SEEN_IF(w, REPORT_UNCERTAIN, e->report.ok && !e->report.certain);
     SEEN_IF(w, REPORT_EMPTY, e->report.ok && e->report.end == 0);
@@ -395,6 +404,9 @@ void broker_carry_out(struct world *w, struct broker *b, uint32_t shard,
         TRACE(w, "broker %u shard %u: leads epoch %u no longer", b->id, shard, e->epoch);
         fail_puts(w, b, shard);
         broker_tell(w, b, shard, MESSAGE_RESIGNED, e->epoch, 0, NULL, false);
+        return;
+    case REPLICA_DO_REPAIR:
+        holes_urge(w, b, shard);
         return;
     case REPLICA_DO_HALT:
         violated(w, "R12: broker %u halts shard %u: commit %llu, end %llu", b->id, shard,

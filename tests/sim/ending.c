@@ -98,12 +98,20 @@ static const char *shard_unequal(struct world *w, uint32_t shard)
         if (r->medium.uncertain) {
             return "a voter is still uncertain";
         }
+        if (!log_is_whole(&r->medium.log, r->medium.log_start)) {
+            return "a voter has a hole";
+        }
     }
     return NULL;
 }
 
 void ending_on_event(struct world *w)
 {
+    for (uint32_t id = 1; id <= w->plan.brokers && w->plan.fault[FAULT_ROT]; id++) {
+        for (uint32_t s = 0; s < w->plan.shards; s++) {
+            holes_scrub(w, &w->broker[id], s);
+        }
+    }
     if (w->ending.phase == PHASE_WRITE) {
         if (all_accept_writes(w)) {
             TRACE(w, "every shard accepts writes");

@@ -26,6 +26,7 @@ const char *const fault_names[FAULTS] = {
     [FAULT_OLD_IMAGE] = "old-image",
     [FAULT_CLOCK] = "clock",
     [FAULT_MEMORY] = "memory",
+    [FAULT_ROT] = "rot",
 };
 const char *const knob_names[KNOBS] = {
     [KNOB_BIG_BATCHES] = "big-batches",     [KNOB_EMPTY_APPEND] = "empty-append",
@@ -71,7 +72,7 @@ static void draw_rates(struct world *w)
         [FAULT_CLOCK] = {500,  4000},
           [FAULT_MEMORY] = {1000, 1000},
     };
-    for (uint32_t i = 0; i < FAULTS; i++) {
+    for (uint32_t i = 0; i < FAULT_ROT; i++) {
         p->fault[i] = chance(w, 500);
         p->every_us[i] = draw(w, every[i].low_ms, every[i].high_ms) * MS;
     }
@@ -145,6 +146,9 @@ void plan_draw(struct world *w)
         p->fault[FAULT_RETAIN] = (x >> 42 & 1) != 0;
         p->fault[FAULT_RECONFIGURE] = false;
     }
+    p->fault[FAULT_ROT] = (x >> 33 & 15) < 6;
+    p->every_us[FAULT_ROT] = (150 + (x >> 24 & 1023)) * MS;
+    p->hot = (uint32_t)(x >> 37 & 1) * (uint32_t)(x >> 12 & 31);
     p->keep_ms = (x >> 50 & 3) != 0 ? 0 : 8000;
     if (x >> 61 < 2) {
         p->reshard_us = 500 * MS + (x >> 20) % (p->faults_end_us + SECOND);
@@ -385,6 +389,7 @@ static void (*const do_fault[FAULTS])(struct world *w) = {
     [FAULT_SYNC_HANGS] = hang_disk,
     [FAULT_OLD_IMAGE] = bring_old_image,
     [FAULT_CLOCK] = jump_clock,
+    [FAULT_ROT] = holes_fault,
 };
 
 void faults_start(struct world *w)

@@ -14,6 +14,7 @@ void broker_create_replica(struct world *w, struct broker *b, uint32_t shard, ui
     r->medium = (struct medium){.promised = promised};
     if (copy != NULL) {
         log_copy(&r->medium.log, copy);
+        CHECK(log_is_whole(&r->medium.log, 0));
         log_truncate(&r->medium.log, end);
         uint32_t last = log_last(&r->medium.log).epoch;
         r->medium.promised = last > promised ? last : promised;
@@ -55,6 +56,7 @@ void broker_recover(struct world *w, struct broker *b, uint32_t shard)
     check_recovered(w, b, shard);
     dedup_forget(r);
     log_copy(&r->live, &r->medium.log);
+    holes_recovered(w, b, shard);
     struct epoch_pair *history = NULL;
     uint32_t count = 0, capacity = 0, epoch = 0;
     uint64_t seal_end = 0;
@@ -81,8 +83,9 @@ void broker_recover(struct world *w, struct broker *b, uint32_t shard)
                                           .seal_end = seal_end,
                                           .history = history,
                                           .history_count = count};
-    struct replica_log log = {.context = &r->live, .point_at = log_point_at};
-    r->log = log;
+    r->reading = (struct reading){.world = w, .broker = b, .shard = shard};
+    r->log = (struct replica_log){.context = &r->reading, .point_at = holes_point_at};
+    recovered.holes = holes_known(&r->live, r->medium.log_start);
     r->core = replica_new(&recovered, &r->log);
     CHECK(r->core != NULL);
     free(history);

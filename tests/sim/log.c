@@ -56,9 +56,8 @@ const struct batch *log_batch_ending(const struct log *log, uint64_t end)
     return &log->batch[at - 1];
 }
 
-bool log_point_at(void *context, uint64_t end, struct log_point *out)
+bool log_point_at(const struct log *log, uint64_t end, struct log_point *out)
 {
-    const struct log *log = context;
     if (end == 0) {
         *out = (struct log_point){0};
         return true;

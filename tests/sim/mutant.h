@@ -16,5 +16,7 @@ enum sim_mutant {
     MUTANT_READS_UNCOMMITTED = 45,         /* P3: broker/api */
     MUTANT_RECONFIGURES_TWICE = 48,        /* R15: controller/moves/move.c */
     MUTANT_INSTALL_WITHOUT_PRODUCERS = 49, /* 2.8: broker/shard/rebuild.c */
+    MUTANT_HOLE_FILLED_UNCHECKED = 54,     /* 2.9: broker/log/patch.c */
+    MUTANT_DAMAGE_FORGOTTEN = 55,          /* 2.9: broker/log/damage.c */
     MUTANT_APPEND_TIME_UNCLAMPED = 72,     /* 2.9: broker/server/health.c */
 };

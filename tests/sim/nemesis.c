@@ -11,6 +11,7 @@ enum story {
     STORY_RETURN,       /* the cut-off leader's followers take turns, then it returns */
     STORY_FIGURE_8,     /* of the Raft paper, section 5.4.2 */
     STORIES,
+    STORY_HOLE, /* a leader writes alone and comes back with a hole; not drawn with the others */
 };
 
 struct cast {
@@ -284,6 +285,40 @@ static void figure_8_on_lead(struct world *w, struct broker *b, uint32_t shard)
               draw(w, 1, 10) * MS);
 }
 
+/* What a leader wrote alone is damaged when it comes back; the third voter is away, or does not
+ * know what it has. */
+static void hole(struct world *w, uint32_t step, struct cast c)
+{
+    uint64_t for_us = draw(w, 60, 500) * MS;
+    struct broker *old = &w->broker[c.leader];
+    switch (step) {
+    case 0:
+        cut(w, c.first, c.leader, for_us);
+        if (chance(w, 700)) {
+            cut(w, c.second, c.leader, for_us);
+        }
+        next_step(w, STORY_HOLE, 1, c, draw(w, 10, for_us / MS) * MS);
+        return;
+    case 1:
+        broker_crash(w, old, CRASH_PLAIN, draw(w, 1, 60) * MS);
+        if (holes_rot_tail(w, old, c.shard, chance(w, 800)) && chance(w, 700)) {
+            enum crash_how how = chance(w, 500) ? CRASH_DAMAGED : CRASH_PLAIN;
+            broker_crash(w, &w->broker[c.second], how, draw(w, 50, 800) * MS);
+        }
+        return;
+    default:
+        UNREACHABLE();
+    }
+}
+
+void nemesis_hole(struct world *w)
+{
+    struct cast c;
+    if (draw_cast(w, &c)) {
+        nemesis_on_event(w, STORY_HOLE, 0, pack(c));
+    }
+}
+
 void nemesis_on_event(struct world *w, uint32_t story, uint32_t step, uint64_t context)
 {
     struct cast c = unpack(context);
@@ -313,6 +348,9 @@ void nemesis_on_event(struct world *w, uint32_t story, uint32_t step, uint64_t c
         return;
     case STORY_FIGURE_8:
         figure_8(w, step, c);
+        return;
+    case STORY_HOLE:
+        hole(w, step, c);
         return;
     case STORIES:
         break;

@@ -29,6 +29,7 @@ enum fault {
     FAULT_OLD_IMAGE,
     FAULT_CLOCK,
     FAULT_MEMORY,
+    FAULT_ROT, /* the last: not drawn with the others */
     FAULTS,
 };
 
@@ -74,6 +75,7 @@ struct plan {
     bool moves;          /* replicas move as learners, and leaders are asked to hand over */
     uint64_t reshard_us; /* when the controllers begin to close the parents; 0: never */
     uint64_t keep_ms;    /* retention */
+    uint32_t hot;        /* so many batches are read from memory, whatever their disk holds */
 };
 
 /* What is taken away from a seed's plan, to see whether it still fails. */

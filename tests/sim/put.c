@@ -40,6 +40,7 @@ static void resign_stalled(struct world *w, struct broker *b, uint32_t shard)
         replica_view(r->core, &view);
         r->resigned_us = w->now_us;
         SEEN(w, RESIGNED_STALLED);
+        SEEN_IF(w, HOLE_STALLED, view.filling);
         broker_tell(w, b, shard, MESSAGE_RESIGNED, view.epoch, 0, NULL, true);
     }
 }

@@ -31,7 +31,7 @@ static void check_read(struct world *w, const struct broker *b, uint32_t shard,
 
 static void read_from(struct world *w, struct client *c, struct broker *b, uint32_t shard)
 {
-    const struct replica_shell *r = &b->replica[shard];
+    struct replica_shell *r = &b->replica[shard];
     struct replica_view view;
     uint64_t *position = &c->position[shard];
     replica_view(r->core, &view);
@@ -46,6 +46,10 @@ static void read_from(struct world *w, struct client *c, struct broker *b, uint3
         if (i >= r->live.count) {
             violated(w, "I9: broker %u has no batch at %llu of shard %u, below its commit", b->id,
                      (unsigned long long)*position, shard);
+        }
+        if (r->live.batch[i].rot != ROT_NONE) {
+            holes_found(w, b, shard, i, FOUND_BY_READ); /* never served, and repaired */
+            return;
         }
         const struct batch *batch = &r->live.batch[i++];
         check_read(w, b, shard, batch);

@@ -86,6 +86,26 @@
     X(CRASH_UNNOTICED, 15000, "a broker was back before its crash was noticed")                   \
     X(DAMAGED_BATCHES, 2800, "synced batches became unreadable")                                  \
     X(DAMAGED_PROMISES, 1400, "synced promises became unreadable")                                \
+    X(HOLE_MADE, 12000, "a synced batch below the end of a log became unreadable")                \
+    X(HOLE_FOUND_BY_READ, 71, "a reader found a hole")                                            \
+    X(HOLE_FOUND_BY_FEED, 320, "a leader that feeds a follower found a hole")                     \
+    X(HOLE_FOUND_BY_SEARCH, 150, "the comparison of two logs found a hole")                       \
+    X(HOLE_FOUND_BY_SCRUB, 8900, "the scrubber found a hole")                                     \
+    X(HOLE_IN_THE_WAY, 730, "two logs had to be compared where one cannot be read")               \
+    X(HOLES_AT_START, 1400, "a broker started with holes that it knew of")                        \
+    X(HOLES_FORGOTTEN, 68, "the list of known holes was lost")                                    \
+    X(REPORT_HOLES, 1900, "a replica reported holes")                                             \
+    X(ELECTED_WITH_HOLES, 500, "leader elected with holes")                                       \
+    X(ELECTED_BESIDE_HOLES, 220, "a better log was set aside, because it had holes")              \
+    X(HOLE_AWAITED, 830, "hole above every other end waited for the third")                       \
+    X(HOLE_FILLED_BEFORE_ACTIVE, 130, "hole repaired before active")                              \
+    X(HOLE_STALLED, 1, "a leader that could not fill its holes resigned")                         \
+    X(HOLE_NOT_ACKED, 38, "a follower acknowledged less than it had verified, because of a hole") \
+    X(HOLE_FILLED, 3600, "a hole was filled, and its chain closed")                               \
+    X(HOLE_FILLED_IN_PART, 400, "a hole was filled as far as another replica had it")             \
+    X(HOLE_REFUSED, 1100, "what another replica had did not fit into a hole")                     \
+    X(TRUNCATED_AT_HOLE, 280, "truncated at a hole nobody has")                                   \
+    X(TRUNCATED_WITH_HOLE, 250, "a follower cut a hole away with what was not committed")         \
     X(DISK_LOST, 1800, "a disk was lost")                                                         \
     X(DISK_LOST_BY_LEADER, 790, "a leader's disk was lost")                                       \
     X(DISK_OLD_IMAGE, 830, "an old image of a disk was brought back, and refused")                \

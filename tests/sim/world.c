@@ -137,6 +137,7 @@ static bool waits_for_resume(struct world *w, const struct event *e)
     case EVENT_PUMP:
     case EVENT_REGISTERED:
     case EVENT_OPEN:
+    case EVENT_REPAIR:
         break;
     case EVENT_CONNECT:
     case EVENT_RESTART:
@@ -239,7 +240,8 @@ static void happen(struct world *w, struct event *e)
         network_on_message(w, e->payload);
         return;
     case EVENT_TICK:
-        broker_on_tick(w, &w->broker[e->a], e->b, e->c);
+    case EVENT_REPAIR:
+        (e->type == EVENT_TICK ? broker_on_tick : holes_on_repair)(w, &w->broker[e->a], e->b, e->c);
         return;
     case EVENT_SYNCED:
         journal_on_synced(w, &w->broker[e->a], e->c);

@@ -17,6 +17,7 @@
  *     controller.c the committed rows, active controllers, their sessions with brokers
  *     client.c     four kinds of clients: puts, retries, answers
  *     reader.c     … and the fourth, which reads and checks
+ *     holes.c      batches become unreadable in the middle of logs, are found and repaired
  *     tip.c        … and asks leaders what is newest
  *     dedup.c      the real tables of producers and tokens, on the simulated logs
  *     reshard.c    shards are closed, and their children opened
@@ -55,12 +56,18 @@ enum {
 
 /* ------------------------------------------------------------------------------- log.c */
 
+enum rot { ROT_NONE, ROT_PAYLOAD, ROT_HEADER };
+
 struct batch {
     struct replica_batch core;
     uint64_t id; /* which operation, or which EPOCH_START */
     uint64_t producer, token, append_ms, stored_us;
     uint32_t seq;
     uint16_t producer_epoch;
+    /* Of this copy: what of it cannot be read; whether somebody has met that, which is kept over
+     * restarts; whether the core was told. What it was stays here, for the checks. */
+    uint8_t rot;
+    bool known, told;
 };
 
 /* Batches without a gap from offset 0. */
@@ -71,8 +78,8 @@ struct log {
 
 uint64_t log_end(const struct log *log);
 struct log_point log_last(const struct log *log);
-/* False where no batch ends. Fits struct replica_log; `context` is a struct log. */
-bool log_point_at(void *context, uint64_t end, struct log_point *out);
+/* False where no batch ends. For the checks: damage or not. */
+bool log_point_at(const struct log *log, uint64_t end, struct log_point *out);
 /* The index of the batch with this base; count if there is none. */
 uint32_t log_find_base(const struct log *log, uint64_t base);
 const struct batch *log_batch_ending(const struct log *log, uint64_t end);
@@ -126,12 +133,20 @@ struct replica_shell {
     struct replica *core; /* NULL while the broker is down, or has no such replica */
     bool exists;
     struct replica_log log;
+    struct reading {
+        struct world *world;
+        struct broker *broker;
+        uint32_t shard;
+    } reading; /* the context of `log` */
     struct log live;
     struct medium medium;
-    uint64_t tick_us; /* of the earliest scheduled tick */
-    uint64_t commit;  /* as its COMMIT effects told */
+    uint64_t repair_us; /* when holes are asked for again; UINT64_MAX: none is known */
+    uint64_t tick_us;   /* of the earliest scheduled tick */
+    uint64_t commit;    /* as its COMMIT effects told */
     uint64_t resigned_us;
-    uint32_t told_promise; /* I4: the highest that anybody was told */
+    uint32_t told_promise;   /* I4: the highest that anybody was told */
+    uint32_t reported_epoch; /* of the newest fence, and the best of what was said of it */
+    uint64_t reported_end, reported_holes_end;
     struct pending_put *put;
     uint32_t puts, puts_capacity;
     struct producer_table *producers; /* NULL: nobody has asked since it began */
@@ -211,12 +226,14 @@ enum message_type {
     MESSAGE_GRANT,
     MESSAGE_OPENED,
     MESSAGE_RESIGNED,
-    MESSAGE_LEARN,     /* .fence: voters are the learners */
-    MESSAGE_LEARNED,   /* .opened: heir is the learner's broker */
-    MESSAGE_HANDOVER,  /* .fence: leader is the heir */
-    MESSAGE_SEALED,    /* .opened */
-    MESSAGE_CONFIRM,   /* .tip */
-    MESSAGE_CONFIRMED, /* ditto */
+    MESSAGE_LEARN,       /* .fence: voters are the learners */
+    MESSAGE_LEARNED,     /* .opened: heir is the learner's broker */
+    MESSAGE_HANDOVER,    /* .fence: leader is the heir */
+    MESSAGE_SEALED,      /* .opened */
+    MESSAGE_REPAIR_GET,  /* .repair.offset */
+    MESSAGE_REPAIR_DATA, /* .repair */
+    MESSAGE_CONFIRM,     /* .tip */
+    MESSAGE_CONFIRMED,   /* ditto */
     MESSAGE_PUT,
     MESSAGE_PUT_DONE,
 };
@@ -235,7 +252,7 @@ struct message {
         struct replica_answer answer;
         struct {
             uint32_t epoch;
-            struct replica_config voters;
+            struct replica_config voters, previous; /* previous: of a GRANT */
             struct replica_id leader;
             uint64_t boot;
         } fence; /* GRANT too */
@@ -248,6 +265,12 @@ struct message {
             uint64_t boot;
             bool stalled;
         } opened; /* RESIGNED too */
+        struct {
+            uint64_t offset, log_start;
+            uint32_t promised, count, gone_epoch;
+            bool absent, gone;
+            struct batch batch[APPEND_BATCHES_MAX];
+        } repair;
         struct {
             uint64_t number;
             uint32_t epoch;
@@ -304,6 +327,7 @@ enum event_type {
     EVENT_RESHARD,       /* the controllers want shards closed, until their children are open */
     EVENT_SEALED,        /* a: controller, b: shard: the row that says that it ends */
     EVENT_OPEN,          /* a: broker, b: shard: it learns that the child is open */
+    EVENT_REPAIR,        /* a: broker, b: shard, c: when it was due */
     EVENT_DISK,          /* a: broker: its disk is not full any more */
     EVENT_HEAL,
     EVENT_ENDING,
@@ -537,6 +561,8 @@ void nemesis_on_control(struct world *w, const struct message *m);
 void nemesis_on_connect(struct world *w, uint32_t a, uint32_t b);
 void nemesis_on_seal(struct world *w, struct broker *b);
 void nemesis_on_lead(struct world *w, struct broker *b, uint32_t shard);
+/* A leader writes alone, and comes back with a hole in what nobody else has. */
+void nemesis_hole(struct world *w);
 
 /* checks.c */
 void check_init(struct world *w);
@@ -552,6 +578,8 @@ void check_answer(struct world *w, struct broker *b, uint32_t shard,
 void check_report(struct world *w, struct broker *b, uint32_t shard, uint32_t epoch,
                   const struct replica_report *report);
 void check_view(struct world *w, struct broker *b, uint32_t shard);
+/* Whoever leads with holes, although not all voters have replied, has others to ask (2.9). */
+void check_choice(struct world *w, const struct election_effect *active);
 void check_recovered(struct world *w, struct broker *b, uint32_t shard);
 /* epoch 0: a retry's, whose original may be of any. */
 void check_acked(struct world *w, uint32_t shard, uint64_t attempt, uint64_t offset,
@@ -563,6 +591,27 @@ void check_drop(struct world *w, struct broker *b, uint32_t shard);
 void check_trim(struct world *w, struct broker *b, uint32_t shard, uint64_t end);
 void check_granted(struct world *w, const struct election_row *row);
 void ghost_add(struct world *w, struct replica_id id, uint32_t shard, const struct log *log);
+
+/* holes.c */
+enum found { FOUND_BY_READ, FOUND_BY_FEED, FOUND_BY_SEARCH, FOUND_BY_SCRUB };
+/* Fits struct replica_log; `context` is a struct reading. */
+enum status holes_point_at(void *context, uint64_t end, struct log_point *out);
+/* A fault: something becomes unreadable, or what is unreadable is found. */
+void holes_fault(struct world *w);
+/* One of the last batches of a medium. `known`: somebody has met it. */
+bool holes_rot_tail(struct world *w, struct broker *b, uint32_t shard, bool known);
+void holes_scrub(struct world *w, struct broker *b, uint32_t shard);
+/* Somebody has met the batch at this index of the live log. */
+void holes_found(struct world *w, struct broker *b, uint32_t shard, uint32_t index, enum found how);
+struct replica_holes holes_known(const struct log *log, uint64_t log_start);
+void holes_recovered(struct world *w, struct broker *b, uint32_t shard);
+void holes_on_repair(struct world *w, struct broker *b, uint32_t shard, uint64_t due_us);
+/* The core wants it at once. */
+void holes_urge(struct world *w, struct broker *b, uint32_t shard);
+void holes_on_message(struct world *w, struct broker *b, const struct message *m);
+bool log_is_whole(const struct log *log, uint64_t log_start);
+/* A voter of the shard has something that cannot be read. */
+bool holes_beside(const struct world *w, uint32_t shard, const struct broker *b);
 
 /* ending.c */
 void ending_start(struct world *w);

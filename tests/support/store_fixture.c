@@ -172,7 +172,7 @@ uint64_t fixture_check_log(struct store_fixture *f, struct shard_log *log)
     shard_log_recovered(log, &recovered);
     struct log_point point = {0};
     if (recovered.log_start > 0) {
-        assert_true(shard_log_point_at(log, recovered.log_start, &point));
+        assert_int_equal(shard_log_point_at(log, recovered.log_start, &point), STATUS_OK);
     }
     struct log_read read = {.log = log, .end = UINT64_MAX, .max_bytes = 100000};
     while (point.end < recovered.last.end) {

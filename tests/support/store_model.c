@@ -69,7 +69,7 @@ static enum status do_truncate(struct store_model *m, struct shard_log *log, str
     }
     uint64_t end = e->last.end - rng_below(&m->rng, span + 1);
     struct log_point point;
-    if (end < e->log_start || !shard_log_point_at(log, end, &point)) {
+    if (end < e->log_start || shard_log_point_at(log, end, &point) != STATUS_OK) {
         return STATUS_BUSY;
     }
     enum status status = shard_log_truncate(log, end, e->promised, lsn);

@@ -60,12 +60,12 @@ static void a_log_begins_anew_and_stays_so(void **state)
     fixture_wait(&f, fixture_append(&f, log, 5, 4, 500));
     assert_int_equal(fixture_last(log).end, 1007);
     struct log_point point;
-    assert_true(shard_log_point_at(log, 1000, &point));
+    assert_int_equal(shard_log_point_at(log, 1000, &point), STATUS_OK);
     assert_int_equal(point.epoch, 4);
     assert_int_equal(point.crc, 0x1234);
     log = restart(&f);
     assert_int_equal(fixture_last(log).end, 1007);
-    assert_true(shard_log_point_at(log, 1003, &point));
+    assert_int_equal(shard_log_point_at(log, 1003, &point), STATUS_OK);
     struct replica_recovered r;
     shard_log_recovered(log, &r);
     assert_int_equal(r.log_start, 1000);

@@ -126,7 +126,7 @@ static void a_truncation_is_gone_at_once_and_after_a_restart(void **state)
     fixture_append_many(&f, log, 1, 1500, 1000);
     uint64_t lsn;
     struct log_point point;
-    assert_true(shard_log_point_at(log, 400, &point)); /* long out of the ring */
+    assert_int_equal(shard_log_point_at(log, 400, &point), STATUS_OK); /* long out of the ring */
     assert_int_equal(shard_log_truncate(log, 400, 2, &lsn), STATUS_OK);
     assert_int_equal(fixture_last(log).crc, point.crc);
     assert_int_equal(fixture_check_log(&f, log), 400);
@@ -142,8 +142,8 @@ static void a_truncation_is_gone_at_once_and_after_a_restart(void **state)
         assert_int_equal(r.history_count, 2);
         assert_int_equal(r.history[1].start, 400);
     }
-    assert_false(shard_log_point_at(log, 401, &point)); /* inside a batch */
-    assert_false(shard_log_point_at(log, 461, &point));
+    assert_int_equal(shard_log_point_at(log, 401, &point), STATUS_NOT_FOUND); /* inside a batch */
+    assert_int_equal(shard_log_point_at(log, 461, &point), STATUS_NOT_FOUND);
     assert_int_equal(shard_log_truncate(log, 0, 2, &lsn), STATUS_OK);
     fixture_append_many(&f, log, 3, 3, 500);
     fixture_close(&f);
@@ -298,7 +298,7 @@ static void a_missing_or_bad_index_is_made_again(void **state)
     log = store_find_shard(f.store, SHARD_ID);
     struct log_point point;
     for (uint64_t end = 2; end <= 3000; end += 2 * 37) {
-        assert_true(shard_log_point_at(log, end, &point));
+        assert_int_equal(shard_log_point_at(log, end, &point), STATUS_OK);
         struct log_read read = {.log = log, .offset = end - 1, .end = end, .max_bytes = 1};
         assert_int_equal(fixture_read(&f, &read), STATUS_OK);
         assert_int_equal(read.first_base, end - 2);

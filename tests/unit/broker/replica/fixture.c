@@ -6,17 +6,17 @@ struct host A, B, C;
 
 static struct host *const all[] = {&A, &B, &C};
 
-static bool point_at(void *context, uint64_t end, struct log_point *out)
+static enum status point_at(void *context, uint64_t end, struct log_point *out)
 {
     const struct host *h = context;
     for (uint32_t i = 0; i < h->batches; i++) {
         const struct replica_batch *b = &h->batch[i];
         if (b->base + b->count == end) {
             *out = (struct log_point){.end = end, .epoch = b->epoch, .crc = b->crc};
-            return true;
+            return h->unreadable == end ? STATUS_CORRUPT : STATUS_OK;
         }
     }
-    return false;
+    return STATUS_NOT_FOUND;
 }
 
 static struct replica_batch next_batch(const struct host *h, uint32_t epoch, uint32_t count)

@@ -22,6 +22,7 @@ struct host {
     struct replica_batch batch[HOST_BATCHES];
     uint32_t batches;
     uint64_t log_start;
+    uint64_t unreadable; /* the batch that ends there cannot be read; 0: all can */
     struct replica_log log;
     struct replica_answer answer; /* the last one it gave */
     struct replica_effects effects;

@@ -97,6 +97,13 @@ static void learned(void *context, const struct shard *shard, struct replica_id 
     (void)learner;
 }
 
+static void repair(void *context, const struct shard *shard, uint64_t offset)
+{
+    (void)context;
+    (void)shard;
+    (void)offset;
+}
+
 static void resign(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised,
                    uint32_t heir)
 {
@@ -158,6 +165,7 @@ static void broker_open(struct world_broker *b)
         .sealed = sealed,
         .resign = resign,
         .learned = learned,
+        .repair = repair,
         .dropped = dropped,
         .is_connected = is_connected,
         .schedule = schedule,
