@@ -99,6 +99,7 @@ NODISCARD static enum status apply_limits(struct api *api, struct shard *shard,
     if (status != STATUS_OK) {
         return status == STATUS_CORRUPT ? STATUS_INVALID : status;
     }
+    p->put.checked = true;
     memset(p->refused, 0, sizeof(p->refused));
     p->refused_count = limits_judge(api->limits, rates, p->shard, net_now_ms(api->options.loop),
                                     payload, p->refused, out_cost);
@@ -106,7 +107,11 @@ NODISCARD static enum status apply_limits(struct api *api, struct shard *shard,
     if (p->refused_count == h.count) {
         return STATUS_THROTTLED;
     }
-    return p->refused_count == 0 ? STATUS_OK : keep_rest(api, &h, payload, p->refused, batch);
+    if (p->refused_count == 0) {
+        return STATUS_OK;
+    }
+    p->put.checked = false; /* what is left is another batch */
+    return keep_rest(api, &h, payload, p->refused, batch);
 }
 
 void api_put(struct api *api, struct session_call *call)
@@ -136,6 +141,7 @@ void api_put(struct api *api, struct session_call *call)
     p->came_us = net_clock_us();
     p->put.done = put_done;
     p->put.encrypt = encrypt;
+    p->put.checked = false;
     p->refused_count = 0;
     struct limits_cost cost = {0};
     const struct api_limits rates = api_limits_of(api, id);

@@ -2,7 +2,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#if defined(__GLIBC__)
+#    include <malloc.h>
+#endif
+
 #include "broker/server/server.h"
+
+/* Requests, batches and frames of a megabyte come and go all the time: glibc would give their
+ * memory back to the system at once, which fills every page of it with zeros again. */
+static void keep_memory(void)
+{
+#if defined(__GLIBC__)
+    enum { MAPPED_FROM = 16 * 1024 * 1024, KEPT_FREE = 64 * 1024 * 1024 };
+    (void)mallopt(M_MMAP_THRESHOLD, MAPPED_FROM);
+    (void)mallopt(M_TRIM_THRESHOLD, KEPT_FREE);
+#endif
+}
 
 static int fail(const struct error *error)
 {
@@ -15,6 +30,7 @@ int main(int argc, char **argv)
     struct server_config config = {0};
     struct error error = {0};
     bool exit_now = false;
+    keep_memory();
     if (server_config_load(argc, argv, &config, &exit_now, &error) != STATUS_OK) {
         return fail(&error);
     }

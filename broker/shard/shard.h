@@ -314,6 +314,7 @@ struct shard_put {
     uint32_t generation, count; /* records */
     struct bytes records;       /* decompressed, in clear: until the next put anywhere */
     bool encrypt;               /* in: the stream is encrypted, whatever the metadata here say */
+    bool checked;               /* in: the caller has checked payload and records of this batch */
     uint32_t keeper;            /* in: a broker that has the batch in struct kept; 0: none */
     uint32_t pace_ms;           /* once done: the producer should send nothing for so long */
     bool duplicate; /* it was in the log already; base_offset is the original's, append_ms 0 */
