@@ -45,7 +45,7 @@ enum format_role { FORMAT_OF_BROKERS = 1, FORMAT_OF_CONTROLLERS = 2, FORMAT_OF_A
     X(SEALED, "sealed", 1, 1, FORMAT_OF_CONTROLLERS)
 
 enum {
-#define X(name, text, version, oldest, who) FORMAT_##name = version, OLDEST_##name = oldest,
+#define X(name, text, version, oldest, who) FORMAT_##name = (version), OLDEST_##name = (oldest),
     WEIR_FORMATS(X)
 #undef X
 };
