@@ -314,7 +314,7 @@ class Consumers:
 
     def __init__(self, cell, rng, count=3):
         self.cell, self.rng, self.logs, self.workers = cell, rng, [], []
-        self.over = threading.Event()
+        self.over, self.calm, self.ended = threading.Event(), threading.Event(), threading.Event()
         for _ in range(count):
             self.add()
         self.thread = threading.Thread(target=self.trouble, daemon=True)
@@ -334,6 +334,8 @@ class Consumers:
             frozen.send_signal(signal.SIGSTOP)
             self.over.wait(self.rng.choice([0.5, 4.5]))
             frozen.send_signal(signal.SIGCONT)
+        self.calm.set()
+        self.ended.wait()  # workers end with the thread that began them (die_with_parent)
 
     def events(self):
         events = []
@@ -350,7 +352,8 @@ class Consumers:
     def finish(self, wanted):
         """All that was acknowledged ({id: shard}) is processed by somebody; returns the events."""
         self.over.set()
-        self.thread.join(20)
+        expect(self.calm.wait(20), "workers go on being killed")
+        expect(all(worker.poll() is None for worker in self.workers), "a worker has ended by itself")
         end = time.monotonic() + 60
         while True:
             events = self.events()
@@ -365,8 +368,10 @@ class Consumers:
 
     def stop(self):
         self.over.set()
+        self.calm.wait(20)
         for worker in self.workers:
             end_process(worker, 20)
+        self.ended.set()
 
 
 class Resharding(threading.Thread):
