@@ -37,8 +37,7 @@ enum replica_mutant {
     MUTANT_TRUNCATES_UNASKED = 51, /* 2.9: one voter that lacks a hole's batches speaks for all */
     MUTANT_DAMAGED_IS_ABSENT = 52, /* R13: a batch that cannot be read is taken for another one */
     MUTANT_ACK_OVER_HOLE = 53,     /* R9: acknowledges what it knows to be damaged here */
-    MUTANT_TIP_UNCONFIRMED = 70,       /* 2.10: a leader that was deposed says what is newest */
-    MUTANT_TIP_OF_PROMISED = 71,       /* 2.10: who has promised more says that it follows */
+    MUTANT_TIP_OF_PROMISED = 71,   /* 2.10: who has promised more says that it follows */
 };
 
 #define MUTANT(name) MUTANT_IS(MUTANT_##name)

@@ -290,6 +290,10 @@ void replica_sent(struct replica *r, struct replica_id to, uint64_t upto, uint64
 /* When to feed TICK, on the clock of now_ms; UINT64_MAX for never. */
 uint64_t replica_deadline(const struct replica *r);
 
+/* Whether this replica has promised nothing above that epoch, and can be believed about it: what a
+ * leader is told that makes sure of its leadership (broker/tip, 2.10). */
+bool replica_follows(const struct replica *r, uint32_t epoch);
+
 /* For readers, status pages and invariants. */
 struct replica_member_view {
     struct replica_id id;

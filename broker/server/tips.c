@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
-#include "broker/replica/tip.h"
+#include "broker/tip/tip.h"
 #include "proto/schema/data.pb-c.h"
 
 /* Of one shard in a round. */

@@ -1,4 +1,4 @@
-/* Questions of leaders here whether they still lead (broker/replica/tip.h): those of one turn go to
+/* Questions of leaders here whether they still lead (broker/tip/tip.h): those of one turn go to
  * each other broker in one CONFIRM, and its answers come in one. Each is decided as soon as a
  * majority has answered; nobody waits longer than TIPS_PATIENCE_MS.
  *

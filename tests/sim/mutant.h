@@ -18,5 +18,6 @@ enum sim_mutant {
     MUTANT_INSTALL_WITHOUT_PRODUCERS = 49, /* 2.8: broker/shard/rebuild.c */
     MUTANT_HOLE_FILLED_UNCHECKED = 54,     /* 2.9: broker/log/patch.c */
     MUTANT_DAMAGE_FORGOTTEN = 55,          /* 2.9: broker/log/damage.c */
+    MUTANT_TIP_UNCONFIRMED = 70,           /* 2.10: broker/server/tips.c */
     MUTANT_APPEND_TIME_UNCLAMPED = 72,     /* 2.9: broker/server/health.c */
 };

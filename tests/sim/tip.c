@@ -1,5 +1,5 @@
 /* Leaders are asked what is newest, and make sure that they lead first: broker/server/tips.c, with
- * the real broker/replica/tip.h. What they say must not lie below anything that was committed
+ * the real broker/tip/tip.h. What they say must not lie below anything that was committed
  * before they were asked (docs/replication.md 2.10, I17). */
 #include "tests/sim/world.h"
 
@@ -22,7 +22,7 @@ static uint64_t committed(const struct world *w, uint32_t shard)
 
 static void answer(struct world *w, struct broker *b, struct tip_question *q)
 {
-    enum tip_verdict verdict = tip_verdict(&q->round);
+    enum tip_verdict verdict = MUTANT(TIP_UNCONFIRMED) ? TIP_LEADS : tip_verdict(&q->round);
     if (verdict == TIP_OPEN) {
         return;
     }

@@ -33,7 +33,7 @@
 #include "base/rng.h"
 #include "broker/health/clock.h"
 #include "broker/replica/replica.h"
-#include "broker/replica/tip.h"
+#include "broker/tip/tip.h"
 #include "controller/election/election.h"
 #include "controller/moves/move.h"
 #include "tests/sim/client.h"

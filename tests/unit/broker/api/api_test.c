@@ -437,49 +437,6 @@ static void old_records_are_read_from_segments_until_they_are_trimmed(void **sta
     bench_close(&b);
 }
 
-static void read_tip(struct bench *b, uint64_t offset, struct fake_call *call)
-{
-    Weir__Read message = WEIR__READ__INIT;
-    message.shard = SHARD_ID;
-    message.offset = offset;
-    message.tip = true;
-    fake_call_init(call, RPC_READ, &message.base, (struct bytes){0});
-    assert_true(api_called(b->api[1], &call->call));
-}
-
-static void a_reader_at_the_end_is_told_whether_that_is_the_tip(void **state)
-{
-    (void)state;
-    struct bench b;
-    bench_open(&b);
-    fill(&b, 1, 3);
-    struct shard *shard = world_shard(&b.world, 1);
-    struct fake_call call;
-    shard->confirmed_ms = 0; /* long ago */
-    b.heard = false;         /* deposed perhaps: positions are read, and nothing is claimed */
-    read_tip(&b, shard->commit, &call);
-    assert_false(read_reply(&call).tip);
-    fake_call_release(&call);
-    b.heard = true;
-    fake_timers_fire(5000);
-    read_at(&b, 1, shard->commit, 0, &call); /* nobody wants to know: nobody is asked */
-    assert_false(read_reply(&call).tip);
-    fake_call_release(&call);
-    read_tip(&b, shard->commit, &call);
-    assert_true(read_reply(&call).tip);
-    fake_call_release(&call);
-    b.heard = false;
-    fake_timers_fire(5000 + API_TIP_MS);
-    read_tip(&b, shard->commit, &call); /* it was true a second ago */
-    assert_true(read_reply(&call).tip);
-    fake_call_release(&call);
-    fake_timers_fire(5001 + API_TIP_MS);
-    read_tip(&b, shard->commit, &call);
-    assert_false(read_reply(&call).tip);
-    fake_call_release(&call);
-    bench_close(&b);
-}
-
 static void positions_are_resolved(void **state)
 {
     (void)state;
@@ -619,7 +576,6 @@ int main(void)
         cmocka_unit_test(closing_ends_subscriptions),
         cmocka_unit_test(a_subscription_needs_credit_and_a_shard),
         cmocka_unit_test(old_records_are_read_from_segments_until_they_are_trimmed),
-        cmocka_unit_test(a_reader_at_the_end_is_told_whether_that_is_the_tip),
         cmocka_unit_test(positions_are_resolved),
         cmocka_unit_test(the_status_of_shards_is_told),
     };

@@ -1,4 +1,4 @@
-#include "broker/replica/tip.h"
+#include "broker/tip/tip.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -6,7 +6,8 @@
  * An election that ended before it asked had a majority promise more first (R4), and each two
  * majorities share a voter, who would have said so. No clock is asked.
  *
- * Answers count only when they were given after the question was asked; the shell sees to that. */
+ * The others say what replica_follows() says; it counts only when it was said after the question
+ * was asked, and the shell sees to that. Pure. */
 #pragma once
 
 #include "broker/replica/replica.h"
@@ -31,7 +32,3 @@ void tip_heard(struct tip_round *round, struct replica_id from, bool follows);
 
 /* UNKNOWN: too few are left who could say yes. */
 enum tip_verdict tip_verdict(const struct tip_round *round);
-
-/* The other side: whether this replica has promised nothing above that epoch, and can be believed
- * about it. */
-bool replica_follows(const struct replica *r, uint32_t epoch);
