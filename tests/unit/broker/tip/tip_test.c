@@ -93,11 +93,11 @@ static void a_shard_of_one_replica_asks_nobody(void **state)
 
 /* ---- the other side ---- */
 
-static bool no_point(void *context, uint64_t end, struct log_point *out)
+static enum status no_point(void *context, uint64_t end, struct log_point *out)
 {
     (void)context;
     *out = (struct log_point){0};
-    return end == 0;
+    return end == 0 ? STATUS_OK : STATUS_NOT_FOUND;
 }
 
 static struct replica *replica_with(uint32_t promised, bool uncertain)
