@@ -34,6 +34,8 @@ enum format_role { FORMAT_OF_BROKERS = 1, FORMAT_OF_CONTROLLERS = 2, FORMAT_OF_A
     X(INDEX, "index", 1, 1, FORMAT_OF_BROKERS)                                                   \
     /* How far the scrubber is: begins anew when it is of another version. */                    \
     X(SCRUB, "scrub", 1, 1, FORMAT_OF_BROKERS)                                                   \
+    /* The list of known damage (broker/log/holes.c): found again when of another version. */    \
+    X(DAMAGE, "damage", 1, 1, FORMAT_OF_BROKERS)                                                 \
     /* A controller's data directory: its file `identity`. */                                    \
     X(CONTROLLER, "controller", 1, 1, FORMAT_OF_CONTROLLERS)                                     \
     /* raft.db, and what is in it but commands: configurations. */                               \

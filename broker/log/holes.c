@@ -12,11 +12,12 @@
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "base/formats.h"
 #include "broker/log/private.h"
 
 enum {
     HOLES_MAGIC = 0x474d4457,
-    HOLES_FORMAT = 1,
+    HOLES_FORMAT = FORMAT_DAMAGE,
     HOLES_HEAD = 32,
     HOLE_BYTES = 32,
     HOLES_OF_SHARD = 32, /* the nearest ones become one beyond that */

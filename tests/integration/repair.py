@@ -104,6 +104,61 @@ class Repair:
             self.damage(broker)["damaged_replicas"] == 0 and self.damage(broker)["damage_repaired"] > 0
             for broker in ("broker-2", "broker-3")))
 
+    def put_more(self, what, count=200):
+        more = [f"{what} {i} {'y' * 300}" for i in range(count)]
+        self.cluster.run("weir", "put", STREAM, "--give-up", "30s", stdin="".join(line + "\n" for line in more))
+        self.lines += more
+
+    def leader_of(self, shard):
+        return self.cluster.shards(STREAM)[shard]["leader"]
+
+    def next_leader(self):
+        """Whoever leads next is damaged in its cold segments; then the leader is killed."""
+        self.lead("broker-1")
+        self.wait_for("broker-1 leads", 20, lambda: all(self.leader_of(s) == "broker-1" for s in range(SHARDS)))
+        before = {b: self.damage(b)["damage_repaired"] for b in ("broker-2", "broker-3")}
+        for broker, first in (("broker-2", 0), ("broker-3", 2)):  # one of them leads next, each has what the other lacks
+            for path in self.segments(broker)[first::4]:
+                self.flip(path, os.path.getsize(path) // 3, 60)
+        self.cluster.local("kill", "broker-1")
+        self.put_more("after the kill")
+        expect(all(self.leader_of(s) in ("broker-2", "broker-3") for s in range(SHARDS)), "no other leader")
+        self.read_all("from the damaged next leaders")
+        self.wait_for("both are repaired", 30, lambda: all(
+            self.damage(b)["damaged_replicas"] == 0 and self.damage(b)["damage_repaired"] > before[b] for b in before))
+        self.cluster.local("start", "broker-1")
+        self.cluster.wait_in_sync(STREAM)
+
+    def known_at_start(self):
+        """A hole that nobody can fill now is known after a restart, reported, and filled when somebody can."""
+        c, name = self.cluster, "broker-2"
+        self.lead("broker-1")
+        self.wait_for("broker-1 leads", 20, lambda: all(self.leader_of(s) == "broker-1" for s in range(SHARDS)))
+        list_file = os.path.join(c.dir, name, "data", "damage")
+        for other in ("broker-1", "broker-3"):
+            c.local("kill", other)
+        for path in self.segments(name)[::2]:
+            self.flip(path, os.path.getsize(path) // 2, 40)
+        self.wait_for("the scrubber has found it", 60, lambda: os.path.exists(list_file) and os.path.getsize(list_file) > 32)
+        c.local("kill", name)
+        size = os.path.getsize(list_file)
+        c.local("start", name)
+        self.wait_for("it is known after the restart", 20, lambda: self.damage(name)["damaged_replicas"] > 0)
+        for other in ("broker-1", "broker-3"):
+            c.local("start", other)
+        self.put_more("after the restart")
+        self.wait_for("it is repaired", 40, lambda: self.damage(name)["damaged_replicas"] == 0)
+        self.lead(name)
+        self.read_all("from the broker with known holes")
+        # a list that is damaged itself is not believed, and stops nobody
+        c.local("kill", name)
+        with open(list_file, "wb") as file:
+            file.write(b"nonsense" * 9)
+        c.local("start", name)
+        self.put_more("after a damaged list")
+        c.wait_in_sync(STREAM)
+        return f"{(size - 32) // 32} holes"
+
     def by_scrubber(self):
         """Nobody reads: the scrubber finds it, also behind a restart, and replicas compare their segments."""
         before = {b: self.damage(b) for b in ("broker-1", "broker-2", "broker-3")}
@@ -214,6 +269,8 @@ def main():
             failed += run_all([("readers find damage, and get right bytes", tests.by_readers),
                                ("two brokers with damage in one segment", tests.two_damaged),
                                ("the scrubber finds it alone", tests.by_scrubber),
+                               ("the next leader is damaged", tests.next_leader),
+                               ("known damage outlives a restart", tests.known_at_start),
                                ("all disks hold the same bytes", tests.same_bytes)])
     if arguments.only != "damage":
         with Cluster(arguments.bin) as cluster:

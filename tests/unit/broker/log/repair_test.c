@@ -23,6 +23,7 @@ struct world {
     struct log_segment first, second, third;
     uint32_t told; /* times that the repairer was called */
     uint64_t told_offset;
+    bool partial; /* how patch() asks */
 };
 
 static void segment_path(const struct world *w, uint64_t base, char out[PATH_BYTES])
@@ -118,6 +119,7 @@ static enum status patch(struct world *w, const struct log_check *c, struct byte
                           .point = c->point,
                           .has_point = c->has_point,
                           .data = data,
+                          .partial = w->partial,
                           .done = patch_done,
                           .owner = w};
     enum status status = store_patch(w->f.store, &p);
@@ -149,6 +151,123 @@ static void assert_as_before(const struct world *w)
     assert_memory_equal(now, w->good, w->good_bytes);
     (void)close(fd);
     free(now);
+}
+
+static struct replica_holes holes_of(const struct world *w)
+{
+    struct replica_holes holes;
+    shard_log_holes(w->log, &holes);
+    return holes;
+}
+
+static void reopen(struct world *w)
+{
+    fixture_close(&w->f);
+    fixture_open(&w->f);
+    w->log = store_find_shard(w->f.store, SHARD);
+    assert_non_null(w->log);
+}
+
+static void wait_for_file(struct world *w)
+{
+    for (uint32_t i = 0; i < 200; i++) {
+        assert_int_equal(store_poll(w->f.store, &w->f.synced), STATUS_OK);
+        (void)usleep(1000);
+    }
+}
+
+static void known_damage_outlives_a_restart(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w);
+    shard_log_note_hole(w.log, 40, 50);
+    shard_log_note_hole(w.log, 10, 12);
+    shard_log_note_hole(w.log, 48, 60);
+    shard_log_clear_hole(w.log, 42, 44);
+    wait_for_file(&w);
+    reopen(&w);
+    assert_int_equal(holes_of(&w).count, 3);
+    assert_int_equal(holes_of(&w).begin, 10);
+    assert_int_equal(holes_of(&w).end, 60);
+    struct replica_recovered recovered;
+    shard_log_recovered(w.log, &recovered);
+    assert_int_equal(recovered.holes.count, 3);
+    shard_log_clear_hole(w.log, 0, 100);
+    assert_int_equal(holes_of(&w).count, 0);
+    wait_for_file(&w);
+    reopen(&w);
+    assert_int_equal(holes_of(&w).count, 0);
+    teardown(&w);
+}
+
+static void a_damaged_list_of_damage_is_not_believed(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w);
+    shard_log_note_hole(w.log, 40, 50);
+    wait_for_file(&w);
+    char path[PATH_BYTES];
+    (void)snprintf(path, sizeof(path), "%s/damage", w.f.dir);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "x", 1, 50), 1);
+    (void)close(fd);
+    reopen(&w);
+    assert_int_equal(holes_of(&w).count, 0);
+    teardown(&w);
+}
+
+static void many_holes_become_fewer_and_none_is_lost(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w);
+    for (uint64_t i = 0; i < 100; i++) {
+        shard_log_note_hole(w.log, 10 * i, 10 * i + 1 + i % 3);
+    }
+    assert_true(holes_of(&w).count <= 32);
+    assert_int_equal(holes_of(&w).begin, 0);
+    assert_int_equal(holes_of(&w).end, 991);
+    teardown(&w);
+}
+
+static void damage_is_not_taken_for_a_batch_that_is_not_there(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w);
+    struct log_point point;
+    uint64_t inside = w.second.base + 2; /* batches of two records */
+    assert_int_equal(shard_log_point_at(w.log, inside, &point), STATUS_OK);
+    assert_int_equal(shard_log_point_at(w.log, inside + 1, &point), STATUS_NOT_FOUND);
+    reopen(&w);
+    spoil(&w, w.second.base, 0, 200);
+    assert_int_equal(shard_log_point_at(w.log, inside, &point), STATUS_CORRUPT);
+    teardown(&w);
+}
+
+static void what_another_has_of_a_hole_is_written_if_the_history_says_it_is_ours(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w);
+    spoil(&w, w.second.base, 0, 4096); /* some batches */
+    struct log_check c = {.segment = w.second.base, .point = {.end = w.second.base}};
+    assert_int_equal(check_all(&w, &c), STATUS_CORRUPT);
+    assert_int_equal(c.point.end, w.second.base);
+    assert_true(c.hole_end > w.second.base + 2 && c.hole_end < w.second.base + 20);
+    struct batch_header h;
+    assert_int_equal(batch_header_decode(good_from(&w, 0), &h), STATUS_OK);
+    struct bytes one = bytes_of(w.good, batch_bytes(&h));
+    assert_int_equal(patch(&w, &c, one), STATUS_MORE);
+    w.partial = true;
+    assert_int_equal(patch(&w, &c, one), STATUS_OK);
+    struct log_check again = {.segment = w.second.base, .point = {.end = w.second.base}};
+    assert_int_equal(check_all(&w, &again), STATUS_CORRUPT);
+    assert_int_equal(again.point.end, w.second.base + 2);
+    teardown(&w);
 }
 
 static void a_good_segment_is_checked_to_its_end(void **state)
@@ -425,6 +544,11 @@ static void reads_end_when_a_repair_fails_or_the_store_closes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(known_damage_outlives_a_restart),
+        cmocka_unit_test(a_damaged_list_of_damage_is_not_believed),
+        cmocka_unit_test(many_holes_become_fewer_and_none_is_lost),
+        cmocka_unit_test(damage_is_not_taken_for_a_batch_that_is_not_there),
+        cmocka_unit_test(what_another_has_of_a_hole_is_written_if_the_history_says_it_is_ours),
         cmocka_unit_test(a_good_segment_is_checked_to_its_end),
         cmocka_unit_test(a_segment_of_which_nothing_is_written_yet_is_no_damage),
         cmocka_unit_test(damage_is_found_and_written_over_wherever_it_lies),

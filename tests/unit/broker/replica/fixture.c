@@ -210,10 +210,8 @@ static void carry_out(struct host *h, const struct replica_effect *e,
         say(h, "start epoch %u at %d\n", e->epoch, (int)e->end);
         break;
     case REPLICA_DO_SEAL:
-        say(h, "seal at %d\n", (int)e->end);
-        break;
     case REPLICA_DO_SEALED:
-        say(h, "sealed %d\n", (int)e->end);
+        say(h, "seal%s %d\n", e->type == REPLICA_DO_SEAL ? " at" : "ed", (int)e->end);
         break;
     case REPLICA_DO_WAKE:
         say(h, "wake %u\n", e->to.broker);
@@ -246,6 +244,9 @@ static void carry_out(struct host *h, const struct replica_effect *e,
         break;
     case REPLICA_DO_HANDED:
         say(h, "handed to %u in %u\n", e->to.broker, e->epoch);
+        break;
+    case REPLICA_DO_REPAIR:
+        say(h, "repair %d\n", (int)e->end);
         break;
     case REPLICA_DO_HALT:
         say(h, "halt\n");
