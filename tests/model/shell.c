@@ -460,6 +460,8 @@ static void carry_out(struct world *w, uint32_t s, const struct replica_effect *
     case REPLICA_DO_INSTALL:
         install(site, e);
         break;
+    case REPLICA_DO_REPAIR: /* no holes here: the simulator has them */
+        UNREACHABLE();
     case REPLICA_DO_HALT:
         model_violated("broker %u would have to give up what it knows as committed (R12)", s + 1);
         break;
