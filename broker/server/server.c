@@ -20,116 +20,15 @@ static uint64_t now(const struct server *s)
     return net_now_ms(s->loop);
 }
 
-/* ---- hooks of the shards ---- */
+/* ---- turns and timers ---- */
 
-static uint64_t hook_now_ms(void *context)
-{
-    return now(context);
-}
-
-static uint64_t hook_wall_ms(void *context)
-{
-    return health_append_ms(context);
-}
-
-static bool fill_random(uint8_t *to, size_t size)
-{
-    return getrandom(to, size, 0) == (ssize_t)size; /* whole up to 256 bytes */
-}
-
-static bool hook_random(void *context, uint8_t *to, size_t size)
-{
-    (void)context;
-    return fill_random(to, size);
-}
-
-static void hook_wake(void *context, struct shard_peer *peer)
-{
-    peers_wake(((struct server *)context)->peers, peer);
-}
-
-static void hook_forget(void *context, struct shard_peer *peer)
-{
-    peers_forget(((struct server *)context)->peers, peer);
-}
-
-static void hook_answer(void *context, const struct shard *shard, struct replica_id to,
-                        const struct replica_answer *answer)
-{
-    peers_answer(((struct server *)context)->peers, shard, to, answer);
-}
-
-static void hook_report(void *context, const struct shard *shard, uint32_t epoch,
-                        const struct replica_report *report)
-{
-    controllers_report(((struct server *)context)->controllers, shard, epoch, report);
-}
-
-static void hook_leading(void *context, const struct shard *shard, uint32_t epoch)
-{
-    controllers_leading(((struct server *)context)->controllers, shard->id, epoch);
-}
-
-static void hook_sealed(void *context, const struct shard *shard, uint64_t end, uint64_t time_ms)
-{
-    controllers_sealed(((struct server *)context)->controllers, shard, end, time_ms);
-}
-
-static void hook_resign(void *context, const struct shard *shard, uint32_t epoch, uint32_t promised,
-                        uint32_t heir)
-{
-    controllers_resign(((struct server *)context)->controllers, shard->id, epoch, promised, heir);
-}
-
-static void hook_learned(void *context, const struct shard *shard, struct replica_id learner)
-{
-    controllers_learned(((struct server *)context)->controllers, shard, learner);
-}
-
-static void hook_dropped(void *context, uint64_t shard)
-{
-    controllers_dropped(((struct server *)context)->controllers, shard);
-}
-
-static enum status hook_seal(void *context, const struct shard *shard, bool must,
-                             struct batch_header *h, struct bytes *payload, struct error *error)
-{
-    return data_key_seal(&((struct server *)context)->data_keys, shard, must, h, payload, error);
-}
-
-static bool hook_is_connected(void *context, uint32_t broker)
-{
-    return peers_is_connected(((struct server *)context)->peers, broker);
-}
-
-static void schedule(void *context)
+void server_schedule(void *context)
 {
     struct server *s = context;
     if (!s->closing) {
         net_turn_schedule(s->loop, &s->turn);
     }
 }
-
-static const struct shards_hooks shards_hooks_of_server = {
-    .now_ms = hook_now_ms,
-    .wall_ms = hook_wall_ms,
-    .random = hook_random,
-    .wake = hook_wake,
-    .forget = hook_forget,
-    .answer = hook_answer,
-    .report = hook_report,
-    .leading = hook_leading,
-    .sealed = hook_sealed,
-    .resign = hook_resign,
-    .learned = hook_learned,
-    .repair = mend_repair,
-    .dropped = hook_dropped,
-    .seal = hook_seal,
-    .is_connected = hook_is_connected,
-    .schedule = schedule,
-};
-
-/* ---- turns and timers ---- */
 
 static void on_deadline(struct net_timer *timer);
 
@@ -346,7 +245,7 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
     const struct server_config *config = s->config;
     s->route = route_new(net_tls_identity(s->tls)->cluster);
     s->keys = keys_new();
-    struct shards_hooks hooks = shards_hooks_of_server;
+    struct shards_hooks hooks = server_shards_hooks;
     hooks.context = s;
     enum status status =
         s->route == NULL || s->keys == NULL
@@ -365,10 +264,10 @@ NODISCARD static enum status open_parts(struct server *s, struct error *error)
                                         .shards = s->shards,
                                         .copy_bytes = config->copy_bandwidth,
                                         .context = s,
-                                        .schedule = schedule,
+                                        .schedule = server_schedule,
                                         .reset_changed = reset_changed};
     s->peers = peers_new(&peers);
-    s->tips = tips_new(s->shards, s->peers, s, schedule);
+    s->tips = tips_new(s->shards, s->peers, s, server_schedule);
     const struct api_options api = {
         .loop = s->loop,
         .shards = s->shards,
@@ -410,13 +309,13 @@ NODISCARD static enum status open_controllers(struct server *s, struct error *er
         .data_keys = &s->data_keys,
         .clock = &s->health.clock,
         .context = s,
-        .schedule = schedule,
+        .schedule = server_schedule,
         .route_changed = route_changed,
         .registered = registered,
         .refused = refused,
     };
     memcpy(options.disk_id, info.disk_id, DISK_ID_BYTES);
-    if (!fill_random(options.process, sizeof(options.process))) {
+    if (getrandom(options.process, sizeof(options.process), 0) != sizeof(options.process)) {
         return error_set(error, STATUS_IO, "the system gives no random bytes");
     }
     return controllers_open(&options, s->config->controllers, &s->controllers, error);
@@ -514,7 +413,7 @@ enum status server_open(const struct server_config *config, struct server **out,
 
 enum status server_run(struct server *s, struct error *error)
 {
-    schedule(s); /* what recovery left to read */
+    server_schedule(s); /* what recovery left to read */
     net_loop_run(s->loop);
     if (s->refused.status != STATUS_OK) {
         *error = s->refused;

@@ -70,5 +70,11 @@ void server_trace_store(struct server *s); /* also notes the boot id */
 void server_choose_host(struct server *s);
 void server_check_space(struct server *s); /* of its disk; once a second */
 
+/* server.c: what was left for later is done in the next turn. The context is the server. */
+void server_schedule(void *context);
+
+/* hooks.c; their context is the server. */
+extern const struct shards_hooks server_shards_hooks;
+
 /* front.c: the Kinesis interface, where the configuration wants it. */
 NODISCARD enum status server_open_front(struct server *s, struct error *error);

@@ -252,8 +252,8 @@ NODISCARD enum status shard_hand_over(struct shard *shard, struct replica_id hei
  * (hooks->resign): they have another one lead, if they see a majority. */
 void shard_alone(struct shard *shard, bool alone);
 
-/* What is known of damage in its log has changed (shard_log_holes()), or something can be read again
- * that could not be. */
+/* What is known of damage in its log has changed (shard_log_holes()), or something can be read
+ * again that could not be. */
 void shard_damaged(struct shard *shard);
 
 /* A voter that has durably promised `promised` does not have the batch at `offset`. `gone`: it had

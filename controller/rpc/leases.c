@@ -294,9 +294,9 @@ static void carry_out(struct controller *c, const struct lease_effect *effects, 
     lease_command(c, &command, (uint32_t)(count + streams * 100), &c->lease_commands);
 }
 
-/* On a slow disk. What is under way must not be proposed once more behind itself, or the queue would
- * grow for as long as it is slow. And workers whose join is under way should get their share of
- * free leases at once; for those nobody waits long. */
+/* On a slow disk. What is under way must not be proposed once more behind itself, or the queue
+ * would grow for as long as it is slow. And workers whose join is under way should get their share
+ * of free leases at once; for those nobody waits long. */
 static bool must_wait(struct controller *c)
 {
     uint64_t now = controller_now(c);
