@@ -142,7 +142,7 @@ static void a_directory_that_is_not_complete_is_refused(void **state)
     assert_int_equal(claim(dir, 5, 2, 0), STATUS_CORRUPT);
     write_file(dir, "identity",
                "weir controller 2\ncluster 05000000-0000-0000-0000-000000000000\nid 2\n");
-    assert_int_equal(claim(dir, 5, 2, 0), STATUS_INVALID);
+    assert_int_equal(claim(dir, 5, 2, 0), STATUS_UNSUPPORTED);
     write_file(dir, "identity",
                "weir controller 1\ncluster 05000000-0000-0000-0000-000000000000\nid 2\n");
     assert_int_equal(claim(dir, 5, 2, 1), STATUS_OK);
