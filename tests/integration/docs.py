@@ -26,7 +26,9 @@ def keys_of(program):
 
 
 def configuration(bin_dir):
-    text = read("docs/configuration.md")
+    # Settings that controllers keep in their database are no keys of a file or a command line.
+    text = "".join(part for part in re.split(r"^(?=## )", read("docs/configuration.md"), flags=re.M)
+                   if not part.startswith("## Settings of the cluster"))
     documented = set(re.findall(r"^\| `([a-z][a-z0-9-]+)`", text, re.M))
     known = set()
     for program in ("weir-broker", "weir-controller"):
