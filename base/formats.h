@@ -40,6 +40,9 @@ enum format_role { FORMAT_OF_BROKERS = 1, FORMAT_OF_CONTROLLERS = 2, FORMAT_OF_A
     X(CONTROLLER, "controller", 1, 1, FORMAT_OF_CONTROLLERS)                                     \
     /* raft.db, and what is in it but commands: configurations. */                               \
     X(RAFT_LOG, "raft-log", 1, 1, FORMAT_OF_CONTROLLERS)                                         \
+    /* Commands in the Raft log (controller/command/version.c): raised when there is a new one,  \
+     * or a new field of one. None is proposed before all controllers know it. */                \
+    X(COMMAND, "command", 2, 1, FORMAT_OF_CONTROLLERS)                                           \
     /* Tables of state.db, which snapshots and backups have, too (controller/db/schema.c). */    \
     X(STATE, "state", 5, 1, FORMAT_OF_CONTROLLERS)                                               \
     X(BACKUP, "backup", 1, 1, FORMAT_OF_CONTROLLERS)                                             \

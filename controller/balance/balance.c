@@ -380,7 +380,9 @@ enum status balance_look(struct balance *b, uint64_t now_ms, const struct balanc
     }
     fill_states(b, &model, out);
     plan_leaders(b, &model, b->leaders.begun, &out->leaders);
-    judge(b, now_ms, true, &out->leaders);
+    if (in->leaders_wait == NULL) {
+        judge(b, now_ms, true, &out->leaders);
+    }
     plan_replicas(b, &model, b->replicas.begun, &out->replicas);
     bool may = in->replicas_wait == NULL && in->replicas_moving < b->settings.replica_moves;
     if (may) { /* else what has begun goes on later */

@@ -98,6 +98,7 @@ struct balance_input {
     const struct balance_shard *shards; /* ascending by id */
     size_t shard_count;
     uint32_t replicas_moving;
+    const char *leaders_wait;  /* why no leadership is to be moved for balance now; NULL: nothing */
     const char *replicas_wait; /* why no replica is to be moved for balance now; NULL: nothing */
 };
 

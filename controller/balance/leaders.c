@@ -139,6 +139,10 @@ void plan_leaders(const struct balance *b, struct model *m, bool begun, struct b
         settings->leader_moves < BALANCE_MOVES_MAX ? settings->leader_moves : BALANCE_MOVES_MAX;
     out->count = 0;
     out->percent = gap_percent(m);
+    if (m->in->leaders_wait != NULL) {
+        (void)snprintf(out->text, sizeof(out->text), "waits: %s", m->in->leaders_wait);
+        return;
+    }
     while (out->count < most && find_best(m, gap, &best, &reasons)) {
         take(m, &best, out);
     }

@@ -69,3 +69,9 @@ NODISCARD enum status command_apply(struct db *db, uint64_t index, struct bytes 
  * others apply would come to differ without a word: what is not known is neither applied nor
  * proposed. */
 bool command_is_known(const ProtobufCMessage *message);
+
+/* The version of commands (FORMAT_COMMAND in base/formats.h) from which on controllers apply this
+ * one with all that is set in it: 1 to FORMAT_COMMAND. Only for what command_is_known(). */
+uint32_t command_version(const ProtobufCMessage *message);
+/* The same of one field, whether it is set or not. */
+uint32_t command_field_version(const ProtobufCMessageDescriptor *message, uint32_t field);

@@ -281,6 +281,14 @@ static const char *why_replicas_wait(const struct controller *c)
     return db_rebalancing(c->db) ? "weirctl rebalance is under way" : NULL;
 }
 
+/* Where leaderships were moved to is a command that every controller has to know. */
+static const char *why_leaders_wait(struct controller *c, char text[GATE_TEXT_BYTES])
+{
+    uint32_t version =
+        command_field_version(&weir__command__descriptor, WEIR__COMMAND__KIND_PREFER);
+    return members_hold_back(c, version, text) ? text : NULL;
+}
+
 static void begin_leaders(struct controller *c, const struct balance_half *half)
 {
     struct balancer *b = c->balancer;
@@ -331,7 +339,9 @@ static void look(struct controller *c)
     }
     free(b->plan.brokers);
     b->plan.brokers = states;
-    struct balance_input in = {.replicas_wait = why_replicas_wait(c)};
+    char held[GATE_TEXT_BYTES];
+    struct balance_input in = {.leaders_wait = why_leaders_wait(c, held),
+                               .replicas_wait = why_replicas_wait(c)};
     fill_brokers(c, broker, &in);
     fill_shards(c, broker, shard, &in);
     if (balance_look(b->core, controller_now(c), &in, &b->plan) != STATUS_OK) {

@@ -73,7 +73,13 @@ void command_for_call(struct controller *c, struct session_call *call, Weir__Com
     enum status status =
         pipeline_submit(&c->pipeline, command, weight, &waiting->request, call_done);
     if (status != STATUS_OK) {
+        char why[GATE_TEXT_BYTES];
         free(waiting);
+        if (status == STATUS_UNSUPPORTED &&
+            members_hold_back(c, command_version(&command->base), why)) {
+            session_reply_error(call, status, NULL, "%s", why);
+            return;
+        }
         session_reply_error(call, status, NULL, "the controller cannot take the request now: %s",
                             status_text(status));
         return;
@@ -94,9 +100,15 @@ void command_of_ours(struct controller *c, Weir__Command *command, uint32_t weig
 {
     struct pipeline_request *request = calloc(1, sizeof(*request));
     command->time_ms = net_wall_ms();
-    if (request == NULL ||
-        pipeline_submit(&c->pipeline, command, weight, request, own_done) != STATUS_OK) {
+    enum status status = request == NULL
+                             ? STATUS_NO_MEMORY
+                             : pipeline_submit(&c->pipeline, command, weight, request, own_done);
+    if (status != STATUS_OK) {
+        char why[GATE_TEXT_BYTES];
         free(request);
+        if (status == STATUS_UNSUPPORTED) {
+            (void)members_hold_back(c, command_version(&command->base), why); /* for the log */
+        }
         return;
     }
     controller_wake(c);

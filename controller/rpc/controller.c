@@ -210,6 +210,7 @@ static void on_opened(struct session *session)
     client->session = session;
     list_push(&c->clients, &client->node);
     session_set_data(session, client);
+    members_heard(c, session);
 }
 
 static void on_closed(struct session *session, const struct error *why)
@@ -394,7 +395,8 @@ struct controller *controller_new(const struct controller_options *options)
     list_init(&c->leader_calls);
     list_init(&c->lease_joins);
     net_turn_init(&c->turn, turn_fired);
-    pipeline_init(&c->pipeline);
+    members_gate_init(c);
+    pipeline_init(&c->pipeline, &c->gate);
     liveness_init(&c->liveness, c->options.broker_timeout_ms, c->options.session_grace_ms);
     c->state_path = malloc(size);
     c->watch = watch_new();

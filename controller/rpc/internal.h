@@ -8,6 +8,7 @@
 #include "controller/lease/lease.h"
 #include "controller/moves/plan.h"
 #include "controller/rpc/agreement.h"
+#include "controller/rpc/gate.h"
 #include "controller/rpc/liveness.h"
 #include "controller/rpc/pipeline.h"
 #include "controller/rpc/rpc.h"
@@ -143,6 +144,9 @@ struct controller {
         uint64_t activations;
     } counts;
 
+    struct gate gate;   /* which commands every member knows */
+    uint32_t gate_told; /* who holds commands of ours back: it has been said; 0: nobody does */
+
     struct agreement agreement; /* on what the state is */
     struct hash_job *hash_job;  /* ditto */
     struct net_timer hashes_timer;
@@ -265,8 +269,16 @@ void command_for_call(struct controller *c, struct session_call *call, Weir__Com
                       uint32_t weight,
                       void (*answer)(struct controller *c, struct session_call *call,
                                      struct bytes body));
-/* A command of our own, whose loss is made good by asking again later. */
+/* A command of our own, whose loss is made good by asking again later: so it is lost, too, while
+ * a member does not know it. */
 void command_of_ours(struct controller *c, Weir__Command *command, uint32_t weight);
+
+/* Commands wait for members of older versions. */
+void members_gate_init(struct controller *c);
+/* Another controller has opened a session to us. */
+void members_heard(struct controller *c, const struct session *session);
+/* Why commands of this version have to wait; false: they need not. Told in the log, once. */
+bool members_hold_back(struct controller *c, uint32_t version, char out[GATE_TEXT_BYTES]);
 
 /* ---- the active controller's work
  * ------------------------------------------------------------------ */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/formats.h"
 #include "base/trace.h"
 #include "controller/rpc/internal.h"
 #include "proto/schema/life.pb-c.h"
@@ -245,6 +246,53 @@ struct session *members_session(void *data, uint32_t id)
     return NULL;
 }
 
+/* ---- which commands all of them know ---- */
+
+void members_gate_init(struct controller *c)
+{
+    uint32_t ids[RAFT_NODE_SERVERS_MAX];
+    for (uint32_t i = 0; i < c->options.server_count; i++) {
+        ids[i] = c->server[i].id;
+    }
+    gate_init(&c->gate, c->options.id);
+    gate_follow(&c->gate, ids, c->options.server_count);
+}
+
+void members_heard(struct controller *c, const struct session *session)
+{
+    if (session_peer(session)->role == RPC_ROLE_CONTROLLER) {
+        gate_heard(&c->gate, session_peer(session)->id, session_commands(session));
+    }
+}
+
+static void follow(struct controller *c, const struct raft_node_status *raft)
+{
+    uint32_t ids[RAFT_NODE_SERVERS_MAX];
+    for (uint32_t i = 0; i < raft->server_count; i++) {
+        ids[i] = raft->servers[i].server.id;
+    }
+    gate_follow(&c->gate, ids, raft->server_count);
+    LIST_FOR_EACH (node, &c->clients) { /* who joins was here before; the newest comes last */
+        members_heard(c, CONTAINER_OF(node, struct client, node)->session);
+    }
+}
+
+bool members_hold_back(struct controller *c, uint32_t version, char out[GATE_TEXT_BYTES])
+{
+    const struct gate_member *holder = gate_holder(&c->gate, version);
+    if (holder != NULL) {
+        gate_text(holder, out);
+        if (holder->id != c->gate_told) {
+            trace(TRACE_INFO, "upgrade", "what is new since then waits: %s", out);
+        }
+        c->gate_told = holder->id;
+    } else if (c->gate_told != 0 && gate_holder(&c->gate, FORMAT_COMMAND) == NULL) {
+        trace(TRACE_INFO, "upgrade", "every controller knows all that this one does");
+        c->gate_told = 0;
+    }
+    return holder != NULL;
+}
+
 void members_changed(void *data)
 {
     struct controller *c = data;
@@ -263,6 +311,7 @@ void members_changed(void *data)
     }
     watch_controllers_set(c->watch, list, raft.server_count);
     agreement_voters(&c->agreement, (uint32_t)voters);
+    follow(c, &raft);
     c->image_changed = true;
     controller_wake(c);
 }

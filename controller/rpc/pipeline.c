@@ -8,9 +8,9 @@
 
 enum { ELEMENT_TAG = 0x0a /* field 1 of CommandList, length-delimited */, VARINT_MAX = 10 };
 
-void pipeline_init(struct pipeline *pipeline)
+void pipeline_init(struct pipeline *pipeline, const struct gate *gate)
 {
-    *pipeline = (struct pipeline){0};
+    *pipeline = (struct pipeline){.gate = gate};
     list_init(&pipeline->waiting);
     list_init(&pipeline->flying);
 }
@@ -63,6 +63,9 @@ enum status pipeline_submit(struct pipeline *pipeline, const Weir__Command *comm
     if (!command_is_known(&command->base)) {
         return STATUS_UNSUPPORTED; /* of a newer client, passed on: no controller would get past it
                                     */
+    }
+    if (gate_holder(pipeline->gate, command_version(&command->base)) != NULL) {
+        return STATUS_UNSUPPORTED;
     }
     struct buf packed = {0};
     enum status status = pack(command, &packed);

@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "controller/command/command.h"
 #include "controller/raft/raft.h"
+#include "controller/rpc/gate.h"
 #include "proto/schema/command.pb-c.h"
 
 enum {
@@ -30,6 +31,7 @@ struct pipeline_request {
 
 struct pipeline {
     struct raft_node *raft;
+    const struct gate *gate; /* who has to know what is proposed */
     struct list waiting, flying;
     size_t waiting_count, waiting_bytes, flying_count;
     struct buf entry;
@@ -40,12 +42,12 @@ struct pipeline {
     struct command_results results; /* of the entry in flight, once applied */
 };
 
-void pipeline_init(struct pipeline *pipeline);
+void pipeline_init(struct pipeline *pipeline, const struct gate *gate);
 /* The node must have been closed: its requests have been answered. */
 void pipeline_release(struct pipeline *pipeline);
 
-/* `weight` is about how many rows the command makes. BUSY, TOO_LARGE, NO_MEMORY: `done` does not
- * come. */
+/* `weight` is about how many rows the command makes. BUSY, TOO_LARGE, NO_MEMORY, UNSUPPORTED (we,
+ * or a controller that the gate knows, could not apply it): `done` does not come. */
 NODISCARD enum status pipeline_submit(struct pipeline *pipeline, const Weir__Command *command,
                                       uint32_t weight, struct pipeline_request *request,
                                       void (*done)(struct pipeline_request *request,

@@ -71,6 +71,7 @@ static void keep_hello(struct session *session, const Weir__Hello *hello)
     session->peer.boot = hello->boot;
     session->protocol =
         hello->protocol_max < PROTOCOL_VERSION ? hello->protocol_max : PROTOCOL_VERSION;
+    session->commands = hello->commands == 0 ? OLDEST_COMMAND : hello->commands;
     (void)snprintf(session->software, sizeof(session->software), "%s", hello->software);
 }
 
@@ -82,6 +83,11 @@ const char *session_software(const struct session *session)
 uint32_t session_protocol(const struct session *session)
 {
     return session->protocol;
+}
+
+uint32_t session_commands(const struct session *session)
+{
+    return session->commands;
 }
 
 /* What a HELLO of ours points to: protobuf-c has no const. */
@@ -105,6 +111,7 @@ static void fill_hello(const struct session *session, struct hello_fields *field
     out->protocol_min = PROTOCOL_VERSION_MIN;
     out->protocol_max = PROTOCOL_VERSION;
     out->software = fields->software;
+    out->commands = own->role == RPC_ROLE_CONTROLLER ? FORMAT_COMMAND : 0;
 }
 
 void session_opened(struct session *session)

@@ -179,6 +179,10 @@ const struct rpc_identity *session_peer(const struct session *session); /* valid
  */
 const char *session_software(const struct session *session);
 uint32_t session_protocol(const struct session *session);
+/* Ditto, of a controller: the newest version of commands in the Raft log that it can apply, at
+ * least
+ * 1. What others say means nothing. */
+uint32_t session_commands(const struct session *session);
 struct net_loop *session_loop(const struct session *session);
 bool session_is_open(const struct session *session);
 

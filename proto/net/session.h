@@ -31,6 +31,7 @@ struct session {
     struct rpc_identity peer;
     char software[SOFTWARE_BYTES]; /* of its HELLO */
     uint32_t protocol;             /* both speak it */
+    uint32_t commands;             /* of a controller's HELLO */
     enum rpc_role want_role;       /* of a dialler */
     uint32_t want_id;
     struct net_timer deadline; /* of the opening, then of lingering */

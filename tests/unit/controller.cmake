@@ -8,7 +8,7 @@ weir_unit_test(controller/watch/watch LINK controller_watch controller_command
 weir_unit_test(controller/rpc/liveness LINK controller_rpc)
 # The Raft node is the test's own.
 weir_unit_test(controller/rpc/pipeline LINK controller_command
-    SOURCES ${CMAKE_SOURCE_DIR}/controller/rpc/pipeline.c)
+    SOURCES ${CMAKE_SOURCE_DIR}/controller/rpc/pipeline.c ${CMAKE_SOURCE_DIR}/controller/rpc/gate.c)
 # A real controller on a loop; the test plays the brokers and the clients.
 weir_unit_test(controller/rpc/controller LINK controller_rpc
     SOURCES ${CMAKE_SOURCE_DIR}/tests/unit/controller/rpc/rig.c

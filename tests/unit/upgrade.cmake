@@ -1,1 +1,3 @@
 weir_unit_test(client/cli/upgrade LINK client_upgrade)
+weir_unit_test(controller/command/version LINK controller_command)
+weir_unit_test(controller/rpc/gate LINK controller_rpc)

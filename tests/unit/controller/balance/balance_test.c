@@ -322,6 +322,20 @@ static void replicas_wait_for_what_comes_first(void **state)
     assert_string_equal(plan.replicas.text, "waits: replicas are missing");
 }
 
+static void leaderships_wait_for_who_does_not_know_where_they_belong(void **state)
+{
+    (void)state;
+    all_loaded(MIB);
+    in.leaders_wait = "controller-3 is older";
+    look_for(900);
+    assert_false(plan.leaders.now);
+    assert_int_equal(plan.leaders.count, 0);
+    assert_string_equal(plan.leaders.text, "waits: controller-3 is older");
+    in.leaders_wait = NULL;
+    look_for(60);
+    assert_true(plan.leaders.now);
+}
+
 static void no_replica_goes_to_a_disk_that_is_nearly_full(void **state)
 {
     (void)state;
@@ -396,6 +410,7 @@ int main(void)
         CASE(the_preferred_broker_wins_among_equals),
         CASE(a_new_broker_gets_replicas_of_its_zone),
         CASE(replicas_wait_for_what_comes_first),
+        CASE(leaderships_wait_for_who_does_not_know_where_they_belong),
         CASE(no_replica_goes_to_a_disk_that_is_nearly_full),
         CASE(a_replica_that_would_fill_the_disk_stays),
         CASE(those_under_way_count),

@@ -91,12 +91,15 @@ static enum status submit(struct pipeline *pipeline, size_t i, uint32_t weight, 
     return status;
 }
 
+static struct gate gate;
+
 static int setup(void **state)
 {
     static struct pipeline pipeline;
     memset(&node, 0, sizeof(node));
     memset(waiting, 0, sizeof(waiting));
-    pipeline_init(&pipeline);
+    gate_init(&gate, 1);
+    pipeline_init(&pipeline, &gate);
     *state = &pipeline;
     return 0;
 }
@@ -206,6 +209,35 @@ static void too_many_that_wait_are_told_to_come_later(void **state)
     p->waiting_bytes = 0;
 }
 
+static enum status submit_newer(struct pipeline *pipeline)
+{
+    Weir__CmdPrefer prefer;
+    Weir__Command command;
+    weir__cmd_prefer__init(&prefer);
+    weir__command__init(&command);
+    command.kind_case = WEIR__COMMAND__KIND_PREFER;
+    command.prefer = &prefer;
+    return pipeline_submit(pipeline, &command, 1, &waiting[0].request, done);
+}
+
+static void what_a_member_does_not_know_is_not_proposed(void **state)
+{
+    struct pipeline *p = *state;
+    static const uint32_t ids[] = {1, 2};
+    gate_follow(&gate, ids, 2);
+    assert_int_equal(submit_newer(p), STATUS_UNSUPPORTED);
+    assert_int_equal(submit(p, 1, 1, 5), STATUS_OK);
+    pipeline_flush(p);
+    assert_int_equal(node.commands, 1);
+    commit(p);
+    gate_heard(&gate, 2, 2);
+    assert_int_equal(submit_newer(p), STATUS_OK);
+    pipeline_flush(p);
+    assert_int_equal(node.submitted, 2);
+    commit(p);
+    assert_int_equal(waiting[0].answers, 1);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -215,6 +247,7 @@ int main(void)
         TEST(lost_leadership_leaves_the_flying_uncertain_and_refuses_the_waiting),
         TEST(a_node_that_refuses_an_entry_refuses_its_commands),
         TEST(too_many_that_wait_are_told_to_come_later),
+        TEST(what_a_member_does_not_know_is_not_proposed),
     };
     return cmocka_run_group_tests_name("pipeline", tests, NULL, NULL);
 }

@@ -325,6 +325,7 @@ static void a_newer_release_is_spoken_to_as_before(void **state)
     assert_int_equal(hostile_reply(bench, &hostile), STATUS_OK);
     assert_int_equal(session_protocol(bench->accepted.session), FORMAT_PROTOCOL);
     assert_string_equal(session_software(bench->accepted.session), "hostile");
+    assert_int_equal(session_commands(bench->accepted.session), 1); /* it does not say */
     assert_int_equal(SSL_shutdown(hostile.ssl), 0);
     expect_end(bench, &hostile, STATUS_UNAVAILABLE);
 }
