@@ -43,11 +43,13 @@ enum member_state {
 struct member {
     struct replica_id id;
     uint64_t boot;       /* of its last answer in this epoch, else 0 */
+    uint64_t up_boot;    /* of its session, else 0: answers of earlier ones come too late (R17) */
     uint64_t match;      /* durable and verified there, in this epoch and boot */
     uint64_t next;       /* where the next append begins; a probe in flight began here too */
     uint64_t probe_end;  /* where that probe ended */
     uint64_t waiting_ms; /* since when something is unanswered, else REPLICA_NEVER */
     uint64_t told_commit, told_log_start;
+    uint64_t heard;        /* the commit that it says it was told, in this boot */
     uint64_t greeted_boot; /* that we told our end to */
     /* Of the last replica_next_append(). */
     uint64_t offer_from, offer_commit, offer_log_start, offer_boot;
@@ -250,7 +252,7 @@ bool member_has_news(const struct replica *r, const struct member *m);
 void member_wake(struct replica *r, struct member *m, struct replica_effects *out);
 void member_restart(struct member *m, uint64_t next); /* it was told nothing in this epoch */
 void member_wake_all(struct replica *r, struct replica_effects *out);
-void member_up(struct replica *r, uint32_t broker, struct replica_effects *out);
+void member_up(struct replica *r, uint32_t broker, uint64_t boot, struct replica_effects *out);
 void member_down(struct replica *r, uint32_t broker);
 void member_timeout(struct replica *r, struct member *m, struct replica_effects *out);
 /* STALE: it says nothing that is not known. */

@@ -113,6 +113,7 @@ static void acknowledge(struct replica *r, struct replica_effects *out)
     ok->ok = true;
     ok->epoch = r->epoch;
     ok->end = r->acked = acknowledgeable(r);
+    ok->heard = r->leader_commit;
     r->owes_answer = false;
 }
 

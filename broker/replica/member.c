@@ -15,8 +15,10 @@ void member_init(struct member *m, struct replica_id id, uint64_t next)
 void member_restart(struct member *m, uint64_t next)
 {
     bool connected = m->connected, learner = m->learner;
+    uint64_t up_boot = m->up_boot;
     member_init(m, m->id, next);
     m->connected = connected;
+    m->up_boot = up_boot;
     m->learner = learner;
 }
 
@@ -78,12 +80,13 @@ static void probe_from(struct member *m, uint64_t next, bool bare)
     m->mark = next;
 }
 
-void member_up(struct replica *r, uint32_t broker, struct replica_effects *out)
+void member_up(struct replica *r, uint32_t broker, uint64_t boot, struct replica_effects *out)
 {
     for (uint32_t i = 0; i < r->member_count; i++) {
         struct member *m = &r->member[i];
         if (m->id.broker == broker) {
             m->connected = true;
+            m->up_boot = max_u64(m->up_boot, boot);
             m->fenced = m->needs_copy = m->woken = false;
             probe_from(m, m->match > 0 ? m->match : m->next, false);
             member_wake(r, m, out);
@@ -125,10 +128,13 @@ static void advance_window(struct member *m)
     }
 }
 
-static void accepted(struct member *m, uint64_t end, uint64_t now_ms)
+/* A late answer, or one that nobody asked for, may confirm all that was sent while the append that
+ * tells the newest commit is lost: what was heard decides whether that one is asked for again. */
+static void accepted(struct member *m, const struct replica_answer *ok, uint64_t now_ms)
 {
-    bool progress = end > m->match;
-    m->match = max_u64(m->match, end);
+    bool progress = ok->end > m->match;
+    m->match = max_u64(m->match, ok->end);
+    m->heard = max_u64(m->heard, ok->heard);
     if (m->state == MEMBER_PROBE && m->probing) {
         m->state = MEMBER_STREAM;
         m->next = m->probe_end;
@@ -137,7 +143,7 @@ static void accepted(struct member *m, uint64_t end, uint64_t now_ms)
     }
     m->next = max_u64(m->next, m->match);
     advance_window(m);
-    if (m->match >= m->next) {
+    if (m->match >= m->next && m->heard >= m->told_commit) {
         m->waiting_ms = REPLICA_NEVER;
     } else if (progress && m->waiting_ms != REPLICA_NEVER) {
         m->waiting_ms = now_ms;
@@ -150,28 +156,32 @@ static bool refused(const struct replica *r, struct member *m, const struct repl
     if (m->learner && answer->probed <= m->match) {
         m->match = 0; /* it was given up and made again: another one than the one that answered */
     }
-    bool relevant = m->state == MEMBER_PROBE ? m->probing && answer->probed == m->next
-                                             : answer->probed > m->match;
+    /* An append that came before the one ahead of it is refused, and what it brought is missing
+     * also when that one has been acknowledged since. */
+    bool in_flight =
+        answer->probed > m->match || (answer->probed == m->match && m->match < m->next);
+    bool relevant = m->state == MEMBER_PROBE ? m->probing && answer->probed == m->next : in_flight;
     if (!relevant || answer->probed == 0 || answer->probed > r->last.end) {
         return false;
     }
     bool guess;
     uint64_t next = search_next(r, answer, &guess);
     m->needs_copy = next < r->log_start && m->match < r->log_start;
-    probe_from(m, max_u64(next, m->match), guess);
+    probe_from(m, max_u64(next, m->match), guess && next > m->match);
     return true;
 }
 
 enum status member_answered(struct replica *r, struct member *m,
                             const struct replica_answer *answer, uint64_t now_ms)
 {
-    bool stale = answer->boot < m->boot && !MUTANT(STALE_SESSION_COUNTS);
+    bool stale = answer->boot < max_u64(m->boot, m->up_boot) && !MUTANT(STALE_SESSION_COUNTS);
     if (stale || (answer->ok && answer->end > r->last.end)) {
         return STATUS_STALE;
     }
     bool news = answer->boot > m->boot;
     if (news) {
         m->boot = answer->boot;
+        m->heard = 0;
         m->match = MUTANT(STALE_SESSION_COUNTS)
                        ? m->match
                        : 0; /* it may have lost what it acknowledged (2.9): it must show it again */
@@ -184,7 +194,7 @@ enum status member_answered(struct replica *r, struct member *m,
     }
     m->uncertain = answer->uncertain;
     if (answer->ok) {
-        accepted(m, answer->end, now_ms);
+        accepted(m, answer, now_ms);
         return STATUS_OK;
     }
     return refused(r, m, answer) || news ? STATUS_OK : STATUS_STALE;

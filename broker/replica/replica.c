@@ -202,7 +202,7 @@ static enum status dispatch(struct replica *r, const struct replica_input *in,
     case REPLICA_RECEIVE_ANSWER:
         return leader_on_answer(r, in, out);
     case REPLICA_PEER_UP:
-        member_up(r, in->from.broker, out);
+        member_up(r, in->from.broker, in->boot, out);
         return STATUS_OK;
     case REPLICA_PEER_DOWN:
         member_down(r, in->from.broker);

@@ -120,6 +120,7 @@ struct replica_answer {
     uint32_t epoch; /* OK: of the append. NO: what I have promised */
     uint64_t boot;
     uint64_t end;           /* OK: durable and verified (R11). NO: the end of my log */
+    uint64_t heard;         /* OK: the highest commit that the epoch's leader has told this boot */
     uint64_t probed;        /* NO: the prev.end that was refused, 0 for an epoch refusal */
     uint32_t history_count; /* NO: epoch pairs at or below `probed`, newest first (2.8) */
     struct epoch_pair history[REPLICA_HISTORY_SENT];
@@ -144,7 +145,8 @@ enum replica_input_type {
     REPLICA_SYNCED,   /* the disk holds every effect up to .seq */
     REPLICA_RECEIVE_APPEND,
     REPLICA_RECEIVE_ANSWER, /* .from */
-    REPLICA_PEER_UP,   /* a session with broker .from.broker began: nothing sent before it counts */
+    REPLICA_PEER_UP,   /* a session with broker .from.broker began, in whose boot .boot (0: any):
+                        * nothing sent before it counts, and no answer of an earlier boot */
     REPLICA_PEER_DOWN, /* it ended */
     REPLICA_FLOOR,     /* .epoch: at least every epoch that this replica can have promised in an
                         * earlier boot, as the controllers' committed rows say (2.9). STALE unless

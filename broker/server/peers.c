@@ -88,7 +88,7 @@ static void link_opened(struct session *session)
     set_reset(peer, false);
     peers_count_lacking(peer->peers);
     ping(peer);
-    shards_peer_up(peer->peers->options.shards, peer->id);
+    shards_peer_up(peer->peers->options.shards, peer->id, session_peer(session)->boot);
 }
 
 static void link_closed(struct session *session, const struct error *why)

@@ -210,7 +210,7 @@ uint64_t shards_deadline(const struct shards *set);
 void shards_tick(struct shards *set);
 
 /* A broker's session began or ended: all shards that it has a voter of are told. */
-void shards_peer_up(struct shards *set, uint32_t broker);
+void shards_peer_up(struct shards *set, uint32_t broker, uint64_t boot);
 void shards_peer_down(struct shards *set, uint32_t broker);
 
 /* ---- one shard ---- */

@@ -317,21 +317,24 @@ void shards_turn(struct shards *set)
     }
 }
 
-static void tell_peer(struct shards *set, uint32_t broker, enum replica_input_type type)
+static void tell_peer(struct shards *set, uint32_t broker, uint64_t boot,
+                      enum replica_input_type type)
 {
     for (struct shard *shard = shards_next(set, NULL); shard != NULL;
          shard = shards_next(set, shard)) {
         if (shard->role != REPLICA_LEADING) {
             continue; /* only a leader keeps account of others; a new one asks is_connected() */
         }
-        shard_input(shard, type)->from = (struct replica_id){.broker = broker};
+        struct replica_input *in = shard_input(shard, type);
+        in->from = (struct replica_id){.broker = broker};
+        in->boot = boot;
         status_ignore(shard_step(shard, NULL), "the core has nothing to refuse here");
     }
 }
 
-void shards_peer_up(struct shards *set, uint32_t broker)
+void shards_peer_up(struct shards *set, uint32_t broker, uint64_t boot)
 {
-    tell_peer(set, broker, REPLICA_PEER_UP);
+    tell_peer(set, broker, boot, REPLICA_PEER_UP);
 }
 
 void shards_peer_down(struct shards *set, uint32_t broker)
@@ -344,5 +347,5 @@ void shards_peer_down(struct shards *set, uint32_t broker)
             }
         }
     }
-    tell_peer(set, broker, REPLICA_PEER_DOWN);
+    tell_peer(set, broker, 0, REPLICA_PEER_DOWN);
 }

@@ -326,6 +326,7 @@ bool site_deliver(struct world *w, const struct message *m)
         in.answer.epoch = m->epoch;
         in.answer.boot = m->boot;
         in.answer.end = m->end;
+        in.answer.heard = UINT64_MAX; /* it only matters to a timer, and time stands still */
         in.answer.probed = m->probed;
         in.answer.history_count = m->count;
         memcpy(in.answer.history, m->pair, m->count * sizeof *m->pair);

@@ -78,7 +78,8 @@ void broker_on_peer(struct world *w, struct broker *b, uint32_t peer, bool up)
 {
     for (uint32_t s = 0; s < w->plan.shards; s++) {
         struct replica_input in = {.type = up ? REPLICA_PEER_UP : REPLICA_PEER_DOWN,
-                                   .from = broker_rid(&w->broker[peer])};
+                                   .from = broker_rid(&w->broker[peer]),
+                                   .boot = w->broker[peer].boot};
         status_ignore(broker_step(w, b, s, &in, NULL), "no such replica here");
     }
 }

@@ -336,7 +336,8 @@ const char *answered(struct host *to, const struct host *from)
 
 const char *peer(struct host *h, const struct host *other, enum replica_input_type up_or_down)
 {
-    return step(h, (struct replica_input){.type = up_or_down, .from = other->id});
+    return step(h,
+                (struct replica_input){.type = up_or_down, .from = other->id, .boot = other->boot});
 }
 
 const char *next_append(struct host *h, const struct host *to, struct wire *out)

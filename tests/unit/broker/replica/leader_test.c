@@ -279,6 +279,76 @@ static void a_grant_to_a_log_that_lost_a_committed_record_halts_it(void **state)
     assert_string_equal(grant(&A, 2), "halt\n");
 }
 
+/* The append that tells a commit may be lost while an answer to another one is still to come. */
+static void a_late_answer_does_not_stop_the_timer_of_a_lost_commit(void **state)
+{
+    (void)state;
+    struct wire wire;
+    lead(&A, 1, &B, &C);
+    propose(&A, 1);
+    synced(&A);
+    next_append(&A, &B, &wire);
+    deliver(&B, &wire);
+    synced(&B);
+    assert_string_equal(answered(&A, &B), "commit 2\n");
+    assert_string_equal(tick_at(&A, REPLICA_COMMIT_IDLE_MS), "wake 2\n");
+    assert_string_equal(next_append(&A, &B, &wire), "(1, 2) + 0, commit 2"); /* lost */
+    struct host late = B;
+    late.answer.end = late.answer.heard = 1;
+    answered(&A, &late);
+    answered(&A, &B);
+    uint64_t at_ms = REPLICA_COMMIT_IDLE_MS + REPLICA_RESEND_MS;
+    assert_int_equal(replica_deadline(A.replica), at_ms);
+    assert_string_equal(tick_at(&A, at_ms), "wake 2\n");
+    assert_string_equal(next_append(&A, &B, &wire), "(1, 2) + 0, commit 2");
+    deliver(&B, &wire);
+    assert_int_equal(view_of(&B).commit, 2);
+    answered(&A, &B);
+    assert_int_equal(replica_deadline(A.replica), UINT64_MAX);
+}
+
+static void an_answer_of_a_boot_before_the_session_is_late(void **state)
+{
+    (void)state;
+    struct wire wire;
+    lead(&A, 1, &B, &C);
+    propose(&A, 1);
+    next_append(&A, &B, &wire);
+    deliver(&B, &wire);
+    synced(&B);
+    struct host late = B;
+    host_recover(&B, 1, 0);
+    peer(&A, &B, REPLICA_PEER_UP);
+    assert_string_equal(next_append(&A, &B, &wire), "(1, 1) + 1, commit 1"); /* lost */
+    assert_string_equal(answered(&A, &late), "STALE");
+    assert_string_equal(tick_at(&A, REPLICA_RESEND_MS), "wake 2\n");
+    replicate(&A, &B);
+    assert_int_equal(view_of(&A).member[0].match, 2);
+}
+
+/* What came too early is sent again when the refusal comes, not when the timer ends. */
+static void an_append_that_overtook_is_sent_again_at_once(void **state)
+{
+    (void)state;
+    struct wire first, second;
+    lead(&A, 1, &B, &C);
+    propose(&A, 1);
+    next_append(&A, &B, &first);
+    propose(&A, 1);
+    next_append(&A, &B, &second);
+    deliver(&B, &second);
+    struct host refusal = B;
+    deliver(&B, &first);
+    synced(&B);
+    answered(&A, &B);
+    assert_string_equal(answered(&A, &refusal), "wake 2\n");
+    assert_string_equal(next_append(&A, &B, &second), "(1, 2) + 1, commit 1");
+    deliver(&B, &second);
+    synced(&B);
+    answered(&A, &B);
+    assert_string_equal(answered(&A, &refusal), "STALE"); /* nothing is missing any more */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -299,6 +369,9 @@ int main(void)
         TEST(a_send_that_was_overtaken_is_forgotten),
         TEST(epoch_start_is_asked_for_again_until_it_is_proposed),
         TEST(a_grant_to_a_log_that_lost_a_committed_record_halts_it),
+        TEST(a_late_answer_does_not_stop_the_timer_of_a_lost_commit),
+        TEST(an_answer_of_a_boot_before_the_session_is_late),
+        TEST(an_append_that_overtook_is_sent_again_at_once),
     };
     return cmocka_run_group_tests_name("broker/replica/leader", tests, NULL, NULL);
 }

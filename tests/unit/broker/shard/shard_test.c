@@ -28,7 +28,7 @@ static void a_put_is_answered_when_a_majority_has_synced_it(void **state)
     world_settle(&w);
     assert_int_equal(put.done, 0); /* one disk is no majority */
     w.broker[2].cut = false;
-    shards_peer_up(w.broker[1].shards, 2);
+    shards_peer_up(w.broker[1].shards, 2, 0);
     world_settle(&w);
     assert_int_equal(put.done, 1);
     assert_int_equal(put.put.status, STATUS_OK);
@@ -109,7 +109,7 @@ static void a_retry_is_answered_with_the_original_after_its_commit(void **state)
     world_settle(&w);
     assert_int_equal(again.done, 0); /* the original may still be lost */
     w.broker[2].cut = false;
-    shards_peer_up(w.broker[1].shards, 2);
+    shards_peer_up(w.broker[1].shards, 2, 0);
     world_settle(&w);
     assert_int_equal(first.done, 1);
     assert_int_equal(again.done, 1);
@@ -144,7 +144,7 @@ static void a_deposed_leader_fails_its_puts_and_the_next_one_knows_the_producers
     assert_true(world_shard(&w, 2)->open);
     assert_int_equal(lost.done, 0);
     w.broker[1].cut = false;
-    shards_peer_up(w.broker[2].shards, 1);
+    shards_peer_up(w.broker[2].shards, 1, 0);
     world_settle(&w);
     assert_int_equal(lost.done, 1);
     assert_int_equal(lost.put.status, STATUS_UNCERTAIN);
@@ -187,7 +187,7 @@ static void a_truncated_batch_is_no_duplicate_when_its_producer_sends_it_again(v
     shards_peer_down(w.broker[2].shards, 1);
     world_elect(&w, 2, 2);
     w.broker[1].cut = false;
-    shards_peer_up(w.broker[2].shards, 1);
+    shards_peer_up(w.broker[2].shards, 1, 0);
     world_settle(&w);
     assert_int_equal(lost.put.status, STATUS_UNCERTAIN);
     world_elect(&w, 1, 3); /* the broker that had it, and cut it off */

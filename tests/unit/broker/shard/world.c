@@ -227,7 +227,7 @@ void world_restart(struct world *w, uint32_t broker)
     broker_open(&w->broker[broker]);
     for (uint32_t id = 1; id <= WORLD_BROKERS; id++) {
         if (id != broker) {
-            shards_peer_up(w->broker[id].shards, broker);
+            shards_peer_up(w->broker[id].shards, broker, 0);
         }
     }
 }
