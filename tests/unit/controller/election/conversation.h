@@ -126,6 +126,14 @@ static inline struct election_input uncertain(struct election_input in)
     return in;
 }
 
+/* One piece of the log cannot be read. */
+static inline struct election_input holed(struct election_input in, uint64_t holes_end)
+{
+    in.report.holes = 1;
+    in.report.holes_end = holes_end;
+    return in;
+}
+
 static inline struct election_input tick(void)
 {
     return (struct election_input){.type = ELECTION_TICK};

@@ -148,6 +148,41 @@ static void two_certain_replies_do_without_the_uncertain_one(void **state)
     EXPECT(STATUS_OK, (report(3, 5, 4, 95)), "active shard 1 epoch 5 leader 3.1 boot 30 v1\n");
 }
 
+static void a_best_log_with_holes_is_set_aside_while_the_other_replies_suffice(void **state)
+{
+    (void)state;
+    all_up();
+    struct election_row row = new_row(1, ELECTION_ELECTING, 5);
+    row.preferred = 3; /* so that the third reply is waited for */
+    assert_int_equal(feed(row_input(&row)), STATUS_OK);
+    EXPECT(STATUS_OK, (holed(report(1, 5, 4, 90), 20)), "");
+    EXPECT(STATUS_OK, (report(2, 5, 4, 80)), "");
+    EXPECT(STATUS_OK, (report(3, 5, 4, 85)), "active shard 1 epoch 5 leader 3.1 boot 30 v1\n");
+    row.epoch = 6; /* without the holed one there is no majority of certain replies */
+    assert_int_equal(feed(row_input(&row)), STATUS_OK);
+    EXPECT(STATUS_OK, (holed(report(1, 6, 4, 90), 20)), "");
+    EXPECT(STATUS_OK, (report(2, 6, 4, 80)), "");
+    EXPECT(STATUS_OK, (uncertain(report(3, 6, 4, 85))),
+           "active shard 1 epoch 6 leader 1.1 boot 10 v1\n");
+}
+
+static void holes_above_every_other_end_wait_for_all_voters(void **state)
+{
+    (void)state;
+    electing_epoch_5();
+    EXPECT(STATUS_OK, (holed(report(1, 5, 4, 90), 81)), "");
+    EXPECT(STATUS_OK, (report(2, 5, 4, 80)), "");
+    now_ms += 2 * ELECTION_PATIENCE_MS;
+    assert_int_equal(feed(tick()), STATUS_OK);
+    assert_null(strstr(text, "active"));
+    EXPECT(STATUS_OK, (uncertain(report(3, 5, 4, 85))),
+           "active shard 1 epoch 5 leader 1.1 boot 10 v1\n");
+    struct election_row row = new_row(1, ELECTION_ELECTING, 6);
+    assert_int_equal(feed(row_input(&row)), STATUS_OK);
+    EXPECT(STATUS_OK, (holed(report(1, 6, 4, 90), 80)), ""); /* the second has what is missing */
+    EXPECT(STATUS_OK, (report(2, 6, 4, 80)), "active shard 1 epoch 6 leader 1.1 boot 10 v1\n");
+}
+
 static void replies_of_other_boots_epochs_and_replicas_do_not_count(void **state)
 {
     (void)state;
@@ -403,6 +438,8 @@ int main(void)
         TEST(a_lost_broker_s_shards_are_spread_before_any_of_them_commits),
         TEST(an_uncertain_reply_counts_only_when_everybody_has_replied),
         TEST(two_certain_replies_do_without_the_uncertain_one),
+        TEST(a_best_log_with_holes_is_set_aside_while_the_other_replies_suffice),
+        TEST(holes_above_every_other_end_wait_for_all_voters),
         TEST(replies_of_other_boots_epochs_and_replicas_do_not_count),
         TEST(a_reply_is_forgotten_when_its_broker_restarts_or_dies),
         TEST(a_voter_with_a_new_disk_is_neither_fenced_nor_counted),
