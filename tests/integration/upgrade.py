@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """usage: upgrade.py BIN: a cluster of older programs, under load of native clients and of boto3, is upgraded process by process
-to those in BIN, and a broker and a controller go back and forth again. No request fails, nothing is lost or doubled.
+to those in BIN, and a broker and a controller go back and forth again. No request fails, nothing is lost or doubled. What an older
+controller does not know is refused as long as there is one.
 
 The older programs are built, once, from the commit that tests/compat/old-revision names, in build/old. Where the history does
 not have it (a shallow clone, a tarball) the test is skipped, and says so. boto3 as in kinesis_api.py; without it the SDK's part
@@ -8,6 +9,7 @@ is left out, and that is said."""
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -175,6 +177,101 @@ def an_older_cluster_is_upgraded_under_load(old):
             (sdk.figures() if sdk else f"SDK clients: left out: {NO_SDK}"))
 
 
+# ---- what is new waits for the last controller ----
+
+def balance(cluster, *words):
+    """weirctl balance of the newer tools."""
+    return cluster.run(os.path.join(BIN, "weirctl"), "balance", *words, check=False)
+
+
+def expect_refused(cluster, holder, why):
+    """Nothing new is proposed for the sake of `holder`: neither for an administrator, nor by itself."""
+    end = time.monotonic() + 30
+    while True:  # until all have met again; but done it is never
+        result = balance(cluster, "off", "leaders")
+        expect(result.returncode != 0, f"{holder} {why}, and nobody minds")
+        half = balance(cluster, "status", "--json")
+        half = json.loads(half.stdout)["leaders"] if half.returncode == 0 else {"state": half.stderr}
+        if f"{holder} {why}" in result.stderr and half["state"].startswith(f"waits: {holder} {why}"):
+            break
+        expect(time.monotonic() < end, f"what is new waits for {holder}: {result}, {half}")
+        time.sleep(0.5)
+    expect(half["on"] and half["moved"] == 0, f"nothing was switched off or moved: {half}")
+
+
+def expect_done(cluster, *words, seconds=30):
+    """It works, at the latest when all controllers have met again."""
+    end = time.monotonic() + seconds
+    while True:
+        result = balance(cluster, *words)
+        if result.returncode == 0:
+            return
+        expect(time.monotonic() < end, f"balance {' '.join(words)}: {result}")
+        time.sleep(0.2)
+
+
+def use_programs(cluster, directory):
+    """What is started from now on is of that directory."""
+    path = os.path.join(cluster.dir, "cluster")
+    with open(path, encoding="utf-8") as file:
+        lines = file.read().splitlines()
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(f"bin={shlex.quote(directory)}\n" if line.startswith("bin=") else line + "\n" for line in lines)
+
+
+def wait_active(cluster, seconds=30):
+    end = time.monotonic() + seconds
+    while True:
+        result = cluster.run("weirctl", "cluster", "status", "--json", "--timeout", "2s", check=False)
+        if result.returncode == 0:
+            return cluster.active_controller()
+        expect(time.monotonic() < end, f"a controller is active: {result}")
+        time.sleep(0.2)
+
+
+def what_an_older_controller_does_not_know_waits(old):
+    with Cluster(old, brokers=3) as c:
+        c.create("orders", 3)
+        c.wait_in_sync("orders")
+        first = c.active_controller()
+        other, last = (f"controller-{i}" for i in (1, 2, 3) if f"controller-{i}" != first)
+        for name in (other, first):
+            c.local("restart", name, "--bin", BIN)
+        if wait_active(c) == last:
+            c.local("restart", last, "--bin", old)
+        active = wait_active(c)
+        expect(active != last, f"a newer controller is active, not {active}")
+        expect_programs(c, old, [last])
+        pid = c.local("pid", last)
+        older = "runs an older version, which does not know this change: upgrade it first"
+        expect_refused(c, last, older)
+        lines = c.log(active).count("upgrade: what is new since then waits")
+        expect_refused(c, last, older)
+        expect(c.log(active).count("upgrade: what is new since then waits") == lines > 0, f"{active} says for whom it waits, once")
+        c.create("returns", 2)  # what has always been goes on
+        c.wait_in_sync("returns")
+        wait_safe(c)
+        expect(c.local("pid", last) == pid, f"{last} goes on")
+
+        c.local("restart", last, "--bin", BIN)
+        expect_done(c, "off", "leaders")
+        use_programs(c, BIN)
+        c.local("term", last)
+        expect_done(c, "on", "leaders", seconds=5)  # its word counts while it is away
+        for name in (first, other):
+            c.local("term", name)
+            c.local("start", name)
+            wait_active(c)
+        expect_refused(c, last, "has not been heard of yet and may run an older version")
+        c.create("clicks", 2)
+        c.local("start", last)
+        expect_done(c, "off", "leaders")
+        expect(not json.loads(balance(c, "status", "--json").stdout)["leaders"]["on"], "it is off")
+        wait_safe(c)
+        c.no_reports()
+        return f"{last} was the older one"
+
+
 def main():
     global NO_SDK
     NO_SDK = with_boto3()
@@ -188,7 +285,9 @@ def main():
         print(f"skipped: {what}\n1 passed, 0 failed")
         return 0
     print(f"older programs: {what}, {time.monotonic() - began:.0f} s", flush=True)
-    return run_all([(f"a cluster of {what} is upgraded under load", lambda: an_older_cluster_is_upgraded_under_load(old))])
+    return run_all([(f"a cluster of {what} is upgraded under load", lambda: an_older_cluster_is_upgraded_under_load(old)),
+                    ("what an older controller does not know waits for its upgrade",
+                     lambda: what_an_older_controller_does_not_know_waits(old))])
 
 
 if __name__ == "__main__":
