@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "broker/gateway/api.h"
+#include "broker/kinesis/attempt.h"
 #include "broker/kinesis/kinesis.h"
 #include "broker/kinesis/stats.h"
 #include "proto/codec/codec.h"
@@ -213,8 +214,8 @@ struct reach_reply {
 };
 
 /* One call to a shard's leader (or another replica), at this or another broker, again and again
- * until it answers or the request's time is over. Lives in the arena of its request; what it sends
- * must, too. */
+ * until it answers, or the request's time is over, or this broker hears no other (attempt.h). Lives
+ * in the arena of its request; what it sends must, too. */
 struct reach {
     struct request *r;
     uint64_t shard;
@@ -236,7 +237,11 @@ struct reach {
     struct net_timer timer;
     uint32_t leader; /* as a refusal said; 0: as the image says */
     uint32_t attempts;
+    uint32_t asked, asked_epoch; /* as struct attempt has it */
+    uint64_t began_ms;
+    enum attempt_next next; /* of a remote attempt that was cancelled: not WAIT */
     bool is_local, is_remote;
+    bool is_left; /* `done` has come, and the answer from here has not */
 };
 void reach_start(struct reach *reach, const ProtobufCMessage *message, struct bytes attachment);
 /* Gives up: `done` comes, if it has not, with CANCELLED or what arrives first. */

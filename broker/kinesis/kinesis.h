@@ -28,6 +28,8 @@ struct kinesis_options {
     struct kept *kept; /* for batches that go to leaders which we follow; NULL: none are kept */
     /* An open session to that broker; NULL while there is none. */
     struct session *(*broker_session)(void *context, uint32_t broker);
+    /* There are other brokers that the controllers suppose alive, and none of them is heard. */
+    bool (*cut_off)(void *context);
     /* To the active controller, or to one that knows which it is. */
     struct session *(*controller_session)(void *context);
     /* As struct sigv4_rules has it. */

@@ -9,6 +9,23 @@ static struct session *broker_session(void *context, uint32_t broker)
     return peers_session(s->peers, broker);
 }
 
+static bool cut_off(void *context)
+{
+    const struct server *s = context;
+    bool others = false;
+    for (uint32_t i = 0; i < route_broker_count(s->route); i++) {
+        const struct route_broker *broker = route_broker_at(s->route, i);
+        if (broker->id == s->config->id || !broker->alive) {
+            continue;
+        }
+        if (peers_is_heard(s->peers, broker->id)) {
+            return false;
+        }
+        others = true;
+    }
+    return others;
+}
+
 static bool knows_metadata(void *context)
 {
     struct server *s = context;
@@ -66,6 +83,7 @@ enum status server_open_front(struct server *s, struct error *error)
                                             .broker = c->id,
                                             .kept = shards_kept(s->shards),
                                             .broker_session = broker_session,
+                                            .cut_off = cut_off,
                                             .controller_session = controller_session,
                                             .knows_metadata = knows_metadata,
                                             .signing_key = signing_key,

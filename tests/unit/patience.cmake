@@ -1,0 +1,1 @@
+weir_unit_test(broker/kinesis/attempt LINK broker_kinesis)
