@@ -14,8 +14,29 @@ static bool is_news(const struct controller *c, const Weir__HeldStream *held)
     return stream != NULL && held->number >= stream->shard_count;
 }
 
+static bool any_news(const struct controller *c, const Weir__HeldShards *in)
+{
+    bool any = false;
+    for (size_t i = 0; i < in->n_streams; i++) {
+        any = any || is_news(c, in->streams[i]);
+    }
+    return any;
+}
+
+/* There is something to propose that a controller does not know. */
+static bool has_to_wait(struct controller *c, const Weir__HeldShards *in, bool last,
+                        char why[GATE_TEXT_BYTES])
+{
+    uint32_t version =
+        command_field_version(&weir__command__descriptor, WEIR__COMMAND__KIND_HELD_SHARDS);
+    return (last || any_news(c, in)) && members_hold_back(c, version, why);
+}
+
 static void propose(struct controller *c, uint32_t broker, const Weir__HeldShards *in, bool last)
 {
+    if (!last && !any_news(c, in)) {
+        return;
+    }
     AUTO(free_pointer)
     Weir__HeldStream **news = calloc(in->n_streams + 1, sizeof(Weir__HeldStream *));
     if (news == NULL) {
@@ -36,9 +57,6 @@ static void propose(struct controller *c, uint32_t broker, const Weir__HeldShard
             news[held.n_streams++] = in->streams[i];
         }
     }
-    if (!last && held.n_streams == 0) {
-        return;
-    }
     if (last) {
         trace(TRACE_INFO, "restore", "broker-%u has told what it holds", broker);
     }
@@ -49,21 +67,33 @@ static void propose(struct controller *c, uint32_t broker, const Weir__HeldShard
     command_of_ours(c, &command, (uint32_t)held.n_streams + 1);
 }
 
+static void take(struct controller *c, const struct client *client, const Weir__HeldShards *in,
+                 struct session_call *call)
+{
+    Weir__Empty empty = WEIR__EMPTY__INIT;
+    char why[GATE_TEXT_BYTES];
+    uint64_t version = 0;
+    if (client->broker != 0 && in->boot == client->boot) {
+        bool waits = db_restored_waits(c->db, client->broker, &version);
+        bool last = waits && !in->more && in->version >= version;
+        if (has_to_wait(c, in, last, why)) {
+            session_reply_error(call, STATUS_UNAVAILABLE, NULL, "%s", why);
+            return; /* it begins again with its first part */
+        }
+        propose(c, client->broker, in, last);
+    }
+    reply_message(call, &empty.base);
+}
+
 void handle_held_shards(struct controller *c, struct client *client, struct session_call *call)
 {
     Weir__HeldShards *in = weir__held_shards__unpack(NULL, call->body.size, call->body.data);
-    uint64_t version = 0;
     if (in == NULL || in->n_streams > STREAMS_MAX) {
         reply_malformed(call);
     } else if (!c->active) {
         reply_not_active(c, call);
     } else {
-        Weir__Empty empty = WEIR__EMPTY__INIT;
-        if (client->broker != 0 && in->boot == client->boot) {
-            bool waits = db_restored_waits(c->db, client->broker, &version);
-            propose(c, client->broker, in, waits && !in->more && in->version >= version);
-        }
-        reply_message(call, &empty.base);
+        take(c, client, in, call);
     }
     weir__held_shards__free_unpacked(in, NULL);
 }
