@@ -118,6 +118,10 @@ void resign_check(struct shard *shard, const struct replica_view *view);
 void rebuild_queue(struct shard *shard, bool first);
 void rebuild_forget(struct shard *shard);
 void rebuild_pump(struct shards *set); /* starts what waits */
+/* The last batch is known to be damaged: when it was appended is not to be had before the core has
+ * seen to it, so that a grant must not wait. */
+bool rebuild_awaits_repair(const struct shard *shard);
+void rebuild_give_grant(struct shard *shard); /* the one that waits, if any */
 /* The log has these batches now, or ends at `end`. */
 void producers_wrote(struct shard *shard, const struct batch_header *h, bool rolled);
 void producers_truncated(struct shard *shard, uint64_t end);

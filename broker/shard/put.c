@@ -374,6 +374,10 @@ void shard_start_epoch(struct shard *shard, uint32_t epoch)
     struct shards *set = shard->set;
     struct replica_slot slot;
     struct replica_view view;
+    if (!shard->is_last_ms_known) {
+        rebuild_queue(shard, true); /* it was damaged; the core asks again */
+        return;
+    }
     replica_view(shard->replica, &view);
     struct epoch_start start = {.epoch = epoch,
                                 .cfg_ver = view.cfg_ver,

@@ -1,6 +1,7 @@
 /* The producer table of a log that was found on the disk: the newest snapshot beside a segment,
  * then every batch above it, read in the background while the shard follows and serves reads. The
- * first thing read is the last batch: append times must not go back (a grant waits for it). */
+ * first thing read is the last batch: append times must not go back. A grant waits for it, unless
+ * it is damaged: then the core sees to its repair, or cuts it off, and EPOCH_START waits. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,9 +101,21 @@ static void give_up(struct shard *shard, enum status status)
     shard->producers_upto = shard->end;
 }
 
+bool rebuild_awaits_repair(const struct shard *shard)
+{
+    struct replica_holes holes;
+    shard_log_holes(shard->log, &holes);
+    return !shard->is_last_ms_known && holes.count > 0 && holes.end >= shard->end;
+}
+
 static void last_ms_is_known(struct shard *shard)
 {
     shard->is_last_ms_known = true;
+    rebuild_give_grant(shard);
+}
+
+void rebuild_give_grant(struct shard *shard)
+{
     struct shard_grant *grant = shard->waiting_grant;
     shard->waiting_grant = NULL;
     if (grant != NULL) {
@@ -123,6 +136,13 @@ static void load_snapshot(struct shard *shard)
     buf_release(&table);
 }
 
+static void load_snapshot_once(struct shard *shard)
+{
+    if (shard->producers_upto == shard->log_start) {
+        load_snapshot(shard);
+    }
+}
+
 /* What the tail ring has needs no reading. */
 static void take_tail(struct shard *shard)
 {
@@ -141,6 +161,29 @@ static void take_tail(struct shard *shard)
     }
 }
 
+/* It never falls along a log. */
+static void note_generation(struct shard *shard, const struct batch_header *h)
+{
+    shard->log_generation =
+        h->generation > shard->log_generation ? h->generation : shard->log_generation;
+}
+
+/* The last batch, from the tail when it is there. */
+static bool last_batch_in_tail(struct shard *shard)
+{
+    struct log_batch batch;
+    if (shard->end == shard->log_start ||
+        shard_log_tail(shard->log, shard->end - 1, shard->end, 1, &batch, 1) == 0) {
+        return false;
+    }
+    shard->last_ms = batch.append_ms > shard->last_ms ? batch.append_ms : shard->last_ms;
+    struct batch_header h;
+    if (batch_header_decode(batch.bytes, &h) == STATUS_OK) {
+        note_generation(shard, &h);
+    }
+    return true;
+}
+
 static void read_done(struct log_read *read);
 
 /* The next read of this shard; false when there is nothing left to read. */
@@ -148,6 +191,10 @@ static bool read_more(struct rebuild *rebuild)
 {
     struct shard *shard = rebuild->shard;
     struct log_read *read = &rebuild->read;
+    if (!shard->is_last_ms_known && (shard->end == shard->log_start || last_batch_in_tail(shard))) {
+        last_ms_is_known(shard);
+        load_snapshot_once(shard);
+    }
     read->log = shard->log;
     read->end = shard->end;
     if (!shard->is_last_ms_known) {
@@ -186,39 +233,13 @@ static void finish(struct rebuild *rebuild)
     shards_schedule(rebuild->set);
 }
 
-/* It never falls along a log. */
-static void note_generation(struct shard *shard, const struct batch_header *h)
-{
-    shard->log_generation =
-        h->generation > shard->log_generation ? h->generation : shard->log_generation;
-}
-
-/* The last batch, from the tail when it is there. */
-static bool last_batch_in_tail(struct shard *shard)
-{
-    struct log_batch batch;
-    if (shard->end == shard->log_start ||
-        shard_log_tail(shard->log, shard->end - 1, shard->end, 1, &batch, 1) == 0) {
-        return false;
-    }
-    shard->last_ms = batch.append_ms > shard->last_ms ? batch.append_ms : shard->last_ms;
-    struct batch_header h;
-    if (batch_header_decode(batch.bytes, &h) == STATUS_OK) {
-        note_generation(shard, &h);
-    }
-    return true;
-}
-
 static void start(struct rebuild *rebuild, struct shard *shard)
 {
     rebuild->shard = shard;
     rebuild->read.hint = (struct log_read_hint){0}; /* of another shard */
     shard->is_rebuilding = true;
-    if (!shard->is_last_ms_known && (shard->end == shard->log_start || last_batch_in_tail(shard))) {
-        last_ms_is_known(shard);
-    }
-    if (shard->is_last_ms_known && shard->producers_upto == shard->log_start) {
-        load_snapshot(shard);
+    if (shard->is_last_ms_known) {
+        load_snapshot_once(shard);
     }
     if (!read_more(rebuild)) {
         finish(rebuild);

@@ -207,7 +207,7 @@ enum status shard_grant(struct shard *shard, const struct shard_grant *grant)
     if (shard->set->out || shard->set->closing) {
         return STATUS_IO;
     }
-    if (!shard->is_last_ms_known) {
+    if (!shard->is_last_ms_known && !rebuild_awaits_repair(shard)) {
         /* Append times never go back: first the last batch is read. The newest grant counts. */
         struct shard_grant *copy = malloc(sizeof(*copy));
         if (copy == NULL) {
@@ -244,6 +244,9 @@ void shard_damaged(struct shard *shard)
     }
     shard_log_holes(shard->log, &shard_input(shard, REPLICA_DAMAGE)->holes);
     status_ignore(shard_step(shard, NULL), "STALE: halted; no memory: said again with the next");
+    if (rebuild_awaits_repair(shard)) {
+        rebuild_give_grant(shard);
+    }
 }
 
 void shard_absent(struct shard *shard, const struct shard_absence *absence)
