@@ -291,9 +291,10 @@ static void send_answer(struct world *w, uint32_t s, const struct replica_effect
 
 bool site_deliver(struct world *w, const struct message *m)
 {
-    struct replica_input in = {0};
+    struct replica_input in = {
+        .from = {.broker = m->from + 1u, .disk_gen = m->from_gen}
+    };
     struct replica_batch batch[MODEL_LOG];
-    in.from = (struct replica_id){.broker = m->from + 1u, .disk_gen = m->from_gen};
     if (m->kind == MESSAGE_APPEND) {
         in.type = REPLICA_RECEIVE_APPEND;
         in.append = (struct replica_append){.epoch = m->epoch,
