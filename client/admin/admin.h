@@ -5,6 +5,13 @@
 
 #include "client/handle/handle.h"
 
+/* How to see that a change has happened. */
+struct admin_wait {
+    uint32_t every_ms;
+    bool (*is_settled)(const Weir__StreamInfo *stream); /* NULL: the stream is gone */
+    const char *late; /* what is told when the job's time is over before */
+};
+
 /* From the mail that brings it to the loop until its callback; freed after that. */
 struct admin_job {
     struct net_mail mail;
@@ -18,6 +25,7 @@ struct admin_job {
     weir_done_fn *done;
     void *context;
     bool wait;
+    const struct admin_wait *wait_for; /* when `wait` */
     union {
         Weir__CreateStream create;
         Weir__DeleteStream remove;
@@ -47,6 +55,11 @@ void admin_finish(struct admin_job *job, enum status status, const char *text);
 void admin_call(struct admin_job *job, enum rpc_method method, const ProtobufCMessage *body,
                 bool is_change,
                 void (*done)(struct cluster_call *call, const struct cluster_reply *reply));
+
+/* For admin_call(): finishes the job, or looks at the stream until the change has happened. */
+void admin_begun(struct cluster_call *call, const struct cluster_reply *reply);
+/* For struct admin_wait: brokers know of the last change. */
+bool admin_is_active(const Weir__StreamInfo *stream);
 
 /* At least 1. */
 uint32_t admin_left_ms(uint64_t deadline_ms);

@@ -6,8 +6,6 @@
 
 #include "client/admin/admin.h"
 
-enum { SETTLED_POLL_MS = 20 };
-
 /* A change under way. */
 struct change_job {
     struct admin_job *job;
@@ -35,33 +33,18 @@ static void change_free(struct change_job *change)
     free(change);
 }
 
-static void finish(struct change_job *change, enum status status, const char *text)
+static void finished(const struct weir_error *error, void *context)
 {
-    struct weir_error error;
-    (void)handle_error(&error, status, "%s", status == STATUS_OK ? "" : text);
-    net_timer_stop(change->job->client->loop, &change->job->timer);
-    change->done(&error, change->context);
+    struct change_job *change = context;
+    change->job = NULL; /* its end is the job's last word */
+    change->done(error, change->context);
     change_free(change);
 }
-
-static void call(struct change_job *change, enum rpc_method method, const ProtobufCMessage *body,
-                 void (*done)(struct cluster_call *call, const struct cluster_reply *reply))
-{
-    struct admin_job *job = change->job;
-    enum status status =
-        cluster_call(job->client->cluster, &job->call, method, body, method != RPC_GET_METADATA,
-                     admin_left_ms(job->deadline_ms), done);
-    if (status != STATUS_OK) {
-        finish(change, status, status_text(status));
-    }
-}
-
-static void look(struct net_timer *timer);
 
 /* Nothing of it is under way any more: the brokers have been told. */
 static bool is_settled(const Weir__StreamInfo *stream)
 {
-    bool settled = stream->state == WEIR__STREAM_STATE__STREAM_ACTIVE;
+    bool settled = admin_is_active(stream);
     for (size_t i = 0; settled && stream->attributes != NULL && i < stream->attributes->n_consumers;
          i++) {
         settled = stream->attributes->consumers[i]->state == WEIR__CONSUMER_STATE__CONSUMER_ACTIVE;
@@ -69,49 +52,16 @@ static bool is_settled(const Weir__StreamInfo *stream)
     return settled;
 }
 
-static void looked(struct cluster_call *done, const struct cluster_reply *reply)
-{
-    struct change_job *change = CONTAINER_OF(done, struct admin_job, call)->context;
-    if (reply->status != STATUS_OK) {
-        finish(change, reply->status, reply->text);
-        return;
-    }
-    Weir__MetadataUpdate *update =
-        weir__metadata_update__unpack(NULL, reply->body.size, reply->body.data);
-    bool settled = update != NULL && update->n_streams > 0 && is_settled(update->streams[0]);
-    weir__metadata_update__free_unpacked(update, NULL);
-    if (settled) {
-        finish(change, STATUS_OK, "");
-    } else if (handle_now_ms() >= change->job->deadline_ms) {
-        finish(change, STATUS_TIMEOUT, "the change is made, but not all brokers know of it yet");
-    } else {
-        handle_timer(change->job->client, &change->job->timer, handle_now_ms() + SETTLED_POLL_MS,
-                     look);
-    }
-}
-
-static void look(struct net_timer *timer)
-{
-    struct admin_job *job = CONTAINER_OF(timer, struct admin_job, timer);
-    weir__get_metadata__init(&job->body.get);
-    job->body.get.stream = job->name;
-    call(job->context, RPC_GET_METADATA, &job->body.get.base, looked);
-}
-
-static void changed(struct cluster_call *done, const struct cluster_reply *reply)
-{
-    struct change_job *change = CONTAINER_OF(done, struct admin_job, call)->context;
-    if (reply->status != STATUS_OK || !change->job->wait) {
-        finish(change, reply->status, reply->text);
-    } else {
-        look(&change->job->timer);
-    }
-}
+static const struct admin_wait told = {
+    .every_ms = 20,
+    .is_settled = is_settled,
+    .late = "the change is made, but not all brokers know of it yet",
+};
 
 static void ask(struct net_mail *mail)
 {
     struct change_job *change = CONTAINER_OF(mail, struct admin_job, mail)->context;
-    call(change, RPC_STREAM_CONTROL, &change->body.base, changed);
+    admin_call(change->job, RPC_STREAM_CONTROL, &change->body.base, true, admin_begun);
 }
 
 /* ---- what is asked for ---- */
@@ -237,6 +187,8 @@ NODISCARD static enum status begin(struct weir_client *client, const char *name,
     change->done = done;
     change->context = context;
     job->wait = !from->no_wait;
+    job->wait_for = &told;
+    job->done = finished;
     job->context = change;
     job->mail.run = ask;
     net_mailbox_send(client->mailbox, &job->mail);

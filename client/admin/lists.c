@@ -70,6 +70,24 @@ NODISCARD static enum status question_new(struct weir_client *client, uint32_t t
     return STATUS_OK;
 }
 
+/* Blocks until the question that `begin` asks is answered. */
+NODISCARD static enum weir_status wait_for(struct weir_client *client, uint32_t timeout_ms,
+                                           enum weir_status (*begin)(struct weir_client *client,
+                                                                     uint32_t timeout_ms,
+                                                                     struct waiter *waiter),
+                                           void **out, struct weir_error *error)
+{
+    enum weir_status may = handle_check_blocking(client, error);
+    if (may != WEIR_OK) {
+        return may;
+    }
+    struct waiter waiter;
+    struct error why = {0};
+    waiter_init(&waiter);
+    enum status begun = (enum status)begin(client, timeout_ms, &waiter);
+    return waiter_wait_begun(&waiter, begun, &why, out, error);
+}
+
 /* ---- streams ----------------------------------------------------------------------------------
  */
 
@@ -148,20 +166,17 @@ static void list_for_waiter(struct weir_stream_list *list, const struct weir_err
     waiter_wake(context, list, error);
 }
 
+NODISCARD static enum weir_status begin_list(struct weir_client *client, uint32_t timeout_ms,
+                                             struct waiter *waiter)
+{
+    return weir_stream_list_async(client, timeout_ms, list_for_waiter, waiter);
+}
+
 enum weir_status weir_stream_list(struct weir_client *client, uint32_t timeout_ms,
                                   struct weir_stream_list **out, struct weir_error *error)
 {
-    enum weir_status may = handle_check_blocking(client, error);
-    if (may != WEIR_OK) {
-        return may;
-    }
-    struct waiter waiter;
-    struct error why = {0};
-    waiter_init(&waiter);
-    enum status begun =
-        (enum status)weir_stream_list_async(client, timeout_ms, list_for_waiter, &waiter);
     void *result = NULL;
-    enum weir_status status = waiter_wait_begun(&waiter, begun, &why, &result, error);
+    enum weir_status status = wait_for(client, timeout_ms, begin_list, &result, error);
     if (status == WEIR_OK) {
         *out = result;
     }
@@ -313,20 +328,17 @@ static void cluster_for_waiter(struct weir_cluster *cluster, const struct weir_e
     waiter_wake(context, cluster, error);
 }
 
+NODISCARD static enum weir_status begin_cluster(struct weir_client *client, uint32_t timeout_ms,
+                                                struct waiter *waiter)
+{
+    return weir_cluster_status_async(client, timeout_ms, cluster_for_waiter, waiter);
+}
+
 enum weir_status weir_cluster_status(struct weir_client *client, uint32_t timeout_ms,
                                      struct weir_cluster **out, struct weir_error *error)
 {
-    enum weir_status may = handle_check_blocking(client, error);
-    if (may != WEIR_OK) {
-        return may;
-    }
-    struct waiter waiter;
-    struct error why = {0};
-    waiter_init(&waiter);
-    enum status begun =
-        (enum status)weir_cluster_status_async(client, timeout_ms, cluster_for_waiter, &waiter);
     void *result = NULL;
-    enum weir_status status = waiter_wait_begun(&waiter, begun, &why, &result, error);
+    enum weir_status status = wait_for(client, timeout_ms, begin_cluster, &result, error);
     if (status == WEIR_OK) {
         *out = result;
     }

@@ -4,58 +4,18 @@
 
 #include "client/admin/admin.h"
 
-enum { SETTLED_POLL_MS = 20 };
-
-static void look(struct net_timer *timer);
-
 /* The stream is ACTIVE again when the children have taken over. */
-static void looked(struct cluster_call *done, const struct cluster_reply *reply)
-{
-    struct admin_job *job = CONTAINER_OF(done, struct admin_job, call);
-    if (reply->status != STATUS_OK) {
-        admin_finish(job, reply->status, reply->text);
-        return;
-    }
-    Weir__MetadataUpdate *update =
-        weir__metadata_update__unpack(NULL, reply->body.size, reply->body.data);
-    bool settled = update != NULL && update->n_streams > 0 &&
-                   update->streams[0]->state == WEIR__STREAM_STATE__STREAM_ACTIVE;
-    if (update != NULL) {
-        weir__metadata_update__free_unpacked(update, NULL);
-    }
-    if (settled) {
-        admin_finish(job, STATUS_OK, "");
-    } else if (handle_now_ms() >= job->deadline_ms) {
-        admin_finish(job, STATUS_TIMEOUT,
-                     "the change is under way, but not done yet: it goes on by itself, as soon as "
-                     "every shard that it closes has a leader");
-    } else {
-        handle_timer(job->client, &job->timer, handle_now_ms() + SETTLED_POLL_MS, look);
-    }
-}
-
-static void look(struct net_timer *timer)
-{
-    struct admin_job *job = CONTAINER_OF(timer, struct admin_job, timer);
-    weir__get_metadata__init(&job->body.get);
-    job->body.get.stream = job->name;
-    admin_call(job, RPC_GET_METADATA, &job->body.get.base, false, looked);
-}
-
-static void begun(struct cluster_call *done, const struct cluster_reply *reply)
-{
-    struct admin_job *job = CONTAINER_OF(done, struct admin_job, call);
-    if (reply->status != STATUS_OK || !job->wait) {
-        admin_finish(job, reply->status, reply->text);
-    } else {
-        look(&job->timer);
-    }
-}
+static const struct admin_wait children_take_over = {
+    .every_ms = 20,
+    .is_settled = admin_is_active,
+    .late = "the change is under way, but not done yet: it goes on by itself, as soon as every "
+            "shard that it closes has a leader",
+};
 
 static void reshard(struct net_mail *mail)
 {
     struct admin_job *job = CONTAINER_OF(mail, struct admin_job, mail);
-    admin_call(job, RPC_RESHARD, &job->body.reshard.base, true, begun);
+    admin_call(job, RPC_RESHARD, &job->body.reshard.base, true, admin_begun);
 }
 
 NODISCARD static enum status take_change(struct admin_job *job, const struct weir_reshard *change,
@@ -113,6 +73,7 @@ NODISCARD static enum status reshard_begin(struct weir_client *client, const cha
         return status;
     }
     job->wait = !change->no_wait;
+    job->wait_for = &children_take_over;
     job->done = done;
     job->context = context;
     job->mail.run = reshard;

@@ -5,8 +5,6 @@
 
 #include "client/admin/admin.h"
 
-enum { GONE_POLL_MS = 100 };
-
 enum status admin_job_new(struct weir_client *client, const char *name, uint32_t timeout_ms,
                           struct admin_job **out, struct error *error)
 {
@@ -140,47 +138,16 @@ enum weir_status weir_stream_create(struct weir_client *client, const char *name
 /* ---- delete -----------------------------------------------------------------------------------
  */
 
-static void look_for_it(struct net_timer *timer);
-
-static void looked(struct cluster_call *done, const struct cluster_reply *reply)
-{
-    struct admin_job *job = CONTAINER_OF(done, struct admin_job, call);
-    if (reply->status == STATUS_NOT_FOUND) {
-        admin_finish(job, STATUS_OK, "");
-    } else if (reply->status != STATUS_OK) {
-        admin_finish(job, reply->status, reply->text);
-    } else if (handle_now_ms() >= job->deadline_ms) {
-        admin_finish(
-            job, STATUS_TIMEOUT,
-            "the stream is being deleted, but is not gone yet: a broker that is down still has "
-            "replicas of it, and drops them when it is back");
-    } else {
-        handle_timer(job->client, &job->timer, handle_now_ms() + GONE_POLL_MS, look_for_it);
-    }
-}
-
-static void look_for_it(struct net_timer *timer)
-{
-    struct admin_job *job = CONTAINER_OF(timer, struct admin_job, timer);
-    weir__get_metadata__init(&job->body.get);
-    job->body.get.stream = job->name;
-    admin_call(job, RPC_GET_METADATA, &job->body.get.base, false, looked);
-}
-
-static void deleted(struct cluster_call *done, const struct cluster_reply *reply)
-{
-    struct admin_job *job = CONTAINER_OF(done, struct admin_job, call);
-    if (reply->status != STATUS_OK || !job->wait) {
-        admin_finish(job, reply->status, reply->text);
-    } else {
-        look_for_it(&job->timer);
-    }
-}
+static const struct admin_wait gone = {
+    .every_ms = 100,
+    .late = "the stream is being deleted, but is not gone yet: a broker that is down still has "
+            "replicas of it, and drops them when it is back",
+};
 
 static void delete_stream(struct net_mail *mail)
 {
     struct admin_job *job = CONTAINER_OF(mail, struct admin_job, mail);
-    admin_call(job, RPC_DELETE_STREAM, &job->body.remove.base, true, deleted);
+    admin_call(job, RPC_DELETE_STREAM, &job->body.remove.base, true, admin_begun);
 }
 
 NODISCARD static enum status delete_begin(struct weir_client *client, const char *name, bool wait,
@@ -196,6 +163,7 @@ NODISCARD static enum status delete_begin(struct weir_client *client, const char
     job->body.remove.name = job->name;
     job->body.remove.request = request_id(job);
     job->wait = wait;
+    job->wait_for = &gone;
     job->done = done;
     job->context = context;
     job->mail.run = delete_stream;

@@ -67,7 +67,8 @@ static enum weir_status change(struct program *program, enum weir_controller_act
         .port = who->port,
         .force = program->force,
     };
-    return weir_controller_change(program->client, &wanted, program->timeout_ms, error);
+    uint32_t left_ms = program_left_ms(program);
+    return weir_controller_change(program->client, &wanted, left_ms == 0 ? 1 : left_ms, error);
 }
 
 static int done(const struct program *program, uint32_t added, uint32_t removed)

@@ -139,7 +139,14 @@ static void show(const struct program *program, const struct weir_moves *moves, 
     }
 }
 
-/* Looks until nothing is left: whoever ends this ends only the looking. */
+/* The last look may come when the time is over, and is to be answered. */
+static uint32_t ask_ms(const struct program *program)
+{
+    uint32_t left_ms = program_left_ms(program);
+    return left_ms < LOOK_EVERY_MS ? LOOK_EVERY_MS : left_ms;
+}
+
+/* Looks until nothing is left, or --timeout is over: whoever ends this ends only the looking. */
 static int follow(struct program *program, uint32_t broker, struct weir_moves *moves)
 {
     size_t shown = SIZE_MAX;
@@ -154,11 +161,20 @@ static int follow(struct program *program, uint32_t broker, struct weir_moves *m
             weir_moves_free(moves);
             return code;
         }
+        size_t moving = moves->move_count;
         weir_moves_free(moves);
-        const struct timespec pause = {.tv_nsec = LOOK_EVERY_MS * 1000000L};
+        uint32_t left_ms = program_left_ms(program);
+        if (left_ms == 0) {
+            return program_fail(program, WEIR_TIMEOUT,
+                                "not done within %s, %zu replicas are on their way: it goes on by "
+                                "itself, weirctl moves list tells how far",
+                                program->timeout, moving);
+        }
+        uint32_t pause_ms = left_ms < LOOK_EVERY_MS ? left_ms : LOOK_EVERY_MS;
+        const struct timespec pause = {.tv_nsec = pause_ms * 1000000L};
         (void)nanosleep(&pause, NULL);
         struct weir_error error;
-        if (weir_moves_status(program->client, program->timeout_ms, &moves, &error) != WEIR_OK) {
+        if (weir_moves_status(program->client, ask_ms(program), &moves, &error) != WEIR_OK) {
             return program_error(program, &error);
         }
     }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { DEFAULT_TIMEOUT_MS = 30000 };
 
@@ -31,6 +32,22 @@ static int exit_code_of(enum weir_status status)
     default:
         return EXIT_CODE_FAILED;
     }
+}
+
+static uint64_t monotonic_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint32_t program_left_ms(const struct program *program)
+{
+    uint64_t now_ms = monotonic_ms();
+    if (program->until_ms == 0) {
+        return program->timeout_ms;
+    }
+    return program->until_ms > now_ms ? (uint32_t)(program->until_ms - now_ms) : 0;
 }
 
 int program_fail(const struct program *program, enum weir_status status, const char *format, ...)
@@ -242,6 +259,7 @@ int program_main(const char *name, const char *const *help, const struct command
     enum status status = parse(&program, argc, argv, &error);
     if (status == STATUS_OK && program.timeout != NULL) {
         status = args_duration(program.timeout, "--timeout", &program.timeout_ms, &error);
+        program.until_ms = monotonic_ms() + program.timeout_ms;
     }
     if (status != STATUS_OK) {
         return usage(&program, error.text);

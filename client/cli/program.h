@@ -21,8 +21,9 @@ enum exit_code {
 /* For the ends of both --help texts. */
 #define PROGRAM_COMMON_HELP                                                            \
     "Options of all commands:\n"                                                       \
-    "  --timeout TIME     how long to look for somebody who answers: 500ms, 30s, 5m\n" \
-    "                     (default 30s)\n"                                             \
+    "  --timeout TIME     how long to look for somebody who answers, and to wait\n"    \
+    "                     for what takes long: 500ms, 30s, 5m (default 30s, and for\n" \
+    "                     replicas that move as long as it takes)\n"                   \
     "  --bootstrap LIST   controllers, host:port,host:port; any one that answers is\n" \
     "                     enough (environment: WEIR_BOOTSTRAP)\n"                      \
     "  --ca FILE          PEM file of the cluster's certificate authority (WEIR_CA)\n" \
@@ -46,6 +47,7 @@ struct program {
     struct args args;
     struct weir_options connection;
     uint32_t timeout_ms;
+    uint64_t until_ms; /* --timeout was given: all of the command ends then (program_left_ms()) */
     struct weir_client *client;
     /* Options; each command says which of them it takes by using them. */
     char *const *rest; /* of consume-exec: what stands behind "--"; NULL: nothing */
@@ -83,6 +85,10 @@ int program_main(const char *name, const char *const *help, const struct command
 /* One more connection. What the command line does not say comes from the environment. */
 WEIR_NODISCARD enum weir_status program_connect(const struct program *program,
                                                 struct weir_client **out, struct weir_error *error);
+
+/* What a command may wait for its next step: of --timeout what is left, 0 when it is over; without
+ * it, the default each time. */
+uint32_t program_left_ms(const struct program *program);
 
 /* Prints "weir: TEXT" to standard error; returns the exit code for `status`. */
 int program_fail(const struct program *program, enum weir_status status, const char *format, ...)

@@ -129,7 +129,11 @@ class Moves:
         name = self.cluster.local("add").strip().splitlines()[-1]
         self.cluster.brokers += 1
         begin = time.monotonic()
-        _, gap = self.gap_during(lambda: self.cluster.run("weirctl", "rebalance", "--timeout", "30s"))
+        impatient = self.cluster.run("weirctl", "rebalance", "--timeout", "300ms", check=False)
+        waited = time.monotonic() - begin
+        expect(impatient.returncode == 4 and waited < 15,
+               f"rebalance --timeout 300ms ended after {waited:.1f} s with {impatient.returncode}: {impatient.stderr}")
+        _, gap = self.gap_during(lambda: self.cluster.run("weirctl", "rebalance", "--timeout", "100s"))
         took = time.monotonic() - begin
         self.wait_for("rebalancing ends", 30, self.whole)
         counts = [self.plan(i + 1)["replicas"] for i in range(self.cluster.brokers)]

@@ -74,8 +74,9 @@ static void fill_stream(struct fake *fake, struct image *image)
     image->stream.id = FAKE_STREAM;
     image->stream.name = stream_name;
     image->stream.shard_count = 1;
-    image->stream.state =
-        fake->deleting ? WEIR__STREAM_STATE__STREAM_DELETING : WEIR__STREAM_STATE__STREAM_ACTIVE;
+    image->stream.state = fake->deleting   ? WEIR__STREAM_STATE__STREAM_DELETING
+                          : fake->updating ? WEIR__STREAM_STATE__STREAM_UPDATING
+                                           : WEIR__STREAM_STATE__STREAM_ACTIVE;
     image->config.n_voters = FAKE_NODES;
     image->config.voters = image->voters;
     image->leader.broker = fake->leader;
@@ -155,6 +156,26 @@ static void take_create(struct fake_node *node, struct session_call *call)
     answer(call, &reply.base);
 }
 
+/* Begun now, done by the time of the second look, or never. */
+static void take_change(struct fake *fake, struct session_call *call)
+{
+    fake->deleting = call->method == RPC_DELETE_STREAM;
+    fake->updating = !fake->deleting;
+    Weir__StreamReply reply = WEIR__STREAM_REPLY__INIT;
+    answer(call, &reply.base);
+}
+
+static void take_look(struct fake *fake, struct session_call *call)
+{
+    struct image image;
+    make_image(fake, &image);
+    answer(call, &image.update.base);
+    if (!fake->stays) {
+        fake->created = fake->created && !fake->deleting;
+        fake->deleting = fake->updating = false;
+    }
+}
+
 static void take_active_call(struct fake_node *node, struct session_call *call)
 {
     struct fake *fake = node->fake;
@@ -166,9 +187,10 @@ static void take_active_call(struct fake_node *node, struct session_call *call)
         ids.count = 10;
         answer(call, &ids.base);
     } else if (call->method == RPC_GET_METADATA && fake->created) {
-        struct image image;
-        make_image(fake, &image);
-        answer(call, &image.update.base);
+        take_look(fake, call);
+    } else if (fake->created && (call->method == RPC_DELETE_STREAM || call->method == RPC_RESHARD ||
+                                 call->method == RPC_STREAM_CONTROL)) {
+        take_change(fake, call);
     } else {
         session_reply_error(call, STATUS_NOT_FOUND, NULL, "there is no such stream");
     }

@@ -48,7 +48,8 @@ struct fake {
     uint32_t active; /* controller */
     uint64_t version;
     uint32_t leader, epoch;
-    bool created, deleting;
+    bool created, deleting, updating;
+    bool stays;            /* what is begun is never done */
     bool drop_next_create; /* after it was done */
     uint8_t last_request[16];
 
