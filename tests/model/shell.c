@@ -291,10 +291,9 @@ static void send_answer(struct world *w, uint32_t s, const struct replica_effect
 
 bool site_deliver(struct world *w, const struct message *m)
 {
-    struct replica_input in = {
-        .from = {.broker = m->from + 1u, .disk_gen = m->from_gen}
-    };
+    struct replica_input in = {0};
     struct replica_batch batch[MODEL_LOG];
+    in.from = (struct replica_id){.broker = m->from + 1u, .disk_gen = m->from_gen};
     if (m->kind == MESSAGE_APPEND) {
         in.type = REPLICA_RECEIVE_APPEND;
         in.append = (struct replica_append){.epoch = m->epoch,
@@ -309,16 +308,14 @@ bool site_deliver(struct world *w, const struct message *m)
                                             .install = m->install,
                                             .batches = batch,
                                             .batch_count = m->count};
-        uint32_t crc = m->prev.crc;
         for (uint32_t i = 0; i < m->count; i++) {
             batch[i] = (struct replica_batch){.base = m->prev.end + i,
                                               .count = 1,
                                               .epoch = m->entry[i].epoch,
                                               .crc = m->entry[i].crc,
-                                              .prev_crc = crc,
+                                              .prev_crc = i == 0 ? m->prev.crc : batch[i - 1].crc,
                                               .bytes = 1,
                                               .flags = m->entry[i].flags};
-            crc = batch[i].crc;
         }
     } else {
         in.type = REPLICA_RECEIVE_ANSWER;
