@@ -40,9 +40,9 @@ static void look(struct net_timer *timer)
     admin_call(job, RPC_GET_METADATA, &job->body.get.base, false, looked);
 }
 
-void admin_begun(struct cluster_call *done, const struct cluster_reply *reply)
+void admin_begun(struct cluster_call *call, const struct cluster_reply *reply)
 {
-    struct admin_job *job = CONTAINER_OF(done, struct admin_job, call);
+    struct admin_job *job = CONTAINER_OF(call, struct admin_job, call);
     if (reply->status != STATUS_OK || !job->wait) {
         admin_finish(job, reply->status, reply->text);
     } else {
