@@ -4,8 +4,11 @@
 Every record must be processed, per key in order; what is processed again was not checkpointed; a worker that has lost a
 shard checkpoints nothing. Record processors in Python run unchanged under weir consume-exec.
 
+The quiet tests share clusters, each with a stream and an application of its own; what kills controllers has one to itself.
+
 usage: consumer.py --bin DIR [--seconds N] [--only NAME]"""
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -52,6 +55,43 @@ for line in sys.stdin:
         checkpoint()
     say({"action": "status", "responseFor": action})
 '''
+
+
+class Place:
+    """Where a test works: a stream, an application and a directory of its own, in a cluster that it may share with others."""
+
+    def __init__(self, cluster, name):
+        self.cluster, self.stream, self.app = cluster, "orders-" + name, "billing-" + name
+        self.dir = os.path.join(cluster.dir, "test-" + name)
+        os.mkdir(self.dir)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+
+class Clusters:
+    """One for all quiet tests in a row with the same settings. After a test that failed the next one gets another."""
+
+    def __init__(self, options):
+        self.options, self.running = options, {}
+
+    @contextlib.contextmanager
+    def place(self, name, *settings):
+        try:
+            if settings not in self.running:
+                self.close()  # they may have the same ports
+                cluster = Cluster(self.options.bin, controller_settings=settings)
+                self.running[settings] = cluster.__enter__()
+            yield Place(self.running[settings], name)
+            self.running[settings].no_reports()
+        except BaseException:
+            if settings in self.running:
+                self.running.pop(settings).__exit__(True)
+            raise
+
+    def close(self):
+        while self.running:
+            self.running.popitem()[1].__exit__()
 
 
 class Worker:
@@ -243,6 +283,7 @@ def wait_for_all(logs, total, seconds):
 
 def chaos(options):
     rng = random.Random(options.seed)
+    options.clusters.close()
     with Cluster(options.bin, controller_settings=("lease-term=3s",)) as cluster:
         cluster.create("orders", SHARDS)
         logs, workers = [], []
@@ -294,29 +335,30 @@ def wait_lines(path, count, seconds):
 
 
 def exec_processor(options):
-    with Cluster(options.bin) as cluster:
-        cluster.create("orders", 4)
-        script, out = os.path.join(cluster.dir, "processor.py"), os.path.join(cluster.dir, "processed")
+    with options.clusters.place("exec") as at:
+        cluster = at.cluster
+        cluster.create(at.stream, 4)
+        script, out = at.path("processor.py"), at.path("processed")
         with open(script, "w", encoding="utf-8") as file:
             file.write(PROCESSOR)
-        cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet",
+        cluster.run("weir", "put", at.stream, "--key-field", "1", "--quiet",
                     stdin="".join(f"k{i % 50} {i}\n" for i in range(4000)))
-        command = ["weir", "consume-exec", "billing", "orders", "--records-max", "100", "--answer-within", "20s", "--",
+        command = ["weir", "consume-exec", at.app, at.stream, "--records-max", "100", "--answer-within", "20s", "--",
                    sys.executable, script, out, "500"]
-        with open(os.path.join(cluster.dir, "errors"), "w", encoding="utf-8") as errors:
+        with open(at.path("errors"), "w", encoding="utf-8") as errors:
             with subprocess.Popen(command, env=cluster.env, stderr=errors) as process:
                 try:
                     wait_lines(out, 4000, 20)
-                    cluster.run("weirctl", "shard", "split", "orders", "0")
-                    cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet",
+                    cluster.run("weirctl", "shard", "split", at.stream, "0")
+                    cluster.run("weir", "put", at.stream, "--key-field", "1", "--quiet",
                                 stdin="".join(f"k{i % 50} {i}\n" for i in range(4000, 6000)))
                     wait_lines(out, 6000, 20)
                 finally:
                     process.terminate()
                     process.wait(timeout=30)
                 expect(process.returncode == 0, f"consume-exec exited {process.returncode}")
-        said = "\n".join(lines_of(os.path.join(cluster.dir, "errors")))
-        crashed = [name for name in os.listdir(cluster.dir) if ".crashed-" in name]
+        said = "\n".join(lines_of(at.path("errors")))
+        crashed = [name for name in os.listdir(at.dir) if ".crashed-" in name]
         expect(len(crashed) >= 4, f"only {len(crashed)} of the record processors crashed: {said}")
         expect("it exited with code 3" in said, f"nothing was said of the crash: {said}")
         lines = lines_of(out)
@@ -370,17 +412,18 @@ def fetch_kclpy():
 
 
 def exec_kclpy(options):
-    with Cluster(options.bin) as cluster:
+    with options.clusters.place("kclpy") as at:
+        cluster = at.cluster
         source, reason = fetch_kclpy()
         if reason:
             return reason
-        cluster.create("orders", 2)
-        script, out = os.path.join(cluster.dir, "kclpy.py"), os.path.join(cluster.dir, "processed")
+        cluster.create(at.stream, 2)
+        script, out = at.path("kclpy.py"), at.path("processed")
         with open(script, "w", encoding="utf-8") as file:
             file.write(KCLPY)
-        cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet", "--aggregate",
+        cluster.run("weir", "put", at.stream, "--key-field", "1", "--quiet", "--aggregate",
                     stdin="".join(f"k{i % 50} {i}\n" for i in range(3000)))
-        command = ["weir", "consume-exec", "billing", "orders", "--push", "--", sys.executable, script, source, out]
+        command = ["weir", "consume-exec", at.app, at.stream, "--push", "--", sys.executable, script, source, out]
         with subprocess.Popen(command, env=cluster.env) as process:
             try:
                 wait_lines(out, 3000, 30)
@@ -388,42 +431,44 @@ def exec_kclpy(options):
                 process.terminate()
                 process.wait(timeout=30)
         expect(len(lines_of(out)) == 3000, f"{len(lines_of(out))} records for 3000")
-        rest = cluster.run("timeout", "3", "weir", "consume", "billing", "orders", "--quiet", check=False).stdout
+        rest = cluster.run("timeout", "3", "weir", "consume", at.app, at.stream, "--quiet", check=False).stdout
         expect(rest == "", f"after its last checkpoint there was more: {rest[:100]}")
         return "amazon_kclpy 3.2.0, aggregated records, push"
 
 
-def reset_of_a_shard(cluster):
+def reset_of_a_shard(at):
     """One shard of an application that has read everything begins again, the others do not."""
-    shard = [json.loads(line) for line in cluster.run("weir", "get", "orders", "--shard", "1", "--json").stdout.splitlines()]
-    said = cluster.run("weirctl", "app", "reset", "print", "--stream", "orders", "--shard", "shardId-000000000001", "--from",
+    cluster = at.cluster
+    shard = [json.loads(line) for line in cluster.run("weir", "get", at.stream, "--shard", "1", "--json").stdout.splitlines()]
+    said = cluster.run("weirctl", "app", "reset", at.app, "--stream", at.stream, "--shard", "shardId-000000000001", "--from",
                        "trim-horizon").stdout
     expect(said == "1 shard begins again\n", f"app reset: {said}")
-    again = cluster.run("timeout", "5", "weir", "consume", "print", "orders", "--json", check=False).stdout.splitlines()
+    again = cluster.run("timeout", "5", "weir", "consume", at.app, at.stream, "--json", check=False).stdout.splitlines()
     got = [json.loads(line)["sequence_number"] for line in again]
     expect(got == [row["sequence_number"] for row in shard], f"{len(got)} records again, the shard has {len(shard)}")
     for arguments, code, sentence in ((("--shard", "x"), 2, "just 3"), (("--shard", "7"), 3, "no lease of shard 7")):
-        result = cluster.run("weirctl", "app", "reset", "print", "--from", "latest", *arguments, check=False)
+        result = cluster.run("weirctl", "app", "reset", at.app, "--from", "latest", *arguments, check=False)
         expect(result.returncode == code and sentence in result.stderr, f"{arguments}: {result.returncode} {result.stderr}")
 
 
 def terminal(options):
-    with Cluster(options.bin) as cluster:
-        cluster.create("orders", 3)
-        cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet", stdin="".join(f"k{i} {i}\n" for i in range(900)))
-        first = cluster.run("weir", "consume", "print", "orders", "--json", "--count", "400").stdout.splitlines()
-        second = cluster.run("weir", "consume", "print", "orders", "--json", "--count", "500", "--push").stdout.splitlines()
+    with options.clusters.place("terminal") as at:
+        cluster = at.cluster
+        cluster.create(at.stream, 3)
+        cluster.run("weir", "put", at.stream, "--key-field", "1", "--quiet", stdin="".join(f"k{i} {i}\n" for i in range(900)))
+        first = cluster.run("weir", "consume", at.app, at.stream, "--json", "--count", "400").stdout.splitlines()
+        second = cluster.run("weir", "consume", at.app, at.stream, "--json", "--count", "500", "--push").stdout.splitlines()
         rows = [json.loads(line) for line in first + second]
         expect(len(first) == 400 and len({row["data"] for row in rows}) == 900, f"{len(first)} and {len(second)} records")
-        reset_of_a_shard(cluster)
-        for arguments, sentence in ((("no-such",), "no-such"), (("orders", "--from", "nowhere"), "trim-horizon"),
-                                    (("orders", "--records-max", "0"), "--records-max")):
-            result = cluster.run("weir", "consume", "print-2", *arguments, check=False)
+        reset_of_a_shard(at)
+        for arguments, sentence in ((("no-such",), "no-such"), ((at.stream, "--from", "nowhere"), "trim-horizon"),
+                                    ((at.stream, "--records-max", "0"), "--records-max")):
+            result = cluster.run("weir", "consume", at.app + "-2", *arguments, check=False)
             expect(result.returncode != 0 and sentence in result.stderr, f"{arguments}: {result.stderr}")
-        a = subprocess.Popen(["weir", "consume", "print", "orders", "--worker", "one"], env=cluster.env,
+        a = subprocess.Popen(["weir", "consume", at.app, at.stream, "--worker", "one"], env=cluster.env,
                              stderr=subprocess.PIPE, text=True)
         time.sleep(1)
-        b = subprocess.Popen(["weir", "consume", "print", "orders", "--worker", "one"], env=cluster.env)
+        b = subprocess.Popen(["weir", "consume", at.app, at.stream, "--worker", "one"], env=cluster.env)
         _, said = a.communicate(timeout=20)
         b.terminate()
         b.wait(timeout=30)
@@ -433,53 +478,57 @@ def terminal(options):
 
 def operate(options):
     """What an operator sees of an application and does with it, and where one begins."""
-    with Cluster(options.bin) as cluster:
-        cluster.create("orders", 2)
-        put = lambda text: cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet", stdin=text)  # noqa: E731
+    with options.clusters.place("operate") as at:
+        cluster = at.cluster
+        cluster.create(at.stream, 2)
+        put = lambda text: cluster.run("weir", "put", at.stream, "--key-field", "1", "--quiet", stdin=text)  # noqa: E731
         put("".join(f"k{i} {i}\n" for i in range(100)))
+
+        def listed():
+            return [a for a in cluster.json("weirctl", "app", "list")["applications"] if a["application"] == at.app]
 
         def leases(wanted):
             end, seen = time.monotonic() + 15, None
             while time.monotonic() < end:
-                said = cluster.run("weirctl", "app", "describe", "billing", "--json", check=False).stdout
+                said = cluster.run("weirctl", "app", "describe", at.app, "--json", check=False).stdout
                 seen = json.loads(said or '{"leases": []}')  # before its first worker there is no application
                 if len(seen["leases"]) == 2 and all(wanted(lease) for lease in seen["leases"]):
                     return seen
                 time.sleep(0.2)
             raise Failed(f"the leases are {seen}")
-        log = os.path.join(cluster.dir, "worker.log")
-        worker = Worker(cluster, "billing", "orders", log, "every", "1")
+        log = at.path("worker.log")
+        worker = Worker(cluster, at.app, at.stream, log, "every", "1")
         try:
             seen = leases(lambda lease: lease["owner"] and lease["lag_records"] == 0 and lease["lag_ms"] == 0)
             expect(all(lease["checkpoint"].isdigit() and lease["counter"] > 0 for lease in seen["leases"]), f"{seen['leases']}")
             expect(len(seen["workers"]) == 1 and seen["workers"][0]["leases"] == 2, f"workers: {seen['workers']}")
-            apps = cluster.json("weirctl", "app", "list")["applications"]
-            expect([(a["application"], a["workers"], a["leases"], a["unowned"]) for a in apps] == [("billing", 1, 2, 0)], f"{apps}")
-            shown = cluster.run("weirctl", "app", "describe", "billing").stdout
+            apps = listed()
+            expect([(a["application"], a["workers"], a["leases"], a["unowned"]) for a in apps] == [(at.app, 1, 2, 0)], f"{apps}")
+            shown = cluster.run("weirctl", "app", "describe", at.app).stdout
             expect("shardId-000000000001" in shown and seen["workers"][0]["worker"] in shown, shown)
-            refused = cluster.run("weirctl", "app", "delete", "billing", check=False)
+            refused = cluster.run("weirctl", "app", "delete", at.app, check=False)
             expect(refused.returncode == 1 and "stop them first" in refused.stderr, f"deleted under its worker: {refused.stderr}")
             worker.process.send_signal(signal.SIGSTOP)
             put("".join(f"k{i} {i}\n" for i in range(100, 150)))
             time.sleep(1)
-            behind = cluster.json("weirctl", "app", "describe", "billing")["leases"]
+            behind = cluster.json("weirctl", "app", "describe", at.app)["leases"]
             expect(sum(lease["lag_records"] or 0 for lease in behind) == 50 and all(900 <= lease["lag_ms"] < 60000 for lease in behind if lease["lag_records"]),
                    f"50 records behind: {behind}")
         finally:
             worker.end()
         leases(lambda lease: not lease["owner"])
-        cluster.run("weirctl", "app", "delete", "billing")
-        gone = cluster.run("weirctl", "app", "describe", "billing", check=False)
-        expect(gone.returncode == 3 and cluster.json("weirctl", "app", "list")["applications"] == [], "deleted, and still there")
+        cluster.run("weirctl", "app", "delete", at.app)
+        gone = cluster.run("weirctl", "app", "describe", at.app, check=False)
+        expect(gone.returncode == 3 and listed() == [], "deleted, and still there")
         since = time.time()
         time.sleep(0.1)
         put("k1 late\n")
-        got = cluster.run("weir", "consume", "since", "orders", "--from", "at-timestamp", f"{since:.3f}", "--count", "1").stdout
+        got = cluster.run("weir", "consume", "since-" + at.app, at.stream, "--from", "at-timestamp", f"{since:.3f}", "--count", "1").stdout
         expect(got == "k1 late\n", f"from a time: {got}")
-        with subprocess.Popen(["weir", "consume", "newest", "orders", "--from", "latest", "--count", "1"], env=cluster.env,
+        with subprocess.Popen(["weir", "consume", "newest-" + at.app, at.stream, "--from", "latest", "--count", "1"], env=cluster.env,
                               stdout=subprocess.PIPE, text=True) as newest:
             end = time.monotonic() + 15
-            while "newest" not in cluster.run("weirctl", "app", "list").stdout and time.monotonic() < end:
+            while "newest-" + at.app not in cluster.run("weirctl", "app", "list").stdout and time.monotonic() < end:
                 time.sleep(0.2)
             time.sleep(1.5)
             put("k2 newer\n")
@@ -489,12 +538,13 @@ def operate(options):
 
 
 def wordcount(options):
-    with Cluster(options.bin) as cluster:
-        cluster.create("words", 3)
-        cluster.run("weir", "put", "words", "--key-random", "--quiet", stdin="the weir, the water\n" * 500)
-        out = os.path.join(cluster.dir, "counts")
+    with options.clusters.place("wordcount") as at:
+        cluster = at.cluster
+        cluster.create(at.stream, 3)
+        cluster.run("weir", "put", at.stream, "--key-random", "--quiet", stdin="the weir, the water\n" * 500)
+        out = at.path("counts")
         with open(out, "w", encoding="utf-8") as file:
-            workers = [subprocess.Popen(["weir-wordcount", "count", "words"], env=cluster.env, stdout=file) for _ in range(2)]
+            workers = [subprocess.Popen(["weir-wordcount", at.app, at.stream], env=cluster.env, stdout=file) for _ in range(2)]
             time.sleep(4)
             for worker in workers:
                 worker.terminate()
@@ -531,14 +581,15 @@ def wait_tenures(log, count, seconds=30):
 
 def hand_over(options):
     """Shards go from worker to worker while records come: gracefully nothing is processed twice; a killed one's move, too."""
-    with Cluster(options.bin, controller_settings=("lease-term=3s",)) as cluster:
-        cluster.create("orders", 4)
-        logs = [os.path.join(cluster.dir, f"worker-{i}.log") for i in range(3)]
-        load = Load(cluster, "orders", 1000)
+    with options.clusters.place("hand-over", "lease-term=3s") as at:
+        cluster = at.cluster
+        cluster.create(at.stream, 4)
+        logs = [at.path(f"worker-{i}.log") for i in range(3)]
+        load = Load(cluster, at.stream, 1000)
         workers = []
 
         def start(i, shards):
-            workers.append(Worker(cluster, "billing", "orders", logs[i], "automatic", "records-max", "20", "sleep-us", "1000"))
+            workers.append(Worker(cluster, at.app, at.stream, logs[i], "automatic", "records-max", "20", "sleep-us", "1000"))
             wait_tenures(logs[i], shards)
         try:
             load.start()
@@ -570,20 +621,20 @@ def hand_over(options):
         expect({shard for shard, _ in told} == {0, 1, 2, 3}, f"the first worker was told of the end of {told}")
         moves = [(tenures(logs[1])[shard] - at) / 1e6 for shard, at in told]
         check_order(read_events(logs), load.next)
-        cluster.no_reports()
         return f"{total} records; a hand-over took {min(moves):.0f} to {max(moves):.0f} ms, a killed worker's shards {dead_ms:.0f} ms (term 3 s)"
 
 
 def two_phase(options):
     """A worker dies between the phases of a checkpoint; who has the shard next is told, and how far behind it is."""
     size, count = 1000, 4000  # more than is read ahead at once
-    with Cluster(options.bin, controller_settings=("lease-term=2s",)) as cluster:
-        cluster.create("orders", 1)
+    with options.clusters.place("two-phase", "lease-term=3s") as at:
+        cluster = at.cluster
+        cluster.create(at.stream, 1)
         rng = random.Random(options.seed)
         lines = (f"k {i} " + "".join(rng.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=size)) + "\n" for i in range(count))
-        cluster.run("weir", "put", "orders", "--key-field", "1", "--quiet", stdin="".join(lines))
-        logs = [os.path.join(cluster.dir, f"phase-{i}.log") for i in range(2)]
-        first = Worker(cluster, "billing", "orders", logs[0], "records-max", "20", "prepare", "4")
+        cluster.run("weir", "put", at.stream, "--key-field", "1", "--quiet", stdin="".join(lines))
+        logs = [at.path(f"phase-{i}.log") for i in range(2)]
+        first = Worker(cluster, at.app, at.stream, logs[0], "records-max", "20", "prepare", "4")
         try:
             said = wait_events(logs[0], "P", 4)
             expect([event[5][0] for event in said] == ["OK"] * 4, f"preparing: {said}")
@@ -591,9 +642,9 @@ def two_phase(options):
             first.kill()
         done = [event for event in read_events(logs[:1]) if event[2] == "C"]
         expect(len(done) == 3 and all(event[5][0] == "OK" for event in done), f"committing: {done}")
-        pending = lambda: cluster.json("weirctl", "app", "describe", "billing")["leases"][0]["pending_offset"]  # noqa: E731
+        pending = lambda: cluster.json("weirctl", "app", "describe", at.app)["leases"][0]["pending_offset"]  # noqa: E731
         expect(pending() == said[-1][4], f"{pending()} is pending, {said[-1][4]} was prepared")
-        second = Worker(cluster, "billing", "orders", logs[1], "records-max", "20", "behind")
+        second = Worker(cluster, at.app, at.stream, logs[1], "records-max", "20", "behind")
         try:
             begun = wait_events(logs[1], "I", 1)[0]
             expect((begun[4], begun[5]) == (done[-1][4], [str(said[-1][4])]),
@@ -618,8 +669,13 @@ def main():
     parser.add_argument("--only", default="")
     options = parser.parse_args()
     options.bin = os.path.abspath(options.bin)
-    tests = [("terminal", terminal), ("operate", operate), ("wordcount", wordcount), ("hand-over", hand_over), ("two-phase", two_phase), ("chaos", chaos), ("exec", exec_processor), ("kclpy", exec_kclpy)]
-    return run_all([(name, lambda test=test: test(options)) for name, test in tests if options.only in name])
+    options.clusters = Clusters(options)
+    tests = [("terminal", terminal), ("operate", operate), ("wordcount", wordcount), ("exec", exec_processor), ("kclpy", exec_kclpy),
+             ("hand-over", hand_over), ("two-phase", two_phase), ("chaos", chaos)]
+    try:
+        return run_all([(name, lambda test=test: test(options)) for name, test in tests if options.only in name])
+    finally:
+        options.clusters.close()
 
 
 if __name__ == "__main__":
