@@ -94,8 +94,9 @@ void health_metrics(const struct server *s, struct metrics *m)
     static const char *const why[] = {"", "slow_disk", "slow_process", "clock"};
     struct slow_figures figures = slow_figures(&s->health.slow);
     enum unfit unfit = unfit_for(s);
-    metrics_one(m, "weir_clock_offset_ms", METRIC_GAUGE,
-                "How far this machine's clock is ahead of cluster time.", (double)offset_ms(s));
+    metrics_one(m, "weir_clock_offset_seconds", METRIC_GAUGE,
+                "How far this machine's clock is ahead of cluster time.",
+                (double)offset_ms(s) / 1e3);
     metrics_one(m, "weir_sync_p99_seconds", METRIC_GAUGE,
                 "Of the last seconds, 99 of 100 journal writes took no longer; 0: there were none.",
                 figures.sync_us / 1e6);
