@@ -120,7 +120,8 @@ struct replica_answer {
     uint32_t epoch; /* OK: of the append. NO: what I have promised */
     uint64_t boot;
     uint64_t end;           /* OK: durable and verified (R11). NO: the end of my log */
-    uint64_t heard;         /* OK: the highest commit that the epoch's leader has told this boot */
+    uint64_t heard;         /* OK: the highest commit that the epoch's leader has told this boot;
+                             * UINT64_MAX: it does not say, as the version before */
     uint64_t probed;        /* NO: the prev.end that was refused, 0 for an epoch refusal */
     uint32_t history_count; /* NO: epoch pairs at or below `probed`, newest first (2.8) */
     struct epoch_pair history[REPLICA_HISTORY_SENT];

@@ -149,7 +149,7 @@ NODISCARD static bool answer_of(const Weir__ShardAnswer *m, uint64_t boot,
                                    .epoch = m->epoch,
                                    .boot = boot,
                                    .end = m->end,
-                                   .heard = m->heard,
+                                   .heard = m->heard == 0 ? UINT64_MAX : m->heard - 1,
                                    .probed = m->probed};
     if (m->n_history > REPLICA_HISTORY_SENT) {
         return false;
@@ -244,7 +244,7 @@ void peer_send_answers(struct peer *peer)
         m->ok = a->answer.ok;
         m->epoch = a->answer.epoch;
         m->end = a->answer.end;
-        m->heard = a->answer.heard;
+        m->heard = a->answer.heard + 1;
         m->uncertain = a->answer.uncertain;
         m->probed = a->answer.probed;
         if (a->answer.history_count > 0) { /* rare: there is room for one of them in a frame */

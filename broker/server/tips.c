@@ -1,6 +1,7 @@
 #include "broker/server/tips.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "broker/tip/tip.h"
@@ -105,10 +106,73 @@ static void end_if_over(struct round *round)
     }
 }
 
+/* What SHARD_STATUS says of one of the shards; nothing of those that are not there. */
+static bool status_follows(const Weir__ShardStatusReply *said, const Weir__ConfirmShard *item)
+{
+    for (size_t i = 0; said != NULL && i < said->n_shards; i++) {
+        const Weir__ShardStatus *s = said->shards[i];
+        if (s->shard == item->shard) {
+            const struct tip_status status = {.follows = strcmp(s->role, "following") == 0,
+                                              .uncertain = s->uncertain,
+                                              .epoch = s->epoch,
+                                              .promised = s->promised};
+            return tip_follows_by_status(&status, item->epoch);
+        }
+    }
+    return false;
+}
+
+static void status_answered(struct session_request *request, const struct session_reply *reply)
+{
+    struct ask *ask = CONTAINER_OF(request, struct ask, request);
+    struct round *round = ask->round;
+    Weir__ShardStatusReply *said =
+        reply->status == STATUS_OK
+            ? weir__shard_status_reply__unpack(NULL, reply->body.size, reply->body.data)
+            : NULL;
+    ask->under_way = false;
+    round->under_way--;
+    for (uint32_t i = 0; i < ask->count; i++) {
+        struct entry *entry = &round->entry[ask->entry_of[i]];
+        const struct replica_id from = {.broker = ask->broker, .disk_gen = ask->item[i].disk_gen};
+        tip_heard(&entry->votes, from, status_follows(said, &ask->item[i]));
+        decide(round->tips, entry);
+    }
+    if (said != NULL) {
+        weir__shard_status_reply__free_unpacked(said, NULL);
+    }
+    end_if_over(round);
+}
+
+/* A broker of the version before does not know CONFIRM; it does know SHARD_STATUS, and that says
+ * enough. Without it nobody would learn what is newest as long as two of a shard's three brokers
+ * wait for their upgrade. */
+static bool ask_status(struct ask *ask)
+{
+    struct tips *tips = ask->round->tips;
+    struct session *session = tips->closing ? NULL : peers_session(tips->peers, ask->broker);
+    AUTO(free_pointer) uint64_t *shard = calloc(ask->count + (size_t)1, sizeof(*shard));
+    if (session == NULL || shard == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < ask->count; i++) {
+        shard[i] = ask->item[i].shard;
+    }
+    Weir__ShardStatusRequest message;
+    weir__shard_status_request__init(&message);
+    message.shards = shard;
+    message.n_shards = ask->count;
+    return session_call(session, RPC_SHARD_STATUS, (struct session_payload){.body = &message.base},
+                        TIPS_PATIENCE_MS, &ask->request, status_answered) == STATUS_OK;
+}
+
 static void answered(struct session_request *request, const struct session_reply *reply)
 {
     struct ask *ask = CONTAINER_OF(request, struct ask, request);
     struct round *round = ask->round;
+    if (reply->status == STATUS_UNSUPPORTED && ask_status(ask)) {
+        return;
+    }
     Weir__Confirmed *said = reply->status == STATUS_OK
                                 ? weir__confirmed__unpack(NULL, reply->body.size, reply->body.data)
                                 : NULL;

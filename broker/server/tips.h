@@ -1,6 +1,7 @@
 /* Questions of leaders here whether they still lead (broker/tip/tip.h): those of one turn go to
  * each other broker in one CONFIRM, and its answers come in one. Each is decided as soon as a
- * majority has answered; nobody waits longer than TIPS_PATIENCE_MS.
+ * majority has answered; nobody waits longer than TIPS_PATIENCE_MS, or twice that for a peer of the
+ * version before, which does not know CONFIRM and is asked for SHARD_STATUS then.
  *
  * One home thread, that of the loop. */
 #pragma once

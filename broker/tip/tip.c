@@ -31,3 +31,9 @@ enum tip_verdict tip_verdict(const struct tip_round *round)
     }
     return round->voters - round->silent < needed ? TIP_UNKNOWN : TIP_OPEN;
 }
+
+bool tip_follows_by_status(const struct tip_status *status, uint32_t epoch)
+{
+    return status->follows && !status->uncertain && status->epoch == epoch &&
+           status->promised == epoch;
+}

@@ -32,3 +32,16 @@ void tip_heard(struct tip_round *round, struct replica_id from, bool follows);
 
 /* UNKNOWN: too few are left who could say yes. */
 enum tip_verdict tip_verdict(const struct tip_round *round);
+
+/* What SHARD_STATUS says of a voter: for those of a version that does not know CONFIRM. */
+struct tip_status {
+    bool follows; /* its role */
+    bool uncertain;
+    uint32_t epoch, promised;
+};
+
+/* Whether that is as good as a yes. It does not say which disk the replica has; but one that has
+ * had `epoch` from its leader, and has promised no more, is the voter, or was made after it was
+ * gone, when no election could do without this leader any more. Who may have forgotten a promise
+ * (2.9) does not count. */
+bool tip_follows_by_status(const struct tip_status *status, uint32_t epoch);

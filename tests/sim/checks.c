@@ -533,7 +533,8 @@ void check_choice(struct world *w, const struct election_effect *active)
     for (uint32_t i = 0; i < row->prev_cfg.voter_count; i++) {
         voters += is_in_config(&row->cfg, row->prev_cfg.voter[i]) ? 0 : 1;
     }
-    if (above && active->reported_count < voters) {
+    /* Controllers of the version before do not wait, as they did not. */
+    if (above && active->reported_count < voters && !w->version.controllers_too) {
         violated(w,
                  "2.9: broker %u is to lead epoch %u of shard %u with a hole below %llu that "
                  "nobody who replied can fill",

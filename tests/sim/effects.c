@@ -207,12 +207,12 @@ static uint64_t append_ms(struct world *w, const struct broker *b, uint32_t shar
 {
     const struct log *live = &b->replica[shard].live;
     uint64_t last_ms = live->count == 0 ? 0 : live->batch[live->count - 1].append_ms;
-    uint64_t wall_ms = now_ms(w) + b->clock_ms;
+    uint64_t wall_ms = now_ms(w) + version_clock_ms(b);
     uint64_t clamped_ms = MUTANT(APPEND_TIME_UNCLAMPED)
                               ? wall_ms
                               : cluster_clock_clamped_ms(&b->clock, now_ms(w), wall_ms);
     SEEN_IF(w, STAMP_CLAMPED, clamped_ms != wall_ms);
-    if (clamped_ms > now_ms(w) + CLUSTER_CLOCK_CLAMP_MS) {
+    if (clamped_ms > now_ms(w) + CLUSTER_CLOCK_CLAMP_MS && b->clock.known) {
         violated(w, "I18: broker %u stamps %llu ms ahead of cluster time", b->id,
                  (unsigned long long)(clamped_ms - now_ms(w)));
     }
@@ -246,6 +246,7 @@ static void start_epoch(struct world *w, struct broker *b, uint32_t shard, uint3
         return;
     }
     check_lead(w, b, shard, epoch);
+    SEEN_IF(w, OLD_LED_WITH_HOLES, b->old && !log_is_whole(&b->replica[shard].medium.log, 0));
     struct batch batch = {.id = ++w->next_id};
     enum status status = broker_propose(w, b, shard, &batch, 1, REPLICA_BATCH_CONTROL, &slot);
     CHECK(status == STATUS_OK);

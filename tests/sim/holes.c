@@ -120,6 +120,7 @@ void holes_recovered(struct world *w, struct broker *b, uint32_t shard)
     r->repair_us = UINT64_MAX;
     bool any = holes_known(&r->medium.log, 0).count > 0;
     bool lost = any && !w->healing && chance(w, 50);
+    lost = lost || b->old || b->was_old; /* the version before keeps no list */
     for (uint32_t i = 0; i < r->medium.log.count && any; i++) {
         struct batch *batch = &r->medium.log.batch[i];
         batch->known = batch->known && !lost;
@@ -127,7 +128,7 @@ void holes_recovered(struct world *w, struct broker *b, uint32_t shard)
         r->live.batch[i].known = batch->known && !MUTANT(DAMAGE_FORGOTTEN);
         r->live.batch[i].told = batch->told;
     }
-    SEEN_IF(w, HOLES_FORGOTTEN, lost);
+    SEEN_IF(w, HOLES_FORGOTTEN, any && lost);
     SEEN_IF(w, HOLES_AT_START, any && !lost);
     if (any && !lost) {
         plan_repair(w, b, shard, draw(w, 0, 20 * MS));
@@ -145,6 +146,9 @@ static void tell(struct world *w, struct broker *b, uint32_t shard, bool filled)
     replica_view(r->core, &view);
     struct replica_input in = {.type = REPLICA_DAMAGE,
                                .holes = holes_known(&r->live, view.log_start)};
+    if (b->old) { /* its core hears of none, but whoever waited there is woken */
+        in.holes = (struct replica_holes){0};
+    }
     for (uint32_t i = 0; i < r->live.count && in.holes.count > 0; i++) {
         if (r->live.batch[i].known) {
             r->live.batch[i].told = true;
@@ -315,6 +319,8 @@ static void on_data(struct world *w, struct broker *b, const struct message *m)
         TRACE(w, "broker %u shard %u: %u batches from %llu on are repaired by broker %u", b->id,
               m->shard, count, (unsigned long long)m->as.repair.offset, m->from);
         SEEN_IF(w, HOLE_FILLED, closes);
+        SEEN_IF(w, HOLE_FILLED_FROM_OLD, !b->old && w->broker[m->from].old);
+        SEEN_IF(w, HOLE_OF_OLD_FILLED, b->old && !w->broker[m->from].old);
         SEEN_IF(w, HOLE_FILLED_IN_PART, !closes);
         fill(w, b, m->shard, first, m->as.repair.batch, count);
         tell(w, b, m->shard, true);

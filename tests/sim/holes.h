@@ -22,3 +22,5 @@ void holes_on_message(struct world *w, struct broker *b, const struct message *m
 bool log_is_whole(const struct log *log, uint64_t log_start);
 /* A voter of the shard has something that cannot be read. */
 bool holes_beside(const struct world *w, uint32_t shard, const struct broker *b);
+/* A leader writes alone, and comes back with a hole in what nobody else has. */
+void nemesis_hole(struct world *w);

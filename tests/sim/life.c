@@ -110,8 +110,12 @@ void broker_restart(struct world *w, struct broker *b)
     b->paused = b->out = false;
     b->journal.fails = b->journal.hangs = false;
     b->boot++;
+    version_on_broker(w, b);
     cluster_clock_init(&b->clock); /* and one controller is asked, whose clock is right */
-    cluster_clock_heard(&b->clock, 0, 1, now_ms(w), now_ms(w), now_ms(w), now_ms(w) + b->clock_ms);
+    if (version_has_cluster_time(w, b)) {
+        cluster_clock_heard(&b->clock, 0, 1, now_ms(w), now_ms(w), now_ms(w),
+                            now_ms(w) + b->clock_ms);
+    }
     TRACE(w, "broker %u starts, boot %llu", b->id, (unsigned long long)b->boot);
     for (uint32_t s = 0; s < w->plan.shards; s++) {
         b->replica[s].open_known = false;

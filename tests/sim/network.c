@@ -69,6 +69,7 @@ void network_send_copy(struct world *w, const struct message *m)
 void network_send(struct world *w, struct message *m)
 {
     w->count.messages++;
+    version_on_send(w, m);
     if (between_brokers(m)) {
         m->session = numbered(w, m->from, m->to)->number;
     }
@@ -95,6 +96,7 @@ void network_on_message(struct world *w, struct message *m)
                 (m->session != numbered(w, m->from, m->to)->number || !w->pair[m->to][m->from].up);
     SEEN_IF(w, MESSAGE_OF_OLD_SESSION, late);
     if (!late && !w->link[m->from][m->to].blocked) {
+        version_on_receive(w, m);
         if (m->to <= BROKERS_MAX) {
             if (w->broker[m->to].up) {
                 broker_on_message(w, &w->broker[m->to], m);

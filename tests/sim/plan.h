@@ -4,6 +4,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/rng.h"
+
 enum fault {
     FAULT_CRASH,
     FAULT_CRASH_ALL,
@@ -76,6 +78,12 @@ struct plan {
     uint64_t reshard_us; /* when the controllers begin to close the parents; 0: never */
     uint64_t keep_ms;    /* retention */
     uint32_t hot;        /* so many batches are read from memory, whatever their disk holds */
+};
+
+/* Which processes are of the version before (version.c). */
+struct versions {
+    struct rng rng;
+    bool mixed, ended, controllers_too, controller_old[3];
 };
 
 /* What is taken away from a seed's plan, to see whether it still fails. */

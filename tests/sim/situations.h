@@ -168,6 +168,23 @@
     X(TIP_TOLD, 30000, "a leader made sure that it leads, and told what is newest")               \
     X(TIP_UNKNOWN, 10, "a leader could not make sure that it leads")                              \
     X(TIP_OF_DEPOSED, 700, "a leader that was no longer the newest was asked what is")            \
+    X(OLD_FOLLOWS, 870000, "an old follower acknowledged what a new leader sent")                 \
+    X(OLD_IS_FOLLOWED, 360000, "a new follower acknowledged what an old leader sent")             \
+    X(BROKER_UPGRADED, 1100, "a broker came back with the newer version")                         \
+    X(BROKER_ROLLED_BACK, 1000, "a broker came back with the version before")                     \
+    X(CONTROLLER_OF_OTHER, 340, "a controller became active with another version")                \
+    X(HOLE_FILLED_FROM_OLD, 190, "a hole was filled from an old peer")                            \
+    X(HOLE_OF_OLD_FILLED, 200, "an old broker's hole was filled from a new peer")                 \
+    X(ABSENCE_UNSAID, 8600, "an old peer could not say whether it ever had what fills a hole")    \
+    X(HOLES_UNSEEN, 120, "an old controller did not see that a log has holes")                    \
+    X(OLD_LED_WITH_HOLES, 380,                                                                    \
+      "an old leader began its epoch with a hole that it did not tell of")                        \
+    X(UPGRADE_NEEDED, 47,                                                                         \
+      "what an old peer could not say kept a shard without a leader: all were upgraded")          \
+    X(CONFIRM_UNKNOWN, 2200,                                                                      \
+      "a leader asked an old broker whether it follows, which knows no CONFIRM")                  \
+    X(TIP_BY_STATUS, 870, "a tip was told because an old broker's status confirmed it")           \
+    X(TIP_OF_OLD, 3900, "an old leader was asked what is newest, and told it unconfirmed")        \
     X(STAMP_CLAMPED, 30000, "a leader's clock was too far off for a record")                      \
     X(CLOCK_JUMPED, 4200, "a clock jumped")                                                       \
     X(RETENTION_UNCONFIRMED, 360, "retention stood still: nobody confirmed the clock")

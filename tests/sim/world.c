@@ -159,6 +159,7 @@ static bool waits_for_resume(struct world *w, const struct event *e)
     case EVENT_RESHARD:
     case EVENT_SEALED:
     case EVENT_DISK:
+    case EVENT_UPGRADE:
     case EVENT_HEAL:
     case EVENT_ENDING:
         return false;
@@ -198,9 +199,13 @@ static void registration(struct world *w, struct event *e)
     }
 }
 
-static void crash(struct world *w, struct broker *b, const struct event *e)
+static void come_or_go(struct world *w, struct broker *b, const struct event *e)
 {
-    if (!w->healing && b->up && b->boot == e->c) {
+    if (e->type == EVENT_RESTART) {
+        broker_restart(w, b);
+    } else if (e->type == EVENT_UPGRADE) {
+        version_on_upgrade(w, b, e->c);
+    } else if (!w->healing && b->up && b->boot == e->c) {
         broker_crash(w, b, (enum crash_how)e->b, 0);
     }
 }
@@ -227,6 +232,7 @@ static void controller_event(struct world *w, const struct event *e)
     } else if (e->type == EVENT_ELECTION_TICK) {
         controller_on_tick(w, e->a, e->c);
     } else if (e->type == EVENT_ACTIVATE) {
+        version_on_controller(w, e->a);
         controller_activate(w, e->a);
     } else {
         controller_deactivate(w, e->a, e->c);
@@ -253,7 +259,9 @@ static void happen(struct world *w, struct event *e)
         network_connect(w, e->a, e->b);
         return;
     case EVENT_RESTART:
-        broker_restart(w, &w->broker[e->a]);
+    case EVENT_CRASH:
+    case EVENT_UPGRADE:
+        come_or_go(w, &w->broker[e->a], e);
         return;
     case EVENT_REGISTER:
     case EVENT_REGISTERED:
@@ -284,9 +292,6 @@ static void happen(struct world *w, struct event *e)
         return;
     case EVENT_NEMESIS:
         nemesis_on_event(w, e->a, e->b, e->c);
-        return;
-    case EVENT_CRASH:
-        crash(w, &w->broker[e->a], e);
         return;
     case EVENT_REPLACE:
         status_ignore(metadata_repair(w, e->b) ? STATUS_OK : STATUS_BUSY, "tried again later");
@@ -320,6 +325,7 @@ static void begin(struct world *w)
     for (uint32_t id = 1; id <= w->plan.brokers; id++) {
         broker_init(w, id);
     }
+    version_init(w);
     metadata_init(w);
     for (uint32_t id = 1; id <= w->plan.brokers; id++) {
         broker_restart(w, &w->broker[id]);

@@ -18,6 +18,7 @@
  *     client.c     four kinds of clients: puts, retries, answers
  *     reader.c     … and the fourth, which reads and checks
  *     holes.c      batches become unreadable in the middle of logs, are found and repaired
+ *     version.c    brokers and controllers of the version before
  *     tip.c        … and asks leaders what is newest
  *     dedup.c      the real tables of producers and tokens, on the simulated logs
  *     reshard.c    shards are closed, and their children opened
@@ -159,6 +160,7 @@ struct broker {
     uint32_t id, disk_gen;
     uint64_t boot;
     bool up, paused, full, out; /* out: the disk has failed */
+    bool old, was_old, started; /* of the version before; in its last boot; it has had a boot */
     uint64_t resume_us, full_until_us;
     uint64_t clock_ms; /* ahead of the cluster's time */
     struct cluster_clock clock;
@@ -276,7 +278,8 @@ struct message {
             uint32_t epoch;
             struct replica_id voter;
             bool follows;
-        } tip; /* CONFIRM, CONFIRMED */
+            bool unknown, by_status; /* CONFIRM is not known; SHARD_STATUS is asked instead */
+        } tip;                       /* CONFIRM, CONFIRMED */
         struct {
             uint64_t attempt, offset, producer, token;
             uint32_t client, count, epoch, seq;
@@ -329,6 +332,7 @@ enum event_type {
     EVENT_OPEN,          /* a: broker, b: shard: it learns that the child is open */
     EVENT_REPAIR,        /* a: broker, b: shard, c: when it was due */
     EVENT_DISK,          /* a: broker: its disk is not full any more */
+    EVENT_UPGRADE,       /* a: broker, c: boot */
     EVENT_HEAL,
     EVENT_ENDING,
 };
@@ -359,6 +363,7 @@ struct tip_question {
 struct world {
     uint64_t seed, now_us, next_order, next_id;
     struct rng rng;
+    struct versions version;
     struct plan plan;
     bool trace, healing;
     uint64_t trace_hash;
@@ -517,11 +522,6 @@ void network_connect(struct world *w, uint32_t a, uint32_t b);
 void network_broker_gone(struct world *w, uint32_t id);
 void network_broker_here(struct world *w, uint32_t id);
 
-/* tip.c */
-void tip_ask(struct world *w, struct broker *b, uint32_t shard);
-void tip_on_confirm(struct world *w, struct broker *b, const struct message *m);
-void tip_on_confirmed(struct world *w, struct broker *b, const struct message *m);
-
 /* controller.c */
 void metadata_init(struct world *w);
 void controller_activate(struct world *w, uint32_t index);
@@ -561,8 +561,6 @@ void nemesis_on_control(struct world *w, const struct message *m);
 void nemesis_on_connect(struct world *w, uint32_t a, uint32_t b);
 void nemesis_on_seal(struct world *w, struct broker *b);
 void nemesis_on_lead(struct world *w, struct broker *b, uint32_t shard);
-/* A leader writes alone, and comes back with a hole in what nobody else has. */
-void nemesis_hole(struct world *w);
 
 /* checks.c */
 void check_init(struct world *w);
@@ -597,4 +595,6 @@ void ending_start(struct world *w);
 void ending_on_event(struct world *w);
 void ending_on_acked(struct world *w, uint32_t shard, uint64_t attempt);
 
-#include "tests/sim/holes.h" /* below, because it needs all of the above */
+#include "tests/sim/holes.h" /* below, for they need all of the above */
+#include "tests/sim/tip.h"
+#include "tests/sim/version.h"

@@ -307,6 +307,29 @@ static void a_late_answer_does_not_stop_the_timer_of_a_lost_commit(void **state)
     assert_int_equal(replica_deadline(A.replica), UINT64_MAX);
 }
 
+/* The version before: whatever it confirms, it has heard. Else it would be asked for ever. */
+static void an_answer_that_does_not_say_what_it_heard_ends_the_wait(void **state)
+{
+    (void)state;
+    struct wire wire;
+    lead(&A, 1, &B, &C);
+    propose(&A, 1);
+    synced(&A);
+    next_append(&A, &B, &wire);
+    deliver(&B, &wire);
+    synced(&B);
+    answered(&A, &B);
+    assert_string_equal(tick_at(&A, REPLICA_COMMIT_IDLE_MS), "wake 2\n");
+    next_append(&A, &B, &wire);
+    deliver(&B, &wire);
+    B.answer.heard = UINT64_MAX;
+    answered(&A, &B);
+    assert_int_equal(replica_deadline(A.replica), UINT64_MAX);
+    B.answer.heard = 0;
+    answered(&A, &B);
+    assert_int_equal(replica_deadline(A.replica), UINT64_MAX);
+}
+
 static void an_answer_of_a_boot_before_the_session_is_late(void **state)
 {
     (void)state;
@@ -370,6 +393,7 @@ int main(void)
         TEST(epoch_start_is_asked_for_again_until_it_is_proposed),
         TEST(a_grant_to_a_log_that_lost_a_committed_record_halts_it),
         TEST(a_late_answer_does_not_stop_the_timer_of_a_lost_commit),
+        TEST(an_answer_that_does_not_say_what_it_heard_ends_the_wait),
         TEST(an_answer_of_a_boot_before_the_session_is_late),
         TEST(an_append_that_overtook_is_sent_again_at_once),
     };

@@ -143,6 +143,30 @@ static void one_whose_promises_may_be_lost_says_no(void **state)
     replica_free(r);
 }
 
+static void a_status_of_the_same_epoch_is_a_yes(void **state)
+{
+    (void)state;
+    const struct tip_status status = {.follows = true, .epoch = 7, .promised = 7};
+    assert_true(tip_follows_by_status(&status, 7));
+}
+
+/* No promise: a replica on another disk, of which its leader does not know. */
+static void a_status_of_any_other_epoch_is_none(void **state)
+{
+    (void)state;
+    const struct tip_status status[] = {
+        {.follows = true,  .epoch = 7, .promised = 8, .uncertain = false},
+        {.follows = true,  .epoch = 6, .promised = 7, .uncertain = false},
+        {.follows = true,  .epoch = 6, .promised = 6, .uncertain = false},
+        {.follows = true,  .epoch = 0, .promised = 0, .uncertain = false},
+        {.follows = false, .epoch = 7, .promised = 7, .uncertain = false},
+        {.follows = true,  .epoch = 7, .promised = 7, .uncertain = true },
+    };
+    for (size_t i = 0; i < sizeof(status) / sizeof(status[0]); i++) {
+        assert_false(tip_follows_by_status(&status[i], 7));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +179,8 @@ int main(void)
         cmocka_unit_test(who_has_promised_nothing_higher_follows),
         cmocka_unit_test(a_fence_that_is_not_synced_yet_counts),
         cmocka_unit_test(one_whose_promises_may_be_lost_says_no),
+        cmocka_unit_test(a_status_of_the_same_epoch_is_a_yes),
+        cmocka_unit_test(a_status_of_any_other_epoch_is_none),
     };
     return cmocka_run_group_tests_name("tip", tests, NULL, NULL);
 }
