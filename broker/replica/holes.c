@@ -149,9 +149,28 @@ enum status holes_on_damage(struct replica *r, const struct replica_input *in,
     return STATUS_OK;
 }
 
+/* What a voter has dropped cannot be had from it. Where it is damaged here, it is dropped here,
+ * too: else it would stand before what lies above it, on every replica, until retention comes. */
+static enum status drop_with(struct replica *r, const struct replica_input *in,
+                             struct replica_effects *out)
+{
+    bool beside = r->seal_end != 0 && in->log_start >= r->seal_end;
+    if (r->holes.count == 0 || !in->gone || in->log_start > r->commit || beside ||
+        member_find(r, in->from) == NULL) {
+        return STATUS_STALE;
+    }
+    uint64_t before = r->log_start;
+    trim_with(r, in->log_start, out);
+    leader_plan_flush(r, in->now_ms);
+    return r->log_start > before ? STATUS_OK : STATUS_STALE;
+}
+
 enum status holes_on_absent(struct replica *r, const struct replica_input *in,
                             struct replica_effects *out)
 {
+    if (r->role == REPLICA_LEADING && r->open && !r->filling) {
+        return drop_with(r, in, out);
+    }
     if (r->role != REPLICA_LEADING || !r->filling || in->epoch != r->epoch ||
         in->offset != r->holes.begin) {
         return STATUS_STALE;

@@ -166,8 +166,9 @@ enum replica_input_type {
     REPLICA_ABSENT,    /* leader whose holes are to be filled: the voter .from, which has durably
                         * promised .epoch, was asked for the batch at .offset and does not have it.
                         * .gone: something was there, but it is trimmed (.log_start is above) or
-                        * damaged, too (then it was of .gone_epoch; 0: unknown). STALE: of another
-                        * epoch, another hole, or nobody waits */
+                        * damaged, too (then it was of .gone_epoch; 0: unknown). A leader that waits
+                        * for    nothing drops a hole that .from has dropped. STALE: of another epoch,
+                        * another hole, or nobody waits */
     REPLICA_TICK,      /* replica_deadline() has passed */
 };
 

@@ -193,6 +193,33 @@ static void a_known_hole_above_the_commit_is_not_acknowledged(void **state)
     assert_int_equal(B.answer.end, 10);
 }
 
+/* Else nobody repairs what lies above it. */
+static void a_leader_drops_a_hole_that_another_voter_has_dropped(void **state)
+{
+    (void)state;
+    lead(&A, 1, &B, &C);
+    for (uint32_t i = 0; i < 5; i++) {
+        propose(&A, 1);
+    }
+    synced(&A);
+    replicate(&A, &B);
+    assert_int_equal(view_of(&A).commit, 6);
+    damage(&A, 2, 2, 5);
+    struct replica_input in = {.type = REPLICA_ABSENT,
+                               .from = B.id,
+                               .epoch = 1,
+                               .offset = 2,
+                               .log_start = 7,
+                               .gone = true};
+    assert_string_equal(step(&A, in), "STALE"); /* that much is not committed */
+    in.log_start = 2;
+    assert_string_equal(step(&A, in), "STALE");
+    in.log_start = 4;
+    (void)step(&A, in);
+    assert_int_equal(view_of(&A).log_start, 4);
+    assert_int_equal(view_of(&A).holes.begin, 4);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, hosts_start, hosts_stop)
@@ -208,6 +235,7 @@ int main(void)
         T(a_batch_that_cannot_be_read_is_matched_by_its_epoch),
         T(a_batch_that_cannot_be_read_and_is_of_another_epoch_does_not_match),
         T(a_known_hole_above_the_commit_is_not_acknowledged),
+        T(a_leader_drops_a_hole_that_another_voter_has_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
