@@ -197,6 +197,7 @@ void broker_on_message(struct world *w, struct broker *b, const struct message *
     case MESSAGE_RESIGNED:
     case MESSAGE_LEARNED:
     case MESSAGE_SEALED:
+    case MESSAGE_RAFT:
     case MESSAGE_PUT_DONE:
         UNREACHABLE();
     }

@@ -268,7 +268,7 @@ static void note_answer(struct world *w, const struct message *m)
     if (status == STATUS_OK) {
         w->count.puts_acked++;
         SEEN(w, PUT_ACKED);
-        SEEN_IF(w, ACKED_WITHOUT_CONTROLLERS, w->now_us < w->metadata.cut_until_us);
+        SEEN_IF(w, ACKED_WITHOUT_CONTROLLERS, metadata_is_cut(w));
     }
     SEEN_IF(w, PUT_UNCERTAIN, status == STATUS_UNCERTAIN);
     SEEN_IF(w, PUT_BUSY, status == STATUS_BUSY);

@@ -58,7 +58,11 @@ void ending_start(struct world *w)
     w->healing = true;
     heal_network(w);
     heal_brokers(w);
-    controller_activate(w, w->metadata.leader);
+    if (w->plan.raft) {
+        controllers_heal(w);
+    } else {
+        controller_activate(w, w->metadata.leader);
+    }
     for (uint32_t s = 0; s < w->plan.shards; s++) {
         schedule(w, 1, (struct event){.type = EVENT_REPLACE, .b = s});
     }
@@ -198,6 +202,17 @@ void ending_on_event(struct world *w)
             schedule(w, 100 * MS, (struct event){.type = EVENT_ENDING});
             return;
         }
+    }
+    const char *why = w->plan.raft ? controllers_unequal(w) : NULL;
+    if (why != NULL) {
+        if (w->now_us > w->ending.deadline_us) {
+            violated(w, "RAFT: 30 s after all faults, %s", why);
+        }
+        schedule(w, 100 * MS, (struct event){.type = EVENT_ENDING});
+        return;
+    }
+    if (w->plan.raft) {
+        controllers_end(w);
     }
     w->ending.phase = UINT32_MAX;
 }

@@ -114,6 +114,26 @@ static void limit(struct plan *p, const struct limits *l)
     p->clients = l->clients != 0 && l->clients < p->clients ? l->clients : p->clients;
 }
 
+/* Not drawn either. Controllers are one or three then, as Raft's are, and fail more often. */
+static void draw_raft(struct world *w)
+{
+    struct plan *p = &w->plan;
+    const struct limits *l = w->limits;
+    uint64_t x = (w->seed ^ w->seed >> 29 ^ 0x5bf0a8b1) * 0xd6e8feb86659fd93u;
+    x ^= x >> 32;
+    p->raft = (x & 3) == 0;
+    if (l != NULL && (l->raft || l->without_raft)) {
+        p->raft = l->raft;
+    }
+    if (p->raft) {
+        p->controllers = (x >> 2 & 7) == 0 ? 1 : CONTROLLERS_MAX;
+        p->fault[FAULT_CONTROLLER] = (x >> 5 & 7) != 0;
+        p->fault[FAULT_QUORUM] = (x >> 8 & 1) != 0;
+        p->raft_election_ms = 100 + (x >> 9 & 7) * 50;
+        p->raft_snapshot = (x >> 12 & 1) != 0 ? 1000000 : 10 + (x >> 13 & 63);
+    }
+}
+
 void plan_draw(struct world *w)
 {
     struct plan *p = &w->plan;
@@ -154,6 +174,7 @@ void plan_draw(struct world *w)
         p->reshard_us = 500 * MS + (x >> 20) % (p->faults_end_us + SECOND);
         p->shards = (uint32_t)draw(w, 3, SHARDS_MAX);
     }
+    draw_raft(w);
     limit(p, w->limits);
 }
 
@@ -256,6 +277,10 @@ static void cut_with_clients(struct world *w)
 static void cut_controllers(struct world *w)
 {
     SEEN(w, CONTROLLERS_CUT);
+    if (w->plan.raft) {
+        controllers_cut(w);
+        return;
+    }
     w->metadata.cut_until_us = w->now_us + draw(w, 100, 4000) * MS;
     TRACE(w, "the controllers have no majority until %llu ms",
           (unsigned long long)(w->metadata.cut_until_us / MS));

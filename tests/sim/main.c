@@ -141,11 +141,13 @@ static bool parse(int argc, char **argv, struct options *out)
         {"situations", no_argument,       NULL, 'S'},
         {"minimise",   required_argument, NULL, 'M'},
         {"limits",     required_argument, NULL, 'L'},
+        {"raft",       no_argument,       NULL, 'r'},
         {"stop-after", required_argument, NULL, 's'},
         {"mutant",     required_argument, NULL, 'm'},
         {NULL,         0,                 NULL, 0  }
     };
     *out = (struct options){.from = 1, .count = 1, .stop_after = UINT64_MAX};
+    bool raft = false;
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         char *rest = NULL;
         switch (c) {
@@ -170,6 +172,9 @@ static bool parse(int argc, char **argv, struct options *out)
                 return false;
             }
             break;
+        case 'r':
+            raft = true;
+            break;
         case 'S':
             out->situations = true;
             break;
@@ -186,6 +191,8 @@ static bool parse(int argc, char **argv, struct options *out)
             return false;
         }
     }
+    out->limited = out->limited || raft;
+    out->limits.raft = out->limits.raft || raft;
     return optind == argc;
 }
 
@@ -195,7 +202,7 @@ int main(int argc, char **argv)
     if (!parse(argc, argv, &o)) {
         fprintf(stderr,
                 "usage: weir-sim --from SEED --count N [--trace] [--hashes] [--situations]\n"
-                "                [--stop-after FAILURES] [--limits LIMITS]\n"
+                "                [--stop-after FAILURES] [--limits LIMITS] [--raft]\n"
                 "       weir-sim --minimise SEED\n");
         return 2;
     }

@@ -63,6 +63,9 @@ static void drop_rest(uint64_t seed, struct limits *best, const char *wanted)
     tried.without_reshard = true;
     keep_if(seed, best, &tried, wanted, "splits and merges");
     tried = *best;
+    tried.without_raft = true;
+    keep_if(seed, best, &tried, wanted, "the controllers' real Raft");
+    tried = *best;
     tried.shards = 1;
     keep_if(seed, best, &tried, wanted, "other shards than the first");
     tried = *best;
@@ -106,7 +109,8 @@ void minimise_print(uint64_t seed, const struct limits *l)
     printf("again: weir-sim --from %llu --trace --limits %llx,%llx,%llu,%u,%u,%d\n",
            (unsigned long long)seed, (unsigned long long)l->without_faults,
            (unsigned long long)l->without_knobs, (unsigned long long)l->end_us, l->shards,
-           l->clients, l->calm + 2 * l->without_moves + 4 * l->without_reshard);
+           l->clients,
+           l->calm + 2 * l->without_moves + 4 * l->without_reshard + 8 * l->without_raft);
 }
 
 bool minimise_parse(const char *text, struct limits *out)
@@ -115,7 +119,7 @@ bool minimise_parse(const char *text, struct limits *out)
     unsigned shards, clients, bits;
     if (sscanf(text, "%llx,%llx,%llu,%u,%u,%u", &faults, &knobs, &end_us, &shards, &clients,
                &bits) != 6 ||
-        bits > 7) {
+        bits > 15) {
         return false;
     }
     *out = (struct limits){.without_faults = faults,
@@ -125,6 +129,7 @@ bool minimise_parse(const char *text, struct limits *out)
                            .clients = clients,
                            .calm = (bits & 1) != 0,
                            .without_moves = (bits & 2) != 0,
-                           .without_reshard = (bits & 4) != 0};
+                           .without_reshard = (bits & 4) != 0,
+                           .without_raft = (bits & 8) != 0};
     return true;
 }

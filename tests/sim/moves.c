@@ -25,7 +25,7 @@ static void ask_to_hand_over(struct world *w, uint32_t shard)
     }
 }
 
-bool moves_begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker)
+static bool may_begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker)
 {
     const struct election_row *row = &w->metadata.row[shard];
     struct broker *b = &w->broker[broker];
@@ -40,6 +40,13 @@ bool moves_begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker
             return false;
         }
     }
+    return true;
+}
+
+static void begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker)
+{
+    const struct election_row *row = &w->metadata.row[shard];
+    struct broker *b = &w->broker[broker];
     w->metadata.move[shard] = (struct move){
         .shard = shard,
         .state = MOVE_COPYING,
@@ -50,6 +57,19 @@ bool moves_begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker
           b->disk_gen);
     SEEN(w, MOVE_BEGUN);
     broker_create_replica(w, b, shard, row->epoch, NULL, 0);
+}
+
+bool moves_begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker)
+{
+    if (!may_begin(w, shard, slot, broker)) {
+        return false;
+    }
+    if (w->plan.raft) {
+        struct election_replica to = {broker, w->broker[broker].disk_gen};
+        return controllers_ask(
+            w, &(struct command){.type = COMMAND_MOVE, .shard = shard, .slot = slot, .to = to});
+    }
+    begin(w, shard, slot, broker);
     return true;
 }
 
@@ -66,20 +86,19 @@ static bool is_there(const struct world *w, uint32_t shard, struct election_repl
     return b->disk_gen == id.disk_gen && b->replica[shard].exists;
 }
 
-static void step(struct world *w, uint32_t shard, struct move *move)
+static void give_up(struct world *w, uint32_t shard, struct move *move)
 {
-    switch (move_next(move, &w->metadata.row[shard])) {
+    TRACE(w, "shard %u: the move is given up", shard);
+    SEEN(w, MOVE_GIVEN_UP);
+    drop_soon(w, shard, move->to);
+    move->state = 0;
+}
+
+static void take_step(struct world *w, uint32_t shard, struct move *move, enum move_step next)
+{
+    switch (next) {
     case MOVE_WAIT:
-        return;
     case MOVE_COPY:
-        if (!is_there(w, shard, move->to) || (!w->healing && chance(w, 20))) {
-            TRACE(w, "shard %u: the move is given up", shard);
-            SEEN(w, MOVE_GIVEN_UP);
-            drop_soon(w, shard, move->to);
-            move->state = 0;
-            return;
-        }
-        ask_leader(w, shard, MESSAGE_LEARN, move->to);
         return;
     case MOVE_AGAIN:
         SEEN(w, MOVE_AGAIN);
@@ -98,6 +117,27 @@ static void step(struct world *w, uint32_t shard, struct move *move)
         return;
     }
     UNREACHABLE();
+}
+
+static void step(struct world *w, uint32_t shard, struct move *move)
+{
+    enum move_step next = move_next(move, &w->metadata.row[shard]);
+    struct command command = {.shard = shard, .step = next, .to = move->to};
+    if (next == MOVE_COPY) {
+        if (is_there(w, shard, move->to) && (w->healing || !chance(w, 20))) {
+            ask_leader(w, shard, MESSAGE_LEARN, move->to);
+        } else if (w->plan.raft) {
+            command.type = COMMAND_GIVE_UP;
+            controllers_ask(w, &command);
+        } else {
+            give_up(w, shard, move);
+        }
+    } else if (next != MOVE_WAIT && w->plan.raft) {
+        command.type = COMMAND_MOVE_STEP;
+        controllers_ask(w, &command);
+    } else {
+        take_step(w, shard, move, next);
+    }
 }
 
 static void drop(struct world *w, uint32_t shard)
@@ -133,29 +173,71 @@ void moves_on_event(struct world *w, uint32_t shard)
     schedule(w, delay_us, (struct event){.type = EVENT_MOVE, .b = shard});
 }
 
-void moves_on_learned(struct world *w, uint32_t index, const struct message *m)
+static bool may_join(struct world *w, uint32_t shard, struct election_replica to, uint32_t epoch)
 {
-    struct election_row row = w->metadata.row[m->shard];
-    struct move *move = &w->metadata.move[m->shard];
-    bool matches = move->to.broker == m->as.opened.heir &&
-                   move->to.disk_gen == m->as.opened.promised && row.epoch == m->as.opened.epoch &&
-                   move->state == MOVE_COPYING && index == w->metadata.leader;
-    if (!matches || !is_there(w, m->shard, move->to) ||
-        w->broker[move->to.broker].replica[m->shard].medium.uncertain) {
-        return;
-    }
-    bool anyway = move_next(move, &row) == MOVE_COPY && row.prev_cfg.voter_count == 0;
-    if (!move_may_join(move, &row) && !(anyway && chance(w, 300))) {
-        ask_to_hand_over(w, m->shard);
-        return;
-    }
+    const struct move *move = &w->metadata.move[shard];
+    bool matches = move->to.broker == to.broker && move->to.disk_gen == to.disk_gen &&
+                   w->metadata.row[shard].epoch == epoch && move->state == MOVE_COPYING;
+    return matches && is_there(w, shard, move->to) &&
+           !w->broker[move->to.broker].replica[shard].medium.uncertain;
+}
+
+static void join(struct world *w, uint32_t shard)
+{
+    struct election_row row = w->metadata.row[shard];
+    struct move *move = &w->metadata.move[shard];
     SEEN(w, MOVE_JOINED);
     SEEN_IF(w, MOVE_OF_LEADER, row.leader.broker == move->from.broker);
     move_join(move, &row);
     move->state = MOVE_JOINING;
     w->count.reconfigurations++;
     w->count.elections++;
-    TRACE(w, "shard %u: ELECTING epoch %u, %u.%u joins (cfg v%u)", m->shard, row.epoch,
+    TRACE(w, "shard %u: ELECTING epoch %u, %u.%u joins (cfg v%u)", shard, row.epoch,
           move->to.broker, move->to.disk_gen, row.cfg.version);
-    metadata_put(w, m->shard, &row);
+    metadata_put(w, shard, &row);
+}
+
+void moves_on_learned(struct world *w, uint32_t index, const struct message *m)
+{
+    struct election_row row = w->metadata.row[m->shard];
+    struct move *move = &w->metadata.move[m->shard];
+    struct election_replica to = {m->as.opened.heir, m->as.opened.promised};
+    if (index != w->metadata.leader || !may_join(w, m->shard, to, m->as.opened.epoch)) {
+        return;
+    }
+    bool anyway = move_next(move, &row) == MOVE_COPY && row.prev_cfg.voter_count == 0;
+    if (!move_may_join(move, &row) && !(anyway && chance(w, 300))) {
+        ask_to_hand_over(w, m->shard);
+    } else if (w->plan.raft) {
+        struct command command = {
+            .type = COMMAND_JOIN, .shard = m->shard, .epoch = row.epoch, .to = to};
+        controllers_propose(w, index, &command);
+    } else {
+        join(w, m->shard);
+    }
+}
+
+/* What was true when the command was proposed may be so no more. */
+void moves_apply(struct world *w, const struct command *c)
+{
+    struct move *move = &w->metadata.move[c->shard];
+    const struct election_row *row = &w->metadata.row[c->shard];
+    bool same = move->to.broker == c->to.broker && move->to.disk_gen == c->to.disk_gen;
+    if (c->type == COMMAND_MOVE) {
+        if (may_begin(w, c->shard, c->slot, c->to.broker) &&
+            w->broker[c->to.broker].disk_gen == c->to.disk_gen) {
+            begin(w, c->shard, c->slot, c->to.broker);
+        }
+    } else if (c->type == COMMAND_GIVE_UP) {
+        if (move->state == MOVE_COPYING && same) {
+            give_up(w, c->shard, move);
+        }
+    } else if (c->type == COMMAND_MOVE_STEP) {
+        if (move->state != 0 && same && move_next(move, row) == (enum move_step)c->step) {
+            take_step(w, c->shard, move, (enum move_step)c->step);
+        }
+    } else if (may_join(w, c->shard, c->to, c->epoch) && move_next(move, row) == MOVE_COPY &&
+               row->prev_cfg.voter_count == 0) {
+        join(w, c->shard);
+    }
 }

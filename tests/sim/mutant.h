@@ -20,4 +20,10 @@ enum sim_mutant {
     MUTANT_DAMAGE_FORGOTTEN = 55,          /* 2.9: broker/log/damage.c */
     MUTANT_TIP_UNCONFIRMED = 70,           /* 2.10: broker/server/tips.c */
     MUTANT_APPEND_TIME_UNCLAMPED = 72,     /* 2.9: broker/server/health.c */
+    MUTANT_FENCED_BEFORE_COMMIT = 73,      /* R1: controller/rpc/controller.c */
+    MUTANT_CONTROLLER_AMNESIA = 74,        /* 2.9: controller/raft/store_load.c */
+    MUTANT_LOG_WRITTEN_UNSYNCED = 75,      /* 2.9: controller/raft/store_writer.c */
+    MUTANT_VOTE_FORGOTTEN = 76,            /* 2.9: controller/raft/store_writer.c */
+    MUTANT_ROWS_NOT_LOADED = 77,           /* 2.10: controller/rpc/elections.c */
+    MUTANT_REGISTERED_UNCOMMITTED = 78,    /* 2.9: controller/rpc/brokers.c */
 };

@@ -25,6 +25,9 @@ struct message *message_new(struct world *w, enum message_type type, uint32_t fr
 
 void message_free(struct world *w, struct message *m)
 {
+    if (m->type == MESSAGE_RAFT) {
+        letter_drop(m->as.letter);
+    }
     m->next_free = w->free_message;
     w->free_message = m;
 }
@@ -84,6 +87,9 @@ void network_send(struct world *w, struct message *m)
     if (!w->healing && chance(w, w->plan.duplicate)) {
         struct message *copy = message_new(w, m->type, m->from, m->to, m->shard);
         *copy = *m;
+        if (m->type == MESSAGE_RAFT) {
+            letter_take(m->as.letter);
+        }
         SEEN(w, MESSAGE_DOUBLED);
         deliver_later(w, copy);
     }

@@ -77,7 +77,10 @@ struct plan {
     bool moves;          /* replicas move as learners, and leaders are asked to hand over */
     uint64_t reshard_us; /* when the controllers begin to close the parents; 0: never */
     uint64_t keep_ms;    /* retention */
-    uint32_t hot;        /* so many batches are read from memory, whatever their disk holds */
+    bool raft;           /* the controllers' Raft is the real one */
+    uint64_t raft_election_ms;
+    uint32_t raft_snapshot; /* entries between two snapshots */
+    uint32_t hot;           /* so many batches are read from memory, whatever their disk holds */
 };
 
 /* Which processes are of the version before (version.c). */
@@ -93,6 +96,7 @@ struct limits {
     uint32_t shards, clients;               /* at most; 0: as planned */
     bool calm;                              /* no message lost, doubled or late */
     bool without_moves, without_reshard;
+    bool raft, without_raft; /* forced; never */
 };
 extern const char *const fault_names[FAULTS];
 extern const char *const knob_names[KNOBS];

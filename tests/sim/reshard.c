@@ -53,7 +53,13 @@ void reshard_on_event(struct world *w)
 
 void reshard_on_sealed(struct world *w, uint32_t controller, const struct message *m)
 {
-    if (!w->metadata.sealed[m->shard]) {
+    if (w->metadata.sealed[m->shard]) {
+        return;
+    }
+    if (w->plan.raft) {
+        controllers_propose(w, controller,
+                            &(struct command){.type = COMMAND_SEALED, .shard = m->shard});
+    } else {
         schedule(w, draw(w, w->plan.raft_us / 2, 2 * w->plan.raft_us),
                  (struct event){.type = EVENT_SEALED, .a = controller, .b = m->shard});
     }
@@ -79,8 +85,16 @@ static bool parents_are_sealed(const struct world *w, uint32_t child)
 
 void reshard_on_commit(struct world *w, uint32_t controller, uint32_t parent)
 {
+    const struct metadata *m = &w->metadata;
+    if (m->leader == controller && w->now_us >= m->cut_until_us) {
+        reshard_apply(w, parent);
+    }
+}
+
+void reshard_apply(struct world *w, uint32_t parent)
+{
     struct metadata *m = &w->metadata;
-    if (m->leader != controller || w->now_us < m->cut_until_us || m->sealed[parent]) {
+    if (m->sealed[parent]) {
         return;
     }
     m->sealed[parent] = true;

@@ -160,6 +160,7 @@ static bool waits_for_resume(struct world *w, const struct event *e)
     case EVENT_SEALED:
     case EVENT_DISK:
     case EVENT_UPGRADE:
+    case EVENT_RAFT:
     case EVENT_HEAL:
     case EVENT_ENDING:
         return false;
@@ -223,9 +224,13 @@ static void reshard_event(struct world *w, const struct event *e)
 }
 
 /* What happens to a controller. */
-static void controller_event(struct world *w, const struct event *e)
+static void controller_event(struct world *w, struct event *e)
 {
-    if (e->type == EVENT_APPLY) {
+    if (e->type == EVENT_COMMIT) {
+        controller_on_commit(w, e);
+    } else if (e->type == EVENT_RAFT) {
+        controllers_on_event(w, e->a, (enum raft_event_kind)e->b, e->c);
+    } else if (e->type == EVENT_APPLY) {
         controller_on_apply(w, e->a);
     } else if (e->type == EVENT_LIVENESS) {
         controller_on_liveness(w, e->a, e->c);
@@ -275,13 +280,12 @@ static void happen(struct world *w, struct event *e)
         network_unblock(w, e->a, e->b);
         return;
     case EVENT_COMMIT:
-        controller_on_commit(w, e);
-        return;
     case EVENT_APPLY:
     case EVENT_LIVENESS:
     case EVENT_ELECTION_TICK:
     case EVENT_ACTIVATE:
     case EVENT_DEACTIVATE:
+    case EVENT_RAFT:
         controller_event(w, e);
         return;
     case EVENT_CLIENT:

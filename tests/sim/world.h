@@ -14,7 +14,9 @@
  *     put.c        … what clients ask for
  *     life.c       brokers start, crash, stand still
  *     moves.c      replicas move: learners, joint epochs, dropped replicas; leaderships move
- *     controller.c the committed rows, active controllers, their sessions with brokers
+ *     metadata.c   the committed rows, and a stand-in for the controllers' Raft
+ *     controller.c active controllers, their sessions with brokers
+ *     controllers.c, _log.c, _disk.c: the controllers' real Raft, in one seed of four
  *     client.c     four kinds of clients: puts, retries, answers
  *     reader.c     … and the fourth, which reads and checks
  *     holes.c      batches become unreadable in the middle of logs, are found and repaired
@@ -238,6 +240,7 @@ enum message_type {
     MESSAGE_CONFIRMED,   /* ditto */
     MESSAGE_PUT,
     MESSAGE_PUT_DONE,
+    MESSAGE_RAFT, /* .letter */
 };
 
 struct message {
@@ -287,6 +290,7 @@ struct message {
             bool duplicate;
             enum status status;
         } put; /* PUT_DONE too */
+        struct letter *letter;
     } as;
     struct message *next_free;
 };
@@ -335,6 +339,7 @@ enum event_type {
     EVENT_UPGRADE,       /* a: broker, c: boot */
     EVENT_HEAL,
     EVENT_ENDING,
+    EVENT_RAFT, /* a: controller, b: enum raft_event_kind, c: which of its lives */
 };
 
 struct event {
@@ -380,6 +385,7 @@ struct world {
     struct pair pair[BROKERS_MAX + 1][BROKERS_MAX + 1];
     struct controller controller[CONTROLLERS_MAX];
     struct metadata metadata;
+    struct controllers *raft; /* NULL: the stand-in */
     struct client client[CLIENTS_MAX];
     struct tip_question tip[BROKERS_MAX + 1][TIPS_MAX];
     uint64_t next_tip;
@@ -522,33 +528,6 @@ void network_connect(struct world *w, uint32_t a, uint32_t b);
 void network_broker_gone(struct world *w, uint32_t id);
 void network_broker_here(struct world *w, uint32_t id);
 
-/* controller.c */
-void metadata_init(struct world *w);
-void controller_activate(struct world *w, uint32_t index);
-void controller_deactivate(struct world *w, uint32_t index, uint64_t activation);
-void controller_on_message(struct world *w, uint32_t index, const struct message *m);
-void controller_on_commit(struct world *w, struct event *event);
-void controller_on_register(struct world *w, uint32_t broker, uint64_t boot);
-void controller_on_apply(struct world *w, uint32_t index);
-void controller_on_liveness(struct world *w, uint32_t index, uint64_t activation);
-void controller_on_tick(struct world *w, uint32_t index, uint64_t activation);
-void controller_fail_over(struct world *w);
-void controller_false_down(struct world *w, uint32_t broker);
-void controller_release(struct world *w);
-/* Replaces the voter at `slot` of the shard's configuration by the replica on `broker`. */
-bool metadata_reconfigure(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker,
-                          bool empty);
-bool metadata_repair(struct world *w, uint32_t shard);
-bool is_voter(const struct election_row *row, struct replica_id id);
-struct replica_config core_config(const struct election_config *cfg);
-
-void metadata_put(struct world *w, uint32_t shard, const struct election_row *row);
-
-/* moves.c */
-void moves_on_event(struct world *w, uint32_t shard);
-bool moves_begin(struct world *w, uint32_t shard, uint32_t slot, uint32_t broker);
-void moves_on_learned(struct world *w, uint32_t index, const struct message *m);
-
 /* faults.c, nemesis.c */
 void plan_draw(struct world *w);
 void fault_on_event(struct world *w, enum fault fault);
@@ -596,5 +575,6 @@ void ending_on_event(struct world *w);
 void ending_on_acked(struct world *w, uint32_t shard, uint64_t attempt);
 
 #include "tests/sim/holes.h" /* below, for they need all of the above */
+#include "tests/sim/metadata.h"
 #include "tests/sim/tip.h"
 #include "tests/sim/version.h"
