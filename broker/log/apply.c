@@ -236,7 +236,11 @@ void log_apply_advance(struct store *store, bool all)
     bool sync = (behind || (all && store->durable < journal_synced_position(store->journal))) &&
                 !store->sync.in_flight;
     uint32_t make_file = store->file_refused ? UINT32_MAX : journal_wants_file(store->journal);
-    bool write = ready > 0 && (sync || store->op_urgent > 0 || store->op_bytes >= enough);
+    bool urgent = store->op_urgent > 0 || store->room_wanted;
+    bool write = ready > 0 && (sync || urgent || store->op_bytes >= enough);
+    if (store->op_count == 0 || (write && ready == store->op_count)) {
+        store->room_wanted = false; /* all that held the ring goes now */
+    }
     if (write || sync || make_file != UINT32_MAX) {
         job_start(store, write ? ready : 0, sync, make_file);
     }

@@ -121,11 +121,12 @@ void store_status(const struct store *store, struct store_status *out);
 /* Whether `bytes` of batches (64 more for each) would be taken now, so that a leader refuses before
  * it proposes, and a follower before it steps. After OK, appends of as many bytes in all cannot
  * fail in this turn, except with IO and NO_MEMORY.
- * BUSY  segments lag or the journal is full;  DISK_FULL  below the reserve;  IO  the disk is out */
-NODISCARD enum status store_admit(const struct store *store, size_t bytes);
+ * BUSY  segments lag or the journal is full: what waits to be written with more is written now;
+ * DISK_FULL  below the reserve;  IO  the disk is out */
+NODISCARD enum status store_admit(struct store *store, size_t bytes);
 /* Ditto for a control batch (128 bytes and a little): the reserve is there for it, so that a full
  * disk stops neither elections nor reads. Never DISK_FULL. */
-NODISCARD enum status store_admit_control(const struct store *store, size_t bytes);
+NODISCARD enum status store_admit_control(struct store *store, size_t bytes);
 
 /* Shards. A log pointer is valid until the shard is deleted or the store closed. */
 struct shard_log *store_find_shard(struct store *store, uint64_t shard);        /* NULL: none */

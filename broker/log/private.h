@@ -181,6 +181,8 @@ struct store {
     bool file_refused; /* a journal file could not be made: not tried again before a look at the
                           disk */
     bool stalled;      /* segments met a full disk: retried by store_check_space() */
+    bool room_wanted; /* somebody was told BUSY: what waits for more to write with it holds the ring
+                       */
 
     struct disk_worker writer, syncer, reader;
     struct dirty dirty; /* the writer thread's */

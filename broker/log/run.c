@@ -98,12 +98,18 @@ void store_status(const struct store *store, struct store_status *out)
     journal_view(store->journal, &out->journal);
 }
 
-enum status store_admit_control(const struct store *store, size_t bytes)
+enum status store_admit_control(struct store *store, size_t bytes)
 {
-    return store->out != STATUS_OK ? store->out : journal_admit(store->journal, bytes);
+    enum status status =
+        store->out != STATUS_OK ? store->out : journal_admit(store->journal, bytes);
+    if (status == STATUS_BUSY && !store->room_wanted) {
+        store->room_wanted = true;
+        log_apply_advance(store, false);
+    }
+    return status;
 }
 
-enum status store_admit(const struct store *store, size_t bytes)
+enum status store_admit(struct store *store, size_t bytes)
 {
     if (store->out != STATUS_OK) {
         return store->out;
@@ -111,5 +117,5 @@ enum status store_admit(const struct store *store, size_t bytes)
     if (store->full || store->stalled) {
         return STATUS_DISK_FULL;
     }
-    return journal_admit(store->journal, bytes);
+    return store_admit_control(store, bytes);
 }

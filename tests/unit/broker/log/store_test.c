@@ -91,6 +91,29 @@ static void what_was_admitted_together_fits_together(void **state)
     fixture_release(&f);
 }
 
+/* Little waits to be written with more; what needs nearly the whole ring must not wait for that
+ * more for ever: nothing else comes while it is refused. */
+static void what_waits_for_company_makes_room_for_what_is_large(void **state)
+{
+    (void)state;
+    struct store_fixture f;
+    fixture_init(&f);
+    f.options.ring_bytes = 1024 * 1024;
+    f.options.block_bytes = 64 * 1024;
+    fixture_open(&f);
+    struct shard_log *log = fixture_create(&f, SHARD_ID);
+    fixture_wait(&f, fixture_append(&f, log, 1, 1, 100 * 1024));
+    size_t large = 800 * 1024;
+    assert_int_equal(store_admit(f.store, large), STATUS_BUSY);
+    for (int i = 0; i < 60000 && store_admit(f.store, large) == STATUS_BUSY; i++) {
+        store_flush(f.store);
+        (void)usleep(1000);
+        assert_int_equal(store_poll(f.store, &f.synced), STATUS_OK);
+    }
+    assert_int_equal(store_admit(f.store, large), STATUS_OK);
+    fixture_release(&f);
+}
+
 static void a_thousand_shards_cost_no_file(void **state)
 {
     (void)state;
@@ -509,6 +532,7 @@ int main(void)
         cmocka_unit_test(batches_are_read_back_from_the_tail),
         cmocka_unit_test(what_was_synced_is_there_after_a_restart),
         cmocka_unit_test(what_was_admitted_together_fits_together),
+        cmocka_unit_test(what_waits_for_company_makes_room_for_what_is_large),
         cmocka_unit_test(a_thousand_shards_cost_no_file),
         cmocka_unit_test(a_truncation_is_gone_at_once_and_after_a_restart),
         cmocka_unit_test(a_cut_beats_the_writes_and_reads_before_it),
