@@ -1,4 +1,5 @@
 """A Docker Engine, a Debian root and Weir's packages and image, for the tests of deploy/."""
+import fcntl
 import os
 import shutil
 import subprocess
@@ -70,9 +71,13 @@ def debian_root():
 def packages(folder):
     """Weir's Debian packages, and the libraft that this machine has, into a folder."""
     os.makedirs(folder)
-    made = run(os.path.join(TREE, "scripts", "packages"), os.path.join(TREE, "build", "release"), timeout=900).stdout
-    for path in made.split():
-        shutil.copy(path, folder)
+    build = os.path.join(TREE, "build", "release")
+    os.makedirs(build, exist_ok=True)
+    with open(os.path.join(build, "packages.lock"), "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two tests may want them at once, and cpack works in one place
+        made = run(os.path.join(TREE, "scripts", "packages"), build, timeout=900).stdout
+        for path in made.split():
+            shutil.copy(path, folder)
     version = run("dpkg-query", "-W", "-f=${Version}", "libraft0").stdout
     run("apt-get", "download", "-qq", f"libraft0={version}", cwd=folder)
 
