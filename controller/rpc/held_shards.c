@@ -23,24 +23,32 @@ static bool any_news(const struct controller *c, const Weir__HeldShards *in)
     return any;
 }
 
-/* There is something to propose that a controller does not know. */
-static bool has_to_wait(struct controller *c, const Weir__HeldShards *in, bool last,
-                        char why[GATE_TEXT_BYTES])
+/* A controller does not know what would be proposed. */
+static bool has_to_wait(struct controller *c, char why[GATE_TEXT_BYTES])
 {
     uint32_t version =
         command_field_version(&weir__command__descriptor, WEIR__COMMAND__KIND_HELD_SHARDS);
-    return (last || any_news(c, in)) && members_hold_back(c, version, why);
+    return members_hold_back(c, version, why);
 }
 
-static void propose(struct controller *c, uint32_t broker, const Weir__HeldShards *in, bool last)
+static void answer_told(struct controller *c, struct session_call *call, struct bytes body)
 {
-    if (!last && !any_news(c, in)) {
-        return;
-    }
+    (void)c;
+    (void)body;
+    Weir__Empty empty = WEIR__EMPTY__INIT;
+    reply_message(call, &empty.base);
+}
+
+/* Answered when it is committed: a part that a controller took with it to its end is told again,
+ * and the last one cannot count without those before it. */
+static void propose(struct controller *c, uint32_t broker, const Weir__HeldShards *in, bool last,
+                    struct session_call *call)
+{
     AUTO(free_pointer)
     Weir__HeldStream **news = calloc(in->n_streams + 1, sizeof(Weir__HeldStream *));
     if (news == NULL) {
-        return; /* it is told again */
+        session_reply_error(call, STATUS_NO_MEMORY, NULL, "the controller is out of memory");
+        return;
     }
     Weir__CmdHeldShards held;
     weir__cmd_held_shards__init(&held);
@@ -64,25 +72,24 @@ static void propose(struct controller *c, uint32_t broker, const Weir__HeldShard
     weir__command__init(&command);
     command.kind_case = WEIR__COMMAND__KIND_HELD_SHARDS;
     command.held_shards = &held;
-    command_of_ours(c, &command, (uint32_t)held.n_streams + 1);
+    command_for_call(c, call, &command, (uint32_t)held.n_streams + 1, answer_told);
 }
 
 static void take(struct controller *c, const struct client *client, const Weir__HeldShards *in,
                  struct session_call *call)
 {
-    Weir__Empty empty = WEIR__EMPTY__INIT;
     char why[GATE_TEXT_BYTES];
     uint64_t version = 0;
-    if (client->broker != 0 && in->boot == client->boot) {
-        bool waits = db_restored_waits(c->db, client->broker, &version);
-        bool last = waits && !in->more && in->version >= version;
-        if (has_to_wait(c, in, last, why)) {
-            session_reply_error(call, STATUS_UNAVAILABLE, NULL, "%s", why);
-            return; /* it begins again with its first part */
-        }
-        propose(c, client->broker, in, last);
+    bool counts = client->broker != 0 && in->boot == client->boot;
+    bool waits = counts && db_restored_waits(c->db, client->broker, &version);
+    bool last = waits && !in->more && in->version >= version;
+    if (!counts || (!last && !any_news(c, in))) {
+        answer_told(c, call, bytes_of(NULL, 0));
+    } else if (has_to_wait(c, why)) {
+        session_reply_error(call, STATUS_UNAVAILABLE, NULL, "%s", why); /* begins again */
+    } else {
+        propose(c, client->broker, in, last, call);
     }
-    reply_message(call, &empty.base);
 }
 
 void handle_held_shards(struct controller *c, struct client *client, struct session_call *call)
