@@ -50,9 +50,18 @@ void balance_clear(struct balance *b)
     b->leaders = b->replicas = (struct patience){0};
 }
 
+static bool settings_equal(const struct balance_settings *a, const struct balance_settings *b)
+{
+    return a->leaders == b->leaders && a->replicas == b->replicas &&
+           a->interval_ms == b->interval_ms && a->rest_ms == b->rest_ms &&
+           a->leader_threshold == b->leader_threshold && a->leader_lasts_ms == b->leader_lasts_ms &&
+           a->leader_moves == b->leader_moves && a->replica_threshold == b->replica_threshold &&
+           a->replica_lasts_ms == b->replica_lasts_ms && a->replica_moves == b->replica_moves;
+}
+
 void balance_configure(struct balance *b, const struct balance_settings *settings)
 {
-    if (memcmp(&b->settings, settings, sizeof(*settings)) != 0) {
+    if (!settings_equal(&b->settings, settings)) {
         b->settings = *settings;
         b->leaders.begun = b->replicas.begun = false;
     }

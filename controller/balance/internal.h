@@ -77,7 +77,7 @@ struct model {
 };
 
 const struct known_shard *balance_known_shard(const struct balance *balance, uint64_t shard);
-struct known_broker *balance_known_broker(const struct balance *balance, uint32_t broker);
+struct known_broker *balance_known_broker(const struct balance *b, uint32_t id);
 NODISCARD enum status model_make(struct balance *balance, uint64_t now_ms,
                                  const struct balance_input *in, struct model *out);
 void model_release(struct model *model);

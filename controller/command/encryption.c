@@ -144,7 +144,7 @@ void command_data_key(struct db *db, const Weir__Command *command, struct db_res
     AUTO(attributes_free) Weir__StreamAttributes *a = db_attributes_get(db, in->stream);
     AUTO(ring_key_free) Weir__RingKey *key = db_ring_get(db, in->ring_key);
     const Weir__RingKeyVersion *newest = key == NULL ? NULL : ring_key_newest(key);
-    if (a == NULL) {
+    if (a == NULL) { /* as at the end: NOLINT(bugprone-branch-clone) */
         result->status = STATUS_NO_MEMORY;
     } else if (!a->encrypted || a->data_key_version + 1 != in->version || newest == NULL ||
                newest->version != in->ring_version || ring_key_usable(key) != STATUS_OK ||

@@ -158,9 +158,9 @@ void app_balance(struct leases *l, struct app *app, uint64_t now)
             total += app->worker[i]->load;
         }
     }
-    b.mean = total / b.count;
+    b.mean = b.count == 0 ? 0 : total / b.count;
     qsort((void *)b.taker, b.count, sizeof(struct worker *), by_load);
-    if (has_lasted(l, &b)) {
+    if (b.count >= 2 && has_lasted(l, &b)) {
         list_owned(app);
         move_some(l, &b, moves);
     }

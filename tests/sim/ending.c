@@ -161,6 +161,25 @@ static const char *shard_unequal(struct world *w, uint32_t shard)
     return NULL;
 }
 
+static void ending_of_writes(struct world *w)
+{
+    if (all_accept_writes(w)) {
+        TRACE(w, "every shard accepts writes");
+        w->ending.phase = PHASE_EQUAL;
+        w->ending.deadline_us = w->now_us + 30 * (uint64_t)SECOND;
+    } else if (w->now_us > w->ending.deadline_us && !ends_with_upgrade(w)) {
+        if (!reshard_is_done(w)) {
+            violated(w, "I16: shards are not split and merged in time after all faults");
+        }
+        for (uint32_t s = 0; s < w->plan.shards; s++) {
+            if (!w->ending.acked[s]) {
+                violated(w, "I16: shard %u accepts no write in time after all faults", s);
+            }
+        }
+    }
+    schedule(w, 100 * MS, (struct event){.type = EVENT_ENDING});
+}
+
 void ending_on_event(struct world *w)
 {
     for (uint32_t id = 1; id <= w->plan.brokers && w->plan.fault[FAULT_ROT]; id++) {
@@ -169,21 +188,7 @@ void ending_on_event(struct world *w)
         }
     }
     if (w->ending.phase == PHASE_WRITE) {
-        if (all_accept_writes(w)) {
-            TRACE(w, "every shard accepts writes");
-            w->ending.phase = PHASE_EQUAL;
-            w->ending.deadline_us = w->now_us + 30 * (uint64_t)SECOND;
-        } else if (w->now_us > w->ending.deadline_us && !ends_with_upgrade(w)) {
-            if (!reshard_is_done(w)) {
-                violated(w, "I16: shards are not split and merged in time after all faults");
-            }
-            for (uint32_t s = 0; s < w->plan.shards; s++) {
-                if (!w->ending.acked[s]) {
-                    violated(w, "I16: shard %u accepts no write in time after all faults", s);
-                }
-            }
-        }
-        schedule(w, 100 * MS, (struct event){.type = EVENT_ENDING});
+        ending_of_writes(w);
         return;
     }
     if (!clients_are_done(w)) {

@@ -131,6 +131,10 @@ static void the_newest_key_seals_and_all_of_them_open(void **state)
     give(rig, 1, STATUS_OK, 1, 0);
     assert_int_equal(make(rig, 10, 1, &batch), STATUS_OK);
     assert_opens(rig, batch, 1, 1);
+    if (batch.data == NULL) {
+        fail();
+        return; /* which the analyser does not know of fail() */
+    }
     memcpy(old, batch.data, batch.size);
     struct bytes first = bytes_of(old, batch.size);
     give(rig, 3, STATUS_OK, 1, 2);
@@ -150,6 +154,10 @@ static void a_disabled_key_neither_seals_nor_opens_until_it_is_enabled(void **st
     struct bytes copy = batch;
     assert_int_equal(vault_open(rig->vault, 3, &copy, 1, &opened), STATUS_KEY_DISABLED);
     uint8_t kept[512];
+    if (batch.data == NULL) {
+        fail();
+        return;
+    }
     memcpy(kept, batch.data, batch.size);
     batch.data = kept;
     assert_int_equal(make(rig, 11, 3, &none), STATUS_KEY_DISABLED);

@@ -91,7 +91,10 @@ static void appends_puts_and_beats_of_before_ask_for_nothing_new(void **state)
     Weir__BrokerBeat *beat = weir__broker_beat__unpack(NULL, n, bytes);
     Weir__Pong *pong = weir__pong__unpack(NULL, n, bytes);
     Weir__ReadReply *read = weir__read_reply__unpack(NULL, n, bytes);
-    assert_true(append != NULL && put != NULL && beat != NULL && pong != NULL && read != NULL);
+    if (append == NULL || put == NULL || beat == NULL || pong == NULL || read == NULL) {
+        fail();
+        return;
+    }
     assert_false(append->header_only);
     assert_false(put->keeps);
     assert_int_equal(beat->unfit, 0); /* it may lead */
