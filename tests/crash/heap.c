@@ -81,17 +81,17 @@ void *malloc(size_t size)
     return fails() ? NULL : counted(__libc_malloc(size));
 }
 
-void *calloc(size_t count, size_t size)
+void *calloc(size_t nmemb, size_t size)
 {
-    return fails() ? NULL : counted(__libc_calloc(count, size));
+    return fails() ? NULL : counted(__libc_calloc(nmemb, size));
 }
 
-void *realloc(void *pointer, size_t size)
+void *realloc(void *ptr, size_t size)
 {
-    if (pointer == NULL) {
+    if (ptr == NULL) {
         return malloc(size);
     }
-    return fails() ? NULL : __libc_realloc(pointer, size);
+    return fails() ? NULL : __libc_realloc(ptr, size);
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
@@ -104,21 +104,21 @@ void *memalign(size_t alignment, size_t size)
     return aligned_alloc(alignment, size);
 }
 
-int posix_memalign(void **out, size_t alignment, size_t size)
+int posix_memalign(void **memptr, size_t alignment, size_t size)
 {
     void *pointer = aligned_alloc(alignment, size);
     if (pointer == NULL) {
         return ENOMEM;
     }
-    *out = pointer;
+    *memptr = pointer;
     return 0;
 }
 
-void free(void *pointer)
+void free(void *ptr)
 {
-    if (pointer != NULL) {
+    if (ptr != NULL) {
         atomic_fetch_sub(&live, 1);
-        __libc_free(pointer);
+        __libc_free(ptr);
     }
 }
 #endif
