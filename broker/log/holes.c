@@ -182,19 +182,23 @@ static void holes_done(struct task *task)
 {
     struct holes_job *job = CONTAINER_OF(task, struct holes_job, task);
     struct store *store = job->store;
+    if (job->status == STATUS_IO) {
+        store->out = STATUS_IO; /* a write or a sync has failed: never tried again (2.9) */
+    }
     buf_release(&job->file);
     free(job);
     store->holes_saving = false;
-    if (store->holes_changed && !store->closing) {
+    if (store->holes_changed && !store->closing && store->out == STATUS_OK) {
         save(store);
     }
 }
 
-/* What cannot be written now is written with the next change; until then it is known in memory. */
+/* For what there is no room now, or no memory, is written with the next change; until then it is
+ * known in memory. */
 static void save(struct store *store)
 {
     store->holes_changed = true;
-    if (store->holes_saving) {
+    if (store->holes_saving || store->out != STATUS_OK) {
         return;
     }
     struct holes_job *job = calloc(1, sizeof(*job));

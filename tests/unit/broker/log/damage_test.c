@@ -183,6 +183,26 @@ static void a_failed_segment_sync_takes_the_disk_out(void **state)
     teardown(&w);
 }
 
+static void a_failed_sync_of_the_list_of_damage_takes_the_disk_out(void **state)
+{
+    (void)state;
+    struct world w;
+    setup(&w);
+    fill(&w, 10);
+    assert_int_equal(store_sync(w.f.store, true), STATUS_OK);
+    FAKE_SET(&w.fake, fail_sync, w.fake.syncs + 1);
+    shard_log_note_hole(w.log, 4, 6);
+    uint64_t lsn;
+    enum status status = STATUS_OK;
+    for (int tries = 0; tries < 30000 && status == STATUS_OK; tries++) {
+        (void)usleep(1000);
+        status = store_poll(w.f.store, &lsn);
+    }
+    assert_int_equal(status, STATUS_IO);
+    assert_int_equal(append(&w, 100, &lsn), STATUS_IO);
+    teardown(&w);
+}
+
 static void spoil(const struct world *w, const char *name, uint64_t at)
 {
     char path[256];
@@ -336,6 +356,7 @@ int main(void)
         cmocka_unit_test(segments_that_meet_a_full_disk_go_on_when_space_returns),
         cmocka_unit_test(space_runs_out_under_segments_only),
         cmocka_unit_test(a_failed_segment_sync_takes_the_disk_out),
+        cmocka_unit_test(a_failed_sync_of_the_list_of_damage_takes_the_disk_out),
         cmocka_unit_test(rotten_bytes_are_refused_and_their_neighbours_served),
         cmocka_unit_test(a_hole_below_the_end_is_refused_and_leaves_the_end_certain),
         cmocka_unit_test(a_rotten_last_batch_makes_the_shard_uncertain),
