@@ -242,11 +242,13 @@ void core_want(struct core_lease *lease, struct mark mark, uint64_t due)
     }
 }
 
-static void answer_prepared(struct core_lease *lease, enum status status, const char *text)
+/* Those who prepared `mark`. */
+static void answer_prepared(struct core_lease *lease, struct mark mark, enum status status,
+                            const char *text)
 {
     LIST_FOR_EACH_SAFE (node, &lease->requests) {
         struct core_request *request = CONTAINER_OF(node, struct core_request, node);
-        if (request->prepare && mark_compare(request->mark, lease->sent) == 0) {
+        if (request->prepare && mark_compare(request->mark, mark) == 0) {
             list_remove(&request->node);
             answer(lease, request, status, text);
         }
@@ -290,13 +292,11 @@ void core_checkpoint(struct core *core, struct core_lease *lease, struct core_re
     } else if (wrong != NULL) {
         answer(lease, request, STATUS_INVALID, wrong);
     } else if (request->prepare) {
-        list_push(&lease->requests, &request->node);
-        if (lease->to_prepare) { /* not sent yet: the newer one is instead of it */
-            struct mark sent = lease->sent;
-            lease->sent = lease->preparing;
-            answer_prepared(lease, STATUS_CANCELLED, "another checkpoint was prepared meanwhile");
-            lease->sent = sent;
+        if (lease->to_prepare && mark_compare(request->mark, lease->preparing) != 0) {
+            answer_prepared(lease, lease->preparing, STATUS_CANCELLED,
+                            "another checkpoint was prepared meanwhile"); /* before it was sent */
         }
+        list_push(&lease->requests, &request->node);
         lease->preparing = request->mark;
         lease->to_prepare = true;
     } else if (mark_compare(request->mark, lease->stored) == 0) {
@@ -339,7 +339,7 @@ static void prepared(struct core_lease *lease, enum status status)
         lease->has_pending = mark_compare(lease->sent, lease->stored) > 0;
         lease->prepared = !lease->restart;
     }
-    answer_prepared(lease, status, status == STATUS_OK ? "" : refusal(status));
+    answer_prepared(lease, lease->sent, status, status == STATUS_OK ? "" : refusal(status));
 }
 
 static void stored(struct core *core, struct core_lease *lease)

@@ -242,6 +242,27 @@ static void a_prepared_checkpoint_is_one_when_it_is_committed(void **state)
     assert_int_equal(third.status, STATUS_INVALID); /* it was */
 }
 
+static void who_prepares_the_same_twice_is_answered_alike(void **state)
+{
+    (void)state;
+    struct scene s;
+    struct core_request first, second, third;
+    begin(&s, false);
+    struct core_lease *lease = running(&s, 0, 7, 10);
+    bring(&s, lease, 10, 5, 100);
+    prepare(&s, lease, &first, false);
+    prepare(&s, lease, &second, false); /* while the first is under way */
+    prepare(&s, lease, &third, false);
+    for (int i = 0; i < 3 && lease->sending; i++) {
+        core_checkpointed(&s.core, lease, STATUS_OK, s.now);
+        settle(&s);
+    }
+    assert_int_equal(first.status, STATUS_OK);
+    assert_int_equal(second.status, STATUS_OK);
+    assert_int_equal(third.status, STATUS_OK);
+    assert_true(list_empty(&lease->requests));
+}
+
 static void what_was_prepared_is_told_again_after_a_failure_and_cannot_be_committed(void **state)
 {
     (void)state;
@@ -307,6 +328,7 @@ int main(void)
         cmocka_unit_test(stopping_gives_up_what_takes_too_long),
         cmocka_unit_test(a_refused_join_ends_the_worker),
         cmocka_unit_test(a_prepared_checkpoint_is_one_when_it_is_committed),
+        cmocka_unit_test(who_prepares_the_same_twice_is_answered_alike),
         cmocka_unit_test(what_was_prepared_is_told_again_after_a_failure_and_cannot_be_committed),
         cmocka_unit_test(preparing_is_for_workers_that_checkpoint_themselves),
         cmocka_unit_test(a_lost_lease_prepares_nothing),
