@@ -77,15 +77,20 @@ static void decide(struct tips *tips, struct entry *entry)
     answer(&entry->tips, leads);
 }
 
+/* What this broker says of its i-th shard. */
+static void take_one(struct ask *ask, uint32_t i, bool follows)
+{
+    struct entry *entry = &ask->round->entry[ask->entry_of[i]];
+    const struct replica_id from = {.broker = ask->broker, .disk_gen = ask->item[i].disk_gen};
+    tip_heard(&entry->votes, from, follows);
+    decide(ask->round->tips, entry);
+}
+
 /* What this broker has said; what it has not, it will not say. */
 static void take(struct ask *ask, const Weir__Confirmed *said)
 {
-    struct round *round = ask->round;
     for (uint32_t i = 0; i < ask->count; i++) {
-        struct entry *entry = &round->entry[ask->entry_of[i]];
-        const struct replica_id from = {.broker = ask->broker, .disk_gen = ask->item[i].disk_gen};
-        tip_heard(&entry->votes, from, said != NULL && i < said->n_follows && said->follows[i]);
-        decide(round->tips, entry);
+        take_one(ask, i, said != NULL && i < said->n_follows && said->follows[i]);
     }
 }
 
@@ -133,10 +138,7 @@ static void status_answered(struct session_request *request, const struct sessio
     ask->under_way = false;
     round->under_way--;
     for (uint32_t i = 0; i < ask->count; i++) {
-        struct entry *entry = &round->entry[ask->entry_of[i]];
-        const struct replica_id from = {.broker = ask->broker, .disk_gen = ask->item[i].disk_gen};
-        tip_heard(&entry->votes, from, status_follows(said, &ask->item[i]));
-        decide(round->tips, entry);
+        take_one(ask, i, status_follows(said, &ask->item[i]));
     }
     if (said != NULL) {
         weir__shard_status_reply__free_unpacked(said, NULL);

@@ -102,11 +102,10 @@ void handle_broker_load(struct controller *c, struct client *client, struct sess
     } else if (!c->active) {
         reply_not_active(c, call);
     } else {
-        Weir__Empty empty = WEIR__EMPTY__INIT;
         if (client->broker != 0 && in->boot == client->boot) {
             take_report(c, client->broker, in);
         }
-        reply_message(call, &empty.base);
+        reply_empty(call);
     }
     weir__broker_load__free_unpacked(in, NULL);
 }

@@ -9,6 +9,13 @@ void reply_message(struct session_call *call, const ProtobufCMessage *message)
     session_reply(call, (struct session_payload){.body = message});
 }
 
+void reply_empty(struct session_call *call)
+{
+    Weir__Empty empty;
+    weir__empty__init(&empty);
+    reply_message(call, &empty.base);
+}
+
 void reply_malformed(struct session_call *call)
 {
     session_reply_error(call, STATUS_INVALID, NULL, "the body of %s does not parse",

@@ -35,8 +35,7 @@ static void answer_told(struct controller *c, struct session_call *call, struct 
 {
     (void)c;
     (void)body;
-    Weir__Empty empty = WEIR__EMPTY__INIT;
-    reply_message(call, &empty.base);
+    reply_empty(call);
 }
 
 /* Answered when it is committed: a part that a controller took with it to its end is told again,
@@ -84,7 +83,7 @@ static void take(struct controller *c, const struct client *client, const Weir__
     bool waits = counts && db_restored_waits(c->db, client->broker, &version);
     bool last = waits && !in->more && in->version >= version;
     if (!counts || (!last && !any_news(c, in))) {
-        answer_told(c, call, bytes_of(NULL, 0));
+        reply_empty(call);
     } else if (has_to_wait(c, why)) {
         session_reply_error(call, STATUS_UNAVAILABLE, NULL, "%s", why); /* begins again */
     } else {

@@ -161,6 +161,7 @@ uint64_t controller_now(const struct controller *controller);
  * --------------------------------------------------------------------------------------- */
 
 void reply_message(struct session_call *call, const ProtobufCMessage *message);
+void reply_empty(struct session_call *call); /* it is done, and there is nothing to say */
 void reply_malformed(struct session_call *call);
 void reply_not_active(const struct controller *controller, struct session_call *call);
 /* "controller-2", or "" when unknown. */

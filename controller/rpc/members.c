@@ -23,18 +23,11 @@ struct member_call {
     struct session_call *call;
 };
 
-static void reply_done(struct session_call *call)
-{
-    Weir__Empty empty;
-    weir__empty__init(&empty);
-    reply_message(call, &empty.base);
-}
-
 static void change_done(struct raft_node_request *request, enum status status)
 {
     struct member_call *m = CONTAINER_OF(request, struct member_call, request);
     if (status == STATUS_OK) {
-        reply_done(m->call);
+        reply_empty(m->call);
     } else {
         session_reply_error(m->call, STATUS_UNCERTAIN, NULL,
                             "the leadership of the controllers was lost: ask again");
@@ -124,7 +117,7 @@ static void refuse(struct controller *c, struct session_call *call, enum status 
 {
     bool removes = in->action == WEIR__CONTROLLER_CONTROL__ACTION__REMOVE;
     if (status == STATUS_EXISTS || (status == STATUS_NOT_FOUND && removes)) {
-        reply_done(call); /* it is so already */
+        reply_empty(call); /* it is so already */
     } else if (status == STATUS_NOT_FOUND) {
         session_reply_error(call, status, NULL, "there is no controller-%u", in->id);
     } else if (status == STATUS_NOT_ACTIVE) {
