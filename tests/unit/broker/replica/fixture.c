@@ -305,6 +305,20 @@ const char *propose(struct host *h, uint32_t count)
     return step(h, (struct replica_input){.type = REPLICA_PROPOSED, .batch = batch});
 }
 
+const char *propose_flags(struct host *h, uint32_t flags)
+{
+    struct replica_slot slot;
+    assert_int_equal(replica_slot(h->replica, &slot), STATUS_OK);
+    struct replica_batch batch = {.base = slot.base_offset,
+                                  .count = 1,
+                                  .epoch = slot.epoch,
+                                  .crc = slot.epoch * 1000 + (uint32_t)slot.base_offset + 7,
+                                  .prev_crc = slot.prev_crc,
+                                  .bytes = 100,
+                                  .flags = flags};
+    return step(h, (struct replica_input){.type = REPLICA_PROPOSED, .batch = batch});
+}
+
 const char *synced_to(struct host *h, uint64_t seq)
 {
     return step(h, (struct replica_input){.type = REPLICA_SYNCED, .seq = seq});

@@ -55,7 +55,8 @@ const char *step(struct host *h, struct replica_input in);
 const char *fence(struct host *h, uint32_t epoch);
 const char *grant(struct host *h, uint32_t epoch);
 const char *propose(struct host *h, uint32_t count);
-const char *synced(struct host *h); /* all that was written */
+const char *propose_flags(struct host *h, uint32_t flags); /* ... of one record, as it is told */
+const char *synced(struct host *h);                        /* all that was written */
 const char *synced_to(struct host *h, uint64_t seq);
 const char *tick_at(struct host *h, uint64_t now_ms);
 const char *deliver(struct host *to, const struct wire *wire);

@@ -211,13 +211,41 @@ static void a_leader_drops_a_hole_that_another_voter_has_dropped(void **state)
                                .offset = 2,
                                .log_start = 7,
                                .gone = true};
-    assert_string_equal(step(&A, in), "STALE"); /* that much is not committed */
+    assert_string_equal(step(&A, in), "STALE"); /* that much there is not */
+    propose(&A, 1);
+    assert_string_equal(step(&A, in), "STALE"); /* nor is it committed */
+    assert_int_equal(view_of(&A).commit, 6);
     in.log_start = 2;
     assert_string_equal(step(&A, in), "STALE");
     in.log_start = 4;
+    in.gone = false;
+    assert_string_equal(step(&A, in), "STALE"); /* it never had it */
+    in.gone = true;
     (void)step(&A, in);
     assert_int_equal(view_of(&A).log_start, 4);
     assert_int_equal(view_of(&A).holes.begin, 4);
+}
+
+/* Who begins behind a SEAL does not know of it (2.12). */
+static void a_seal_is_not_dropped_with_a_hole(void **state)
+{
+    (void)state;
+    lead(&A, 1, &B, &C);
+    propose(&A, 1);
+    propose_flags(&A, REPLICA_BATCH_CONTROL | REPLICA_BATCH_SEAL);
+    synced(&A);
+    replicate(&A, &B);
+    assert_int_equal(view_of(&A).seal_end, 3);
+    assert_int_equal(view_of(&A).commit, 3);
+    damage(&A, 1, 1, 2);
+    assert_string_equal(step(&A, (struct replica_input){.type = REPLICA_ABSENT,
+                                                        .from = B.id,
+                                                        .epoch = 1,
+                                                        .offset = 1,
+                                                        .log_start = 3,
+                                                        .gone = true}),
+                        "STALE");
+    assert_int_equal(view_of(&A).log_start, 0);
 }
 
 int main(void)
@@ -236,6 +264,7 @@ int main(void)
         T(a_batch_that_cannot_be_read_and_is_of_another_epoch_does_not_match),
         T(a_known_hole_above_the_commit_is_not_acknowledged),
         T(a_leader_drops_a_hole_that_another_voter_has_dropped),
+        T(a_seal_is_not_dropped_with_a_hole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

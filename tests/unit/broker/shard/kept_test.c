@@ -58,6 +58,9 @@ static void a_batch_is_found_by_token_size_and_checksum(void **state)
     h.base_offset = 77; /* what a leader fills in does not matter */
     h.epoch = 3;
     assert_ptr_equal(kept_find(&kept, &h), b);
+    h.dedup_token[3]++;
+    assert_null(kept_find(&kept, &h));
+    h.dedup_token[3]--;
     h.payload_crc++;
     assert_null(kept_find(&kept, &h));
     h = header_of(&other);
@@ -169,6 +172,31 @@ static void a_payload_that_was_damaged_is_sent_whole(void **state)
     world_close(&w);
 }
 
+/* Nothing else would tell the leader before its timer does. */
+static void what_was_damaged_is_asked_for_at_once(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    world_open(&w);
+    world_elect(&w, 1, 1);
+    w.broker[3].cut = true; /* so that nothing is committed without broker 2 */
+    struct buf batch = make(1, 50000), mine = copy_of(&batch);
+    mine.data[mine.size - 9] ^= 1;
+    struct kept_batch *held = kept_add(shards_kept(w.broker[2].shards), &mine);
+    struct world_put put;
+    uint64_t began_ms = w.now_ms;
+    w.keeper = 2;
+    world_put(&w, 1, buf_bytes(&batch), &put);
+    while (put.done == 0 && w.now_ms < began_ms + REPLICA_RESEND_MS) {
+        world_settle(&w);
+    }
+    assert_int_equal(put.done, 1);
+    assert_true(w.now_ms < began_ms + REPLICA_RESEND_MS);
+    kept_let_go(held);
+    buf_release(&batch);
+    world_close(&w);
+}
+
 static void what_is_no_header_is_refused(void **state)
 {
     (void)state;
@@ -197,6 +225,7 @@ int main(void)
         cmocka_unit_test(a_follower_takes_the_payload_that_it_has),
         cmocka_unit_test(a_payload_that_is_gone_is_sent_whole),
         cmocka_unit_test(a_payload_that_was_damaged_is_sent_whole),
+        cmocka_unit_test(what_was_damaged_is_asked_for_at_once),
         cmocka_unit_test(what_is_no_header_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
