@@ -17,16 +17,13 @@
 #include "broker/journal/block.h"
 #include "proto/wire/batch.h"
 #include "tests/support/fake_disk.h"
+#include "tests/support/journal_home.h"
 
-enum { SHARDS = 100, PAYLOAD = 700, SEEN_MAX = 20000, DAMAGED_MAX = 256 };
+enum { SHARDS = JOURNAL_HOME_SHARDS, PAYLOAD = 700, SEEN_MAX = 20000, DAMAGED_MAX = 256 };
 
 /* A journal, and what its recovery tells. */
 struct fixture {
-    char dir[128];
-    struct journal_options options;
-    struct journal *journal;
-    struct journal_shard shard[SHARDS];
-    struct journal_recovery recovery;
+    struct journal_home home;
     struct {
         enum journal_type type;
         uint64_t shard, a;
@@ -37,19 +34,6 @@ struct fixture {
     bool all_damaged;
     uint64_t synced;
 };
-
-static enum status write_state(void *context, struct journal *journal)
-{
-    struct fixture *f = context;
-    struct journal_state state = {.disk_gen = 1};
-    return journal_append_state(journal, &f->shard[0], &state);
-}
-
-static uint64_t state_bytes(void *context)
-{
-    (void)context;
-    return journal_state_size(0);
-}
 
 static enum status on_record(void *context, const struct journal_record *record)
 {
@@ -63,8 +47,9 @@ static enum status on_record(void *context, const struct journal_record *record)
     f->seen[f->seen_count++].a = record->a;
     if (record->type == JOURNAL_DATA) {
         uint8_t copy[BATCH_HEADER_BYTES + 64];
-        assert_int_equal(journal_read(f->journal, record->file, record->offset, copy, sizeof(copy)),
-                         STATUS_OK);
+        assert_int_equal(
+            journal_read(f->home.journal, record->file, record->offset, copy, sizeof(copy)),
+            STATUS_OK);
         assert_memory_equal(copy, record->body.data, sizeof(copy));
     }
     return STATUS_OK;
@@ -82,88 +67,47 @@ static enum status on_damage(void *context, uint64_t shard, bool all)
 
 static void start(struct fixture *f)
 {
-    struct error error = {0};
     struct journal_visitor visitor = {.context = f, .record = on_record, .damage = on_damage};
     f->seen_count = f->damaged_count = 0;
     f->all_damaged = false;
     f->synced = 0;
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        f->shard[i] = (struct journal_shard){.id = 1000 + i};
-    }
-    if (journal_open(&f->options, &f->journal, &error) != STATUS_OK ||
-        journal_recover(f->journal, &visitor, &f->recovery, &error) != STATUS_OK ||
-        journal_start(f->journal, &error) != STATUS_OK) {
-        fail_msg("%s", error.text);
-    }
+    journal_home_start(&f->home, &visitor);
 }
 
 static void init(struct fixture *f, const struct disk *disk)
 {
     memset(f, 0, sizeof(*f));
-    const char *root = getenv("TMPDIR");
-    (void)snprintf(f->dir, sizeof(f->dir), "%s/weir-journal-XXXXXX", root != NULL ? root : "/tmp");
-    assert_non_null(mkdtemp(f->dir));
-    f->options = (struct journal_options){
-        .disk = disk,
-        .dir = f->dir,
-        .id = {7, 7, 7},
-        .file_bytes = 1024 * 1024,
-        .files_max = 6,
-        .ring_bytes = 1024 * 1024,
-        .block_bytes = 32 * 1024,
-        .event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-        .write_state = write_state,
-        .state_bytes = state_bytes,
-        .context = f,
-    };
-    struct error error = {0};
-    assert_int_equal(journal_format(&f->options, &error), STATUS_OK);
+    journal_home_init(&f->home, disk);
+    journal_home_format(&f->home);
     start(f);
 }
 
 static void stop(struct fixture *f)
 {
-    journal_close(f->journal);
-    f->journal = NULL;
+    journal_home_stop(&f->home);
 }
 
 static void release(struct fixture *f)
 {
-    stop(f);
-    (void)close(f->options.event_fd);
-    char command[256];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", f->dir);
-    assert_int_equal(system(command), 0);
-}
-
-static struct bytes batch_of(uint64_t shard, size_t payload)
-{
-    static uint8_t memory[13 * 1024 * 1024];
-    memset(memory + BATCH_HEADER_BYTES, (int)(shard & 0x7f), payload);
-    struct batch_header h = {.payload_crc = crc32c(0, memory + BATCH_HEADER_BYTES, payload),
-                             .payload_bytes = (uint32_t)payload,
-                             .shard = shard,
-                             .epoch = 1,
-                             .count = 1};
-    batch_header_encode(&h, memory);
-    return bytes_of(memory, BATCH_HEADER_BYTES + payload);
+    journal_home_release(&f->home);
 }
 
 /* Everything synced is done with: as if segments had it. */
 static void release_synced(struct fixture *f)
 {
-    uint64_t position = journal_synced_position(f->journal);
-    journal_release(f->journal, position, position);
+    uint64_t position = journal_synced_position(f->home.journal);
+    journal_release(f->home.journal, position, position);
 }
 
 static enum status append(struct fixture *f, uint32_t shard, size_t payload, uint64_t *out_lsn)
 {
-    struct bytes batch = batch_of(f->shard[shard].id, payload);
+    struct bytes batch = journal_home_batch(f->home.shard[shard].id, payload);
     struct journal_span span;
-    enum status status = journal_admit(f->journal, batch.size);
+    enum status status = journal_admit(f->home.journal, batch.size);
     if (status == STATUS_OK) {
-        assert_int_equal(journal_append_data(f->journal, &f->shard[shard], &batch, 1, &span),
-                         STATUS_OK);
+        assert_int_equal(
+            journal_append_data(f->home.journal, &f->home.shard[shard], &batch, 1, &span),
+            STATUS_OK);
         assert_memory_equal(span.body, batch.data, batch.size);
         *out_lsn = span.lsn;
     }
@@ -173,9 +117,9 @@ static enum status append(struct fixture *f, uint32_t shard, size_t payload, uin
 static void note(struct fixture *f, uint32_t shard, uint64_t value)
 {
     struct journal_span span;
-    assert_int_equal(
-        journal_append(f->journal, &f->shard[shard], JOURNAL_LOG_START, value, 0, 0, &span),
-        STATUS_OK);
+    assert_int_equal(journal_append(f->home.journal, &f->home.shard[shard], JOURNAL_LOG_START,
+                                    value, 0, 0, &span),
+                     STATUS_OK);
 }
 
 static void a_flush_writes_what_has_gathered_in_one_block(void **state)
@@ -184,18 +128,18 @@ static void a_flush_writes_what_has_gathered_in_one_block(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     init(f, NULL);
     struct journal_view before, after;
-    journal_view(f->journal, &before);
+    journal_view(f->home.journal, &before);
     uint64_t lsn = 0;
     for (uint32_t i = 0; i < 20; i++) {
         assert_int_equal(append(f, i, PAYLOAD, &lsn), STATUS_OK);
     }
-    journal_flush(f->journal);
-    while (journal_synced_lsn(f->journal) < lsn) {
-        struct pollfd fd = {.fd = f->options.event_fd, .events = POLLIN};
+    journal_flush(f->home.journal);
+    while (journal_synced_lsn(f->home.journal) < lsn) {
+        struct pollfd fd = {.fd = f->home.options.event_fd, .events = POLLIN};
         assert_true(poll(&fd, 1, 10000) > 0);
-        assert_int_equal(journal_poll(f->journal), STATUS_OK);
+        assert_int_equal(journal_poll(f->home.journal), STATUS_OK);
     }
-    journal_view(f->journal, &after);
+    journal_view(f->home.journal, &after);
     assert_int_equal(after.writes - before.writes, 1);
     release(f);
     free(f);
@@ -208,27 +152,27 @@ static void both_backends(void **state)
         struct fixture *f = calloc(1, sizeof(*f));
         init(f, NULL);
         stop(f);
-        f->options.backend = round == 0 ? JOURNAL_BACKEND_AUTO : JOURNAL_BACKEND_THREAD;
-        f->options.buffered = round == 2;
+        f->home.options.backend = round == 0 ? JOURNAL_BACKEND_AUTO : JOURNAL_BACKEND_THREAD;
+        f->home.options.buffered = round == 2;
         start(f);
         struct journal_view view;
-        journal_view(f->journal, &view);
+        journal_view(f->home.journal, &view);
         assert_false(round > 0 && view.uring);
         assert_false(round == 2 && view.direct);
         uint64_t lsn = 0;
         /* So few that one file holds them: a second one would free the first. */
         for (uint32_t i = 0; i < 100; i++) {
             assert_int_equal(append(f, i % SHARDS, PAYLOAD, &lsn), STATUS_OK);
-            journal_flush(f->journal);
-            status_ignore(journal_poll(f->journal), "checked below");
+            journal_flush(f->home.journal);
+            status_ignore(journal_poll(f->home.journal), "checked below");
             release_synced(f);
         }
-        assert_int_equal(journal_sync(f->journal), STATUS_OK);
-        assert_int_equal(journal_synced_lsn(f->journal), lsn);
+        assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
+        assert_int_equal(journal_synced_lsn(f->home.journal), lsn);
         stop(f);
         start(f);
         assert_int_equal(f->seen_count, 100);
-        assert_int_equal(f->recovery.damaged_blocks + f->recovery.torn_blocks, 0);
+        assert_int_equal(f->home.recovery.damaged_blocks + f->home.recovery.torn_blocks, 0);
         release(f);
         free(f);
     }
@@ -243,24 +187,24 @@ static void files_are_used_again_and_old_blocks_stay_dead(void **state)
     for (uint32_t i = 0; i < 12000; i++) { /* 10 MB through 3 to 6 files of 1 MiB */
         enum status status;
         while ((status = append(f, i % SHARDS, PAYLOAD, &lsn)) == STATUS_BUSY) {
-            assert_int_equal(journal_sync(f->journal), STATUS_OK);
+            assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
             release_synced(f);
-            uint32_t number = journal_wants_file(f->journal);
+            uint32_t number = journal_wants_file(f->home.journal);
             if (number != UINT32_MAX) {
-                assert_int_equal(journal_make_file(&f->options, number), STATUS_OK);
-                assert_int_equal(journal_add_file(f->journal, number), STATUS_OK);
+                assert_int_equal(journal_make_file(&f->home.options, number), STATUS_OK);
+                assert_int_equal(journal_add_file(f->home.journal, number), STATUS_OK);
             }
-            assert_int_equal(journal_sync(f->journal), STATUS_OK);
+            assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
         }
         assert_int_equal(status, STATUS_OK);
     }
     struct journal_view view;
-    journal_view(f->journal, &view);
+    journal_view(f->home.journal, &view);
     assert_in_range(view.files, 3, 6);
     stop(f);
     start(f);
     assert_false(f->all_damaged);
-    assert_int_equal(f->recovery.damaged_blocks + f->recovery.torn_blocks, 0);
+    assert_int_equal(f->home.recovery.damaged_blocks + f->home.recovery.torn_blocks, 0);
     assert_in_range(f->seen_count, 1, 5000); /* only what was not released */
     assert_int_equal(f->seen[f->seen_count - 1].shard, 1000 + 11999 % SHARDS);
     release(f);
@@ -276,13 +220,13 @@ static void data_leaves_room_for_promises(void **state)
     enum status status;
     do { /* nothing is released: segments lag */
         status = append(f, 3, PAYLOAD, &lsn);
-        assert_int_equal(journal_sync(f->journal), STATUS_OK);
+        assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
     } while (status == STATUS_OK);
     assert_int_equal(status, STATUS_BUSY);
     for (uint32_t i = 0; i < 1000; i++) {
         note(f, i % SHARDS, i);
     }
-    assert_int_equal(journal_sync(f->journal), STATUS_OK);
+    assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
     assert_int_equal(append(f, 3, PAYLOAD, &lsn), STATUS_BUSY);
     release_synced(f);
     assert_int_equal(append(f, 3, PAYLOAD, &lsn), STATUS_OK);
@@ -296,16 +240,16 @@ static void the_largest_batch_fits(void **state)
     struct fixture *f = calloc(1, sizeof(*f));
     init(f, NULL);
     stop(f);
-    f->options.file_bytes = 32 * 1024 * 1024;
-    f->options.ring_bytes = 64 * 1024 * 1024;
-    f->options.block_bytes = 1024 * 1024;
+    f->home.options.file_bytes = 32 * 1024 * 1024;
+    f->home.options.ring_bytes = 64 * 1024 * 1024;
+    f->home.options.block_bytes = 1024 * 1024;
     start(f);
     uint64_t lsn;
     /* Files of another size went, and new ones are made. */
     assert_int_equal(append(f, 1, PAYLOAD, &lsn), STATUS_BUSY);
-    for (uint32_t number; (number = journal_wants_file(f->journal)) != UINT32_MAX;) {
-        assert_int_equal(journal_make_file(&f->options, number), STATUS_OK);
-        assert_int_equal(journal_add_file(f->journal, number), STATUS_OK);
+    for (uint32_t number; (number = journal_wants_file(f->home.journal)) != UINT32_MAX;) {
+        assert_int_equal(journal_make_file(&f->home.options, number), STATUS_OK);
+        assert_int_equal(journal_add_file(f->home.journal, number), STATUS_OK);
     }
     assert_int_equal(append(f, 1, PAYLOAD, &lsn), STATUS_OK);
     assert_int_equal(append(f, 2, BATCH_PAYLOAD_MAX, &lsn), STATUS_OK);
@@ -328,20 +272,20 @@ static void a_failed_write_ends_the_journal_for_good(void **state)
         init(f, &fake.disk);
         uint64_t lsn;
         assert_int_equal(append(f, 1, PAYLOAD, &lsn), STATUS_OK);
-        assert_int_equal(journal_sync(f->journal), STATUS_OK);
+        assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
         if (what == 0) {
             fake.fail_write = fake.writes + 1;
         } else {
             fake.fail_sync = fake.syncs + 1;
         }
         assert_int_equal(append(f, 2, PAYLOAD, &lsn), STATUS_OK);
-        uint64_t synced = journal_synced_lsn(f->journal);
-        assert_int_equal(journal_sync(f->journal), STATUS_IO);
+        uint64_t synced = journal_synced_lsn(f->home.journal);
+        assert_int_equal(journal_sync(f->home.journal), STATUS_IO);
         /* The disk works again. Nobody asks it. */
         assert_int_equal(append(f, 3, PAYLOAD, &lsn), STATUS_IO);
-        assert_int_equal(journal_poll(f->journal), STATUS_IO);
-        assert_int_equal(journal_sync(f->journal), STATUS_IO);
-        assert_int_equal(journal_synced_lsn(f->journal), synced);
+        assert_int_equal(journal_poll(f->home.journal), STATUS_IO);
+        assert_int_equal(journal_sync(f->home.journal), STATUS_IO);
+        assert_int_equal(journal_synced_lsn(f->home.journal), synced);
         stop(f);
         start(f);
         assert_in_range(f->seen_count, 1, 2);
@@ -360,16 +304,16 @@ static void torn_after(uint64_t sectors, uint64_t *out_block_sectors)
     init(f, &fake.disk);
     uint64_t lsn;
     assert_int_equal(append(f, 50, PAYLOAD, &lsn), STATUS_OK);
-    assert_int_equal(journal_sync(f->journal), STATUS_OK);
-    uint64_t from = journal_synced_position(f->journal);
+    assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
+    uint64_t from = journal_synced_position(f->home.journal);
     for (uint32_t i = 0; i < 5; i++) {
         assert_int_equal(append(f, i, PAYLOAD, &lsn), STATUS_OK);
     }
     fake.die_write = fake.writes + 1;
     fake.die_sectors = sectors;
-    uint64_t size = block_align(journal_next_position(f->journal) - from + BLOCK_SECTOR, 4096);
+    uint64_t size = block_align(journal_next_position(f->home.journal) - from + BLOCK_SECTOR, 4096);
     *out_block_sectors = size / BLOCK_SECTOR;
-    assert_int_equal(journal_sync(f->journal), STATUS_IO);
+    assert_int_equal(journal_sync(f->home.journal), STATUS_IO);
     stop(f);
     fake_disk_power(&fake, FAKE_LOSE_ALL);
     start(f);
@@ -399,15 +343,15 @@ static void a_block_torn_at_any_sector_is_dropped_and_nothing_else(void **state)
 static bool find_block(const struct fixture *f, uint64_t shard, int *out_fd, uint64_t *out_at,
                        struct block_header *out)
 {
-    for (uint32_t file = 0; file < f->options.files_max; file++) {
+    for (uint32_t file = 0; file < f->home.options.files_max; file++) {
         char path[256];
-        (void)snprintf(path, sizeof(path), "%s/%04u", f->dir, file);
+        (void)snprintf(path, sizeof(path), "%s/%04u", f->home.dir, file);
         int fd = open(path, O_RDWR | O_CLOEXEC);
-        for (uint64_t at = 0; fd >= 0 && at < f->options.file_bytes; at += BLOCK_UNIT) {
+        for (uint64_t at = 0; fd >= 0 && at < f->home.options.file_bytes; at += BLOCK_UNIT) {
             uint8_t bytes[BLOCK_SECTOR + RECORD_FRAME_BYTES];
             assert_int_equal(pread(fd, bytes, sizeof(bytes), (off_t)at), sizeof(bytes));
-            if (journal_header_decode(bytes, f->options.id, out) == STATUS_OK && out->used > 0 &&
-                bytes[BLOCK_SECTOR + 4] == JOURNAL_DATA &&
+            if (journal_header_decode(bytes, f->home.options.id, out) == STATUS_OK &&
+                out->used > 0 && bytes[BLOCK_SECTOR + 4] == JOURNAL_DATA &&
                 get_u64(bytes + BLOCK_SECTOR + 8) == shard) {
                 *out_fd = fd;
                 *out_at = at;
@@ -455,7 +399,7 @@ static void three_blocks(struct fixture *f)
         for (uint32_t i = 0; i < 3; i++) {
             assert_int_equal(append(f, 10 * block + i, PAYLOAD, &lsn), STATUS_OK);
         }
-        assert_int_equal(journal_sync(f->journal), STATUS_OK);
+        assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
     }
     stop(f);
 }
@@ -471,7 +415,7 @@ static void damage_in_the_middle_is_confined_to_the_blocks_shards(void **state)
         damage_block(f, 1020, spots[i]);
         start(f);
         assert_false(f->all_damaged);
-        assert_int_equal(f->recovery.torn_blocks, 0);
+        assert_int_equal(f->home.recovery.torn_blocks, 0);
         if (spots[i] == SPOT_TRAILER) { /* everything that counts is there */
             assert_int_equal(f->damaged_count, 0);
             assert_int_equal(f->seen_count, 9);
@@ -503,9 +447,10 @@ static void damage_to_the_newest_block_is_never_called_torn(void **state)
             struct error error;
             struct journal_visitor v = {.context = f, .record = on_record, .damage = on_damage};
             f->seen_count = f->damaged_count = 0;
-            assert_int_equal(journal_open(&f->options, &f->journal, &error), STATUS_OK);
-            assert_int_equal(journal_recover(f->journal, &v, &f->recovery, &error), STATUS_OK);
-            assert_int_equal(f->recovery.torn_blocks, 0);
+            assert_int_equal(journal_open(&f->home.options, &f->home.journal, &error), STATUS_OK);
+            assert_int_equal(journal_recover(f->home.journal, &v, &f->home.recovery, &error),
+                             STATUS_OK);
+            assert_int_equal(f->home.recovery.torn_blocks, 0);
             assert_false(f->all_damaged);
             assert_int_equal(f->damaged_count, spots[i] == SPOT_PAYLOAD ? 1 : 3);
             assert_int_equal(f->damaged[0], 1030);
@@ -531,9 +476,9 @@ static void a_block_of_many_shards_is_still_confined(void **state)
     for (uint32_t i = 1; i <= 90; i++) { /* more than the header and the trailer hold */
         note(f, i, 5);
     }
-    assert_int_equal(journal_sync(f->journal), STATUS_OK);
+    assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
     assert_int_equal(append(f, 95, PAYLOAD, &lsn), STATUS_OK);
-    assert_int_equal(journal_sync(f->journal), STATUS_OK);
+    assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
     stop(f);
     damage_block(f, 1000, SPOT_FRAME);
     start(f);
@@ -551,15 +496,16 @@ static void lazy_records_wait_for_others(void **state)
     init(f, NULL);
     struct journal_span span;
     struct journal_view before, after;
-    journal_view(f->journal, &before);
-    assert_int_equal(journal_append(f->journal, &f->shard[1], JOURNAL_COMMIT_HINT, 9, 0, 0, &span),
-                     STATUS_OK);
-    journal_flush(f->journal);
-    journal_view(f->journal, &after);
+    journal_view(f->home.journal, &before);
+    assert_int_equal(
+        journal_append(f->home.journal, &f->home.shard[1], JOURNAL_COMMIT_HINT, 9, 0, 0, &span),
+        STATUS_OK);
+    journal_flush(f->home.journal);
+    journal_view(f->home.journal, &after);
     assert_int_equal(before.writes, after.writes);
     note(f, 1, 1);
-    journal_flush(f->journal);
-    journal_view(f->journal, &after);
+    journal_flush(f->home.journal);
+    journal_view(f->home.journal, &after);
     assert_int_equal(before.writes + 1, after.writes);
     release(f);
     free(f);
@@ -573,9 +519,10 @@ static void a_journal_that_is_gone_is_not_an_empty_one(void **state)
     stop(f);
     struct journal_visitor v = {.context = f, .record = on_record, .damage = on_damage};
     struct error error;
-    f->options.id[0] ^= 1;
-    assert_int_equal(journal_open(&f->options, &f->journal, &error), STATUS_OK);
-    assert_int_equal(journal_recover(f->journal, &v, &f->recovery, &error), STATUS_CORRUPT);
+    f->home.options.id[0] ^= 1;
+    assert_int_equal(journal_open(&f->home.options, &f->home.journal, &error), STATUS_OK);
+    assert_int_equal(journal_recover(f->home.journal, &v, &f->home.recovery, &error),
+                     STATUS_CORRUPT);
     release(f);
     free(f);
 }

@@ -5,39 +5,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-#include "base/crc32c.h"
 #include "broker/journal/block.h"
-#include "proto/wire/batch.h"
+#include "tests/support/journal_home.h"
 
 enum { SHARDS = 3, PAYLOAD = 3000, FILE_BYTES = 64 * 1024 };
 
 struct fixture {
-    char dir[128];
-    struct journal_options options;
-    struct journal *journal;
-    struct journal_shard shard[SHARDS];
-    struct journal_recovery recovery;
+    struct journal_home home;
     uint32_t records[SHARDS], damaged[SHARDS];
     bool all_damaged;
 };
-
-static enum status write_state(void *context, struct journal *journal)
-{
-    struct fixture *f = context;
-    struct journal_state state = {.disk_gen = 1};
-    return journal_append_state(journal, &f->shard[0], &state);
-}
-
-static uint64_t state_bytes(void *context)
-{
-    (void)context;
-    return journal_state_size(0);
-}
 
 static enum status on_record(void *context, const struct journal_record *record)
 {
@@ -58,83 +39,53 @@ static enum status on_damage(void *context, uint64_t shard, bool all)
     return STATUS_OK;
 }
 
-static void recover(struct fixture *f)
+static struct journal_visitor visitor_of(struct fixture *f)
 {
-    struct error error = {0};
-    struct journal_visitor visitor = {.context = f, .record = on_record, .damage = on_damage};
     memset(f->records, 0, sizeof(f->records));
     memset(f->damaged, 0, sizeof(f->damaged));
     f->all_damaged = false;
-    for (uint32_t i = 0; i < SHARDS; i++) {
-        f->shard[i] = (struct journal_shard){.id = 1000 + i};
-    }
-    if (journal_open(&f->options, &f->journal, &error) != STATUS_OK ||
-        journal_recover(f->journal, &visitor, &f->recovery, &error) != STATUS_OK) {
-        fail_msg("%s", error.text);
-    }
+    return (struct journal_visitor){.context = f, .record = on_record, .damage = on_damage};
+}
+
+static void recover(struct fixture *f)
+{
+    const struct journal_visitor visitor = visitor_of(f);
+    journal_home_recover(&f->home, &visitor);
 }
 
 static void start(struct fixture *f)
 {
-    struct error error = {0};
-    recover(f);
-    if (journal_start(f->journal, &error) != STATUS_OK) {
-        fail_msg("%s", error.text);
-    }
+    const struct journal_visitor visitor = visitor_of(f);
+    journal_home_start(&f->home, &visitor);
 }
 
 static void stop(struct fixture *f)
 {
-    journal_close(f->journal);
-    f->journal = NULL;
+    journal_home_stop(&f->home);
 }
 
 static void init(struct fixture *f)
 {
     *f = (struct fixture){0};
-    const char *root = getenv("TMPDIR");
-    (void)snprintf(f->dir, sizeof(f->dir), "%s/weir-journal-XXXXXX", root != NULL ? root : "/tmp");
-    assert_non_null(mkdtemp(f->dir));
-    f->options = (struct journal_options){
-        .dir = f->dir,
-        .id = {7, 7, 7},
-        .file_bytes = FILE_BYTES,
-        .files_max = 6,
-        .ring_bytes = 256 * 1024,
-        .block_bytes = 16 * 1024,
-        .buffered = true,
-        .event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
-        .write_state = write_state,
-        .state_bytes = state_bytes,
-        .context = f,
-    };
-    struct error error = {0};
-    assert_int_equal(journal_format(&f->options, &error), STATUS_OK);
+    journal_home_init(&f->home, NULL);
+    f->home.options.file_bytes = FILE_BYTES;
+    f->home.options.ring_bytes = 256 * 1024;
+    f->home.options.block_bytes = 16 * 1024;
+    f->home.options.buffered = true;
+    journal_home_format(&f->home);
     start(f);
 }
 
 static void release(struct fixture *f)
 {
-    stop(f);
-    (void)close(f->options.event_fd);
-    char command[256];
-    (void)snprintf(command, sizeof(command), "rm -rf '%s'", f->dir);
-    assert_int_equal(system(command), 0);
+    journal_home_release(&f->home);
 }
 
 static void append(struct fixture *f, uint32_t shard)
 {
-    static uint8_t memory[BATCH_HEADER_BYTES + PAYLOAD];
-    memset(memory, 0x55, sizeof(memory));
-    struct batch_header h = {.payload_crc = crc32c(0, memory + BATCH_HEADER_BYTES, PAYLOAD),
-                             .payload_bytes = PAYLOAD,
-                             .shard = 1000 + shard,
-                             .epoch = 1,
-                             .count = 1};
-    batch_header_encode(&h, memory);
-    struct bytes batch = bytes_of(memory, sizeof(memory));
+    struct bytes batch = journal_home_batch(1000 + shard, PAYLOAD);
     struct journal_span span;
-    assert_int_equal(journal_append_data(f->journal, &f->shard[shard], &batch, 1, &span),
+    assert_int_equal(journal_append_data(f->home.journal, &f->home.shard[shard], &batch, 1, &span),
                      STATUS_OK);
 }
 
@@ -152,15 +103,15 @@ static void each_block(const struct fixture *f,
                                     const struct block_header *h),
                        void *context)
 {
-    for (uint32_t file = 0; file < f->options.files_max; file++) {
+    for (uint32_t file = 0; file < f->home.options.files_max; file++) {
         char path[256];
-        (void)snprintf(path, sizeof(path), "%s/%04u", f->dir, file);
+        (void)snprintf(path, sizeof(path), "%s/%04u", f->home.dir, file);
         int fd = open(path, O_RDWR | O_CLOEXEC);
         for (uint64_t at = 0; fd >= 0 && at < FILE_BYTES; at += BLOCK_UNIT) {
             uint8_t sector[BLOCK_SECTOR];
             struct block_header h;
             assert_int_equal(pread(fd, sector, sizeof(sector), (off_t)at), sizeof(sector));
-            if (journal_header_decode(sector, f->options.id, &h) == STATUS_OK) {
+            if (journal_header_decode(sector, f->home.options.id, &h) == STATUS_OK) {
                 each(context, fd, at, &h);
             }
         }
@@ -223,15 +174,15 @@ static uint64_t recovered_once(struct fixture *f)
 {
     init(f);
     append(f, 0);
-    assert_int_equal(journal_sync(f->journal), STATUS_OK);
+    assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
     append(f, 1);
     append(f, 2);
-    assert_int_equal(journal_sync(f->journal), STATUS_OK);
+    assert_int_equal(journal_sync(f->home.journal), STATUS_OK);
     stop(f);
     uint64_t torn = newest_block(f);
     crash(f, (struct crash){.number = torn, .header = true});
     start(f);
-    assert_int_equal(f->recovery.torn_blocks, 1);
+    assert_int_equal(f->home.recovery.torn_blocks, 1);
     assert_int_equal(f->records[0], 1);
     assert_int_equal(f->records[1], 0);
     stop(f);
@@ -250,7 +201,7 @@ static void finds_the_same(const struct fixture *f, bool marked)
     assert_int_equal(f->damaged[0], marked ? 1 : 0);
     assert_int_equal(f->damaged[1], 0);
     assert_int_equal(f->damaged[2], 0);
-    assert_int_equal(f->recovery.damaged_blocks, marked ? 1 : 0);
+    assert_int_equal(f->home.recovery.damaged_blocks, marked ? 1 : 0);
 }
 
 static void a_dropped_block_stays_dropped_wherever_the_next_recovery_is_cut(void **state)
@@ -311,7 +262,7 @@ static void a_recovery_that_ended_stands_alone(void **state)
     (void)recovered_once(&f);
     recover(&f);
     assert_int_equal(f.records[0] + f.records[1] + f.records[2], 0); /* segments have them */
-    assert_int_equal(f.recovery.damaged_blocks + f.recovery.torn_blocks, 0);
+    assert_int_equal(f.home.recovery.damaged_blocks + f.home.recovery.torn_blocks, 0);
     assert_false(f.all_damaged);
     release(&f);
 }
@@ -323,9 +274,9 @@ static void a_block_that_arrives_late_counts_for_nothing(void **state)
     struct fixture f;
     init(&f);
     append(&f, 0);
-    assert_int_equal(journal_sync(f.journal), STATUS_OK);
+    assert_int_equal(journal_sync(f.home.journal), STATUS_OK);
     append(&f, 1);
-    assert_int_equal(journal_sync(f.journal), STATUS_OK);
+    assert_int_equal(journal_sync(f.home.journal), STATUS_OK);
     stop(&f);
     uint64_t late = newest_block(&f);
     struct late_block {
@@ -335,7 +286,7 @@ static void a_block_that_arrives_late_counts_for_nothing(void **state)
     } block = {.fd = -1};
     for (uint32_t file = 0; block.fd < 0; file++) {
         char path[256];
-        (void)snprintf(path, sizeof(path), "%s/%04u", f.dir, file);
+        (void)snprintf(path, sizeof(path), "%s/%04u", f.home.dir, file);
         int fd = open(path, O_RDWR | O_CLOEXEC);
         assert_true(fd >= 0);
         for (uint64_t at = 0; block.fd < 0 && at + sizeof(block.bytes) <= FILE_BYTES;
@@ -343,7 +294,7 @@ static void a_block_that_arrives_late_counts_for_nothing(void **state)
             struct block_header h;
             assert_int_equal(pread(fd, block.bytes, sizeof(block.bytes), (off_t)at),
                              sizeof(block.bytes));
-            if (journal_header_decode(block.bytes, f.options.id, &h) == STATUS_OK &&
+            if (journal_header_decode(block.bytes, f.home.options.id, &h) == STATUS_OK &&
                 h.number == late) {
                 assert_true(h.bytes <= sizeof(block.bytes));
                 block.fd = fd;
@@ -365,7 +316,7 @@ static void a_block_that_arrives_late_counts_for_nothing(void **state)
     for (int both = 0; both < 2; both++) {
         recover(&f);
         assert_int_equal(f.records[1], 0);
-        assert_int_equal(f.recovery.damaged_blocks, 0);
+        assert_int_equal(f.home.recovery.damaged_blocks, 0);
         assert_false(f.all_damaged);
         stop(&f);
         crash(&f, (struct crash){/* as if the recovery had been cut off behind its state */
